@@ -1,0 +1,101 @@
+"""What users are told when something cannot be done: one sentence that names the thing and the way out.
+
+Every error that foveal raises on purpose is a `FovealError`. Its text is the sentence; the command line prints it
+alone (`--debug` adds the traceback) and leaves with the error's exit code: 2 when the input was refused and nothing
+was changed, 3 when work stopped midway for a reason outside and the last good state stands.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from pathlib import Path
+
+__all__ = [
+    "BadData",
+    "BadModel",
+    "BadPicture",
+    "BadRecipe",
+    "Busy",
+    "FovealError",
+    "Missing",
+    "NoSpace",
+    "NotFinite",
+    "NotWritable",
+    "did_you_mean",
+    "shown",
+]
+
+
+class FovealError(Exception):
+    """A refusal or a stop, told in one sentence."""
+
+    exit_code = 2
+
+
+class BadPicture(FovealError):
+    """A picture that cannot be used; becomes a row of the result, and the rest goes on."""
+
+    def __init__(self, path: str | Path, reason: str) -> None:
+        super().__init__(f"{shown(path)} {reason}")
+        self.path = str(path)
+        self.reason = reason
+
+    def __reduce__(self) -> tuple[type[BadPicture], tuple[str, str]]:
+        return BadPicture, (self.path, self.reason)
+
+
+class BadData(FovealError):
+    """A data set that cannot be read or cannot be learnt from."""
+
+
+class BadModel(FovealError):
+    """A model or checkpoint file that is damaged, foreign or does not fit its network."""
+
+
+class BadRecipe(FovealError):
+    """A setting that does not exist, has the wrong type, or contradicts another."""
+
+
+class Missing(FovealError):
+    """A file, folder, name or device that is not there."""
+
+
+class NotWritable(FovealError):
+    """An output place that cannot be written to."""
+
+
+class Busy(FovealError):
+    """A run that another process is writing."""
+
+
+class NoSpace(FovealError):
+    """The disk (or a quota, or a device) refused a write midway; the last good state stands."""
+
+    exit_code = 3
+
+
+class NotFinite(FovealError):
+    """The loss or a weight became infinite or NaN; the last good checkpoint stands."""
+
+    exit_code = 3
+
+
+def shown(name: str | Path) -> str:
+    """A name from outside, safe to print: control characters, bidirectional overrides and undecodable bytes escaped.
+
+    >>> shown("a\\nb.png")
+    'a\\\\nb.png'
+    """
+    text = str(name)
+    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """`; did you mean "x"?` with the nearest known word, or nothing when none is near.
+
+    >>> did_you_mean("resnet-18", ["resnet18", "lenet5"])
+    '; did you mean "resnet18"?'
+    """
+    near = difflib.get_close_matches(word.lower(), sorted(known), n=1, cutoff=0.6)
+    return f'; did you mean "{shown(near[0])}"?' if near else ""

@@ -1,0 +1,37 @@
+"""How long things tell that they are getting on: an argument, never a global.
+
+Whatever takes time accepts a `Progress`; the library's default is `SILENT`, the command line hands in one that draws
+bars on stderr (`cli/console.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Protocol
+
+__all__ = ["SILENT", "Progress"]
+
+
+class Progress(Protocol):
+    """Where progress and notes go."""
+
+    def task(self, name: str, total: int, unit: str = "pictures") -> AbstractContextManager[Callable[[int], None]]:
+        """A bar while the block runs: `with progress.task("decoding", n) as advance: advance(1)`. Thread-safe."""
+        ...
+
+    def say(self, sentence: str) -> None:
+        """One sentence that the user should read."""
+        ...
+
+
+class _Silent:
+    @contextmanager
+    def task(self, name: str, total: int, unit: str = "pictures") -> Iterator[Callable[[int], None]]:
+        yield lambda n: None
+
+    def say(self, sentence: str) -> None:
+        pass
+
+
+SILENT: Progress = _Silent()

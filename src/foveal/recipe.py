@@ -1,0 +1,265 @@
+"""Every setting of a run: one frozen, validated value. Defaults stand here and nowhere else.
+
+A recipe is written as `recipe.toml` beside the result; `foveal train --recipe FILE` repeats it. Where a value is
+"auto", the planner chooses it from the data, the network and the machine, and the recipe that the run saves holds what
+was chosen. Command-line flags are short names for these keys; `--set training.learning_rate=0.1` reaches all of them.
+"""
+
+from __future__ import annotations
+
+import math
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
+from foveal.errors import BadRecipe, did_you_mean, shown
+
+__all__ = ["AugmentRecipe", "DataRecipe", "NetworkRecipe", "Recipe", "TrainingRecipe", "parse_size", "read_recipe"]
+
+Auto = Literal["auto"]
+Count = Annotated[int, Field(ge=1, le=10**9, strict=True)]
+Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+Positive = Annotated[float, Field(gt=0, le=1e9, allow_inf_nan=False)]
+NotNegative = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]
+
+RECIPE_MAX_BYTES = 1 << 20  # a recipe is a page of text; more is an accident or an attack
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """"224" -> (224, 224) and "192x256" -> (192, 256): height before width, in pixels."""
+    parts = text.lower().replace("×", "x").split("x")
+    if len(parts) not in (1, 2) or not all(p.isascii() and p.isdigit() and 1 <= int(p) <= 8192 for p in parts):
+        raise ValueError(f"must be a side or HxW in pixels, such as 224 or 192x256, is {shown(text)}")
+    height, width = int(parts[0]), int(parts[-1])
+    return height, width
+
+
+def _size(value: str) -> str:
+    if value != "auto":
+        parse_size(value)
+    return value
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=False)
+
+
+class DataRecipe(_Section):
+    """Which pictures, how they are split, and how they are kept."""
+
+    source: str = ""  # folder, file or name, as typed
+    split: str = ""  # CSV of path and split; overrules the source's own
+    test_if: str = ""  # regular expression on the path: these pictures are test
+    size: Annotated[str, AfterValidator(_size)] = "auto"  # "224" or "192x256", pixels
+    store: Literal["auto", "pixels", "jpeg", "none"] = "auto"
+    max_megapixels: Annotated[float, Field(gt=0, le=10_000, allow_inf_nan=False)] = 100.0
+
+
+class NetworkRecipe(_Section):
+    """Which network, and the options that every network of the zoo has."""
+
+    name: str = "auto"
+    dropout: Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)] | Auto = "auto"
+    batch_norm: Annotated[bool, Field(strict=True)] | Auto = "auto"
+
+
+class TrainingRecipe(_Section):
+    """How the weights are found."""
+
+    epochs: Annotated[int, Field(ge=1, le=100_000, strict=True)] | Auto = "auto"
+    minutes: NotNegative = 0.0  # 0: no plan by time
+    batch_size: Annotated[int, Field(ge=1, le=65_536, strict=True)] | Auto = "auto"
+    optimizer: Literal["auto", "sgd", "adamw", "muon"] = "auto"
+    learning_rate: Positive | Auto = "auto"  # the peak
+    momentum: Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)] | Auto = "auto"
+    weight_decay: NotNegative | Auto = "auto"
+    schedule: Literal["auto", "one-cycle", "cosine", "linear", "constant"] = "auto"
+    warmup: Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)] | Auto = "auto"  # share of all steps
+    label_smoothing: Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)] | Auto = "auto"
+    ema: Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)] | Auto = "auto"  # decay a step; 0: off
+    clip: NotNegative | Auto = "auto"  # largest norm of all gradients; 0: off
+    early_stopping: Annotated[int, Field(ge=0, le=100_000, strict=True)] = 0  # epochs without a better loss; 0: off
+    class_weights: Literal["auto", "none", "balanced"] = "auto"
+    on_nan: Literal["stop", "skip"] = "stop"
+    seed: Annotated[int, Field(ge=0, lt=2**63, strict=True)] = 0
+    arithmetic: Literal["auto", "fp32", "fp32 channels-last", "bf16", "bf16 channels-last"] = "auto"
+    threads: Annotated[int, Field(ge=1, le=1024, strict=True)] | Auto = "auto"  # that compute
+    device: str = "auto"
+
+
+class AugmentRecipe(_Section):
+    """What is drawn anew for each picture in each epoch. Lengths are shares of the picture's side."""
+
+    preset: Literal["auto", "off", "mild", "strong"] = "auto"
+    flip: Literal["auto", "none", "horizontal", "vertical", "both"] = "auto"
+    crop: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] | Auto = "auto"  # smallest share of the area kept
+    zoom: Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)] | Auto = "auto"  # 0.1: between 0.9 and 1.1 times
+    translate: Share | Auto = "auto"
+    rotate: Annotated[float, Field(ge=0, le=180, allow_inf_nan=False)] | Auto = "auto"  # degrees either way
+    shear: Annotated[float, Field(ge=0, lt=60, allow_inf_nan=False)] | Auto = "auto"  # degrees either way
+    pad_crop: Annotated[int, Field(ge=0, le=1024, strict=True)] | Auto = "auto"  # pixels padded, then cropped back
+    color: Share | Auto = "auto"  # strength of brightness, contrast and saturation
+    cutout: Share | Auto = "auto"  # side of the square that is hidden
+    mixup: NotNegative | Auto = "auto"  # alpha of the Beta distribution; 0: off
+    cutmix: NotNegative | Auto = "auto"
+
+
+class Recipe(_Section):
+    """Every setting of a run."""
+
+    data: DataRecipe = DataRecipe()
+    network: NetworkRecipe = NetworkRecipe()
+    training: TrainingRecipe = TrainingRecipe()
+    augment: AugmentRecipe = AugmentRecipe()
+
+    def with_settings(self, settings: Mapping[str, Any], where: str = "--set") -> Recipe:
+        """The recipe with some keys changed: `{"training.epochs": 3}`.
+
+        Raises: BadRecipe that names the key and the nearest one that exists.
+        """
+        tree = self.model_dump()
+        for key, value in settings.items():
+            section, _, name = key.partition(".")
+            if section not in tree:
+                flat = [f"{s}.{k}" for s, keys in tree.items() for k in keys]
+                raise BadRecipe(f'{where}: unknown key "{shown(key)}"{did_you_mean(key, flat + list(tree))}')
+            if name not in tree[section]:
+                near = did_you_mean(name, tree[section]) or f" (keys of [{section}]: {', '.join(tree[section])})"
+                raise BadRecipe(f'{where}: unknown key "{shown(key)}"{near}')
+            tree[section][name] = value
+        return _validated(tree, where)
+
+    def to_toml(self) -> str:
+        """The recipe as TOML, every key written out."""
+        lines: list[str] = []
+        for section, keys in self.model_dump().items():
+            lines.append(f"[{section}]")
+            lines += [f"{key} = {_toml(value)}" for key, value in keys.items()]
+            lines.append("")
+        return "\n".join(lines)
+
+
+def read_recipe(path: Path) -> Recipe:
+    """A recipe from a TOML file; keys that it lacks keep their defaults.
+
+    Raises: BadRecipe with the file, the key and, where it is known, the line.
+    """
+    from foveal.files.safely import read_bytes
+
+    raw = read_bytes(path, limit=RECIPE_MAX_BYTES, what="recipe", error=BadRecipe)
+    try:
+        text = raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise BadRecipe(f"{shown(path)} is not UTF-8 (byte {error.start}); save it as UTF-8 text.") from None
+    return parse_recipe(text, shown(path))
+
+
+def parse_recipe(text: str, where: str = "recipe") -> Recipe:
+    """A recipe from TOML text."""
+    try:
+        tree = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise BadRecipe(f"{where}: {error}.") from None
+    except RecursionError:
+        raise BadRecipe(f"{where} is nested too deeply; a recipe has sections and keys only.") from None
+    sections = Recipe.model_fields
+    settings: dict[str, Any] = {}
+    for section, keys in tree.items():
+        line = _line_of(text, section)
+        if section not in sections or not isinstance(keys, dict):
+            raise BadRecipe(
+                f'{where}{line}: unknown section "{shown(section)}"{did_you_mean(section, sections)}'
+                f" (sections: {', '.join(sections)})"
+            )
+        known = sections[section].annotation.model_fields  # type: ignore[union-attr]
+        for key, value in keys.items():
+            if key not in known:
+                raise BadRecipe(f'{where}{_line_of(text, key)}: unknown key "{shown(key)}"{did_you_mean(key, known)}')
+            settings[f"{section}.{key}"] = value
+    return Recipe().with_settings(settings, where)
+
+
+def parse_setting(text: str) -> tuple[str, Any]:
+    """`training.learning_rate=0.1` -> the key and its TOML value; a word that is no TOML value is a text."""
+    key, equals, raw = text.partition("=")
+    if not equals or "." not in key:
+        raise BadRecipe(f'--set takes section.key=value, such as training.learning_rate=0.1; got "{shown(text)}"')
+    try:
+        value = tomllib.loads(f"value = {raw}")["value"]
+    except (tomllib.TOMLDecodeError, RecursionError):
+        value = raw.strip()
+    return key.strip(), value
+
+
+def _validated(tree: Mapping[str, Any], where: str) -> Recipe:
+    try:
+        recipe = Recipe.model_validate(tree)
+    except ValidationError as error:
+        raise BadRecipe(_sentence(error, where)) from None
+    if recipe.training.early_stopping and recipe.training.minutes:
+        return recipe
+    return recipe
+
+
+def _sentence(error: ValidationError, where: str) -> str:
+    """One sentence for the first thing that pydantic found; its words for a union's branches are gathered."""
+    first = error.errors()[0]
+    key = ".".join(str(p) for p in first["loc"][:2])
+    value = first["input"]
+    same = [e for e in error.errors() if e["loc"][:2] == first["loc"][:2]]
+    wants = " or ".join(dict.fromkeys(_wanted(e) for e in same))
+    got = "a text" if isinstance(value, str) and "one of" not in wants and '"' not in wants else type(value).__name__
+    literal = f'"{shown(value)}"' if isinstance(value, str) else shown(str(value)[:60])
+    hint = ""
+    if isinstance(value, str):
+        options = [w for e in same for w in str(e.get("ctx", {}).get("expected", "")).replace("'", "").split(", ")]
+        options = [o for part in options for o in part.split(" or ")]
+        hint = did_you_mean(value, [o for o in options if o])
+    del got
+    return f"{where}: {key} {wants}, is {literal}{hint}"
+
+
+def _wanted(error: Any) -> str:
+    kind, context = error["type"], error.get("ctx", {})
+    if kind == "literal_error":
+        return "must be one of " + context["expected"].replace("'", "").replace(" or ", ", ")
+    if kind in ("int_type", "int_from_float", "int_parsing"):
+        return "must be a whole number"
+    if kind in ("float_type", "float_parsing"):
+        return "must be a number"
+    if kind in ("bool_type", "bool_parsing"):
+        return "must be true or false"
+    if kind == "string_type":
+        return "must be a text"
+    if kind == "finite_number":
+        return "must be finite"
+    for name, word in (("gt", "above"), ("ge", "at least"), ("lt", "below"), ("le", "at most")):
+        if name in context:
+            return f"must be {word} {context[name]:g}" if isinstance(context[name], float) else f"must be {word} {context[name]}"
+    if kind == "value_error":
+        return str(context["error"]).split(", is ")[0]
+    return str(error["msg"])
+
+
+def _line_of(text: str, word: str) -> str:
+    for number, line in enumerate(text.splitlines(), 1):
+        if word in line.split("#")[0]:
+            return f" (line {number})"
+    return ""
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        escaped = value.replace("\\", "\\\\").replace('"', '\\"')
+        return '"' + "".join(c if c >= " " and c != "\x7f" else f"\\u{ord(c):04x}" for c in escaped) + '"'
+    if isinstance(value, float):
+        assert math.isfinite(value)
+        return repr(value)
+    if isinstance(value, Sequence):
+        return "[" + ", ".join(_toml(v) for v in value) + "]"
+    return str(value)
