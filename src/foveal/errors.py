@@ -18,6 +18,7 @@ __all__ = [
     "BadRecipe",
     "Busy",
     "FovealError",
+    "Interrupted",
     "Missing",
     "NoSpace",
     "NotFinite",
@@ -81,14 +82,30 @@ class NotFinite(FovealError):
     exit_code = 3
 
 
+class Interrupted(FovealError):
+    """A signal asked the work to stop, and what was reached is saved; 130 for SIGINT, 143 for SIGTERM."""
+
+    def __init__(self, sentence: str, exit_code: int = 130) -> None:
+        super().__init__(sentence)
+        self.exit_code = exit_code
+
+    def __reduce__(self) -> tuple[type[Interrupted], tuple[str, int]]:
+        return Interrupted, (str(self), self.exit_code)
+
+
 def shown(name: str | Path) -> str:
     """A name from outside, safe to print: control characters, bidirectional overrides and undecodable bytes escaped.
 
     >>> shown("a\\nb.png")
     'a\\\\nb.png'
     """
-    text = str(name)
-    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
+    return "".join(c if c.isprintable() else _escaped(c) for c in str(name))
+
+
+def _escaped(character: str) -> str:
+    if "\udc80" <= character <= "\udcff":  # how Python carries a byte of a file name that is not UTF-8
+        return f"\\x{ord(character) - 0xDC00:02x}"
+    return character.encode("unicode_escape", "surrogatepass").decode()
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
