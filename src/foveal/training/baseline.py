@@ -1,0 +1,200 @@
+"""What a classic method reaches on the same split: HOG and a linear classifier, beside every result.
+
+A histogram of oriented gradients says of each small cell of a picture which way its edges run (Dalal and Triggs 2005,
+"Histograms of oriented gradients for human detection", CVPR); a logistic regression draws a plane between the classes.
+That was the state of the art for a decade and takes seconds, so a network that doesn't beat it has bought nothing.
+"""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from foveal.errors import BadData
+from foveal.ops.statistics import wilson_interval
+from foveal.progress import SILENT, Progress
+
+if TYPE_CHECKING:
+    from sklearn.linear_model import LogisticRegression
+
+__all__ = ["Baseline", "hog_baseline", "hog_features"]
+
+Indices = NDArray[np.int64]
+Floats = NDArray[np.float32]
+PixelsOf = Callable[[Indices], NDArray[np.uint8]]
+
+CHUNK = 128  # pictures between two looks at the clock
+HOG_SHARE, TEST_SHARE = 0.6, 0.2  # of the seconds: for all features, and for those of the test pictures
+MAX_VALUES = 10**8  # of the feature table: 400 MB of float32
+C = 0.01  # inverse strength of the penalty on standardised features; flat between 0.003 and 0.1 on MNIST and digits
+MAX_ITERATIONS = 100
+SEED = 0  # which pictures a subset takes must not change from run to run
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """How well the classic method did, and on how much it was allowed to learn."""
+
+    name: str
+    top1: float
+    interval: tuple[float, float]  # 95 %, Wilson
+    n_train: int
+    n_test: int
+    seconds: float
+    note: str  # what was left out for the sake of time; "" when nothing was
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for `metrics.json`."""
+        return {**asdict(self), "interval": list(self.interval)}
+
+
+def hog_baseline(
+    pixels_of: PixelsOf,
+    labels: NDArray[np.int64],
+    train_indices: Indices,
+    test_indices: Indices,
+    classes: Sequence[str],
+    seconds: float = 30.0,
+    progress: Progress = SILENT,
+) -> Baseline:
+    """HOG + logistic regression, fitted on train and scored on test within about `seconds`.
+
+    Where the time does not suffice, fewer training pictures are used (as many of each class, as far as they go), and if
+    needs be fewer test pictures (drawn without regard to class, so that the accuracy estimates the same thing).
+
+    Args:     pixels_of gives (n, H, W, C) uint8 for n indices; labels (N,) class indices of all pictures.
+    Raises:   BadData when train or test holds no picture.
+    """
+    if not len(train_indices) or not len(test_indices):
+        raise BadData("The baseline needs pictures in train and in test; one of them is empty.")
+    start, rng = time.monotonic(), np.random.default_rng(SEED)
+    train = _by_turns(train_indices, labels, rng)
+    test = rng.permutation(test_indices)
+    with progress.task("baseline: HOG + linear", len(train) + len(test)) as advance:
+        test_table = _table(pixels_of, test, start + TEST_SHARE * seconds, advance)
+        room = max(CHUNK, MAX_VALUES // test_table.shape[1] - len(test_table))
+        train_table = _table(pixels_of, train[:room], start + HOG_SHARE * seconds, advance, enough=2 * len(classes))
+        train, test = train[: len(train_table)], test[: len(test_table)]
+        advance(len(train_indices) + len(test_indices) - len(train) - len(test))
+    guesses = _fit_and_guess(train_table, labels[train], test_table, start + 0.85 * seconds)
+    right = int((guesses == labels[test]).sum())
+    return Baseline(
+        name="HOG + linear",
+        top1=right / len(test),
+        interval=wilson_interval(right, len(test)),
+        n_train=len(train),
+        n_test=len(test),
+        seconds=time.monotonic() - start,
+        note=_note(len(train), len(train_indices), len(test), len(test_indices), seconds),
+    )
+
+
+def hog_features(pixels: NDArray[np.uint8]) -> Floats:
+    """(n, H, W, C) uint8 pictures -> (n, D) float32: 9 directions in each cell, normalised over blocks of 2 × 2 cells.
+
+    Pictures of 24 to 40 pixels keep their size and have cells of 4 pixels; smaller ones are enlarged to 24, larger ones
+    are brought to 64 with cells of 8. Of several colours, each pixel's steepest counts, as in the paper.
+    """
+    from skimage.feature import hog
+
+    height, width, cell = _working_size(*pixels.shape[1:3])
+    return np.stack(
+        [
+            hog(
+                _resized(picture, height, width),
+                orientations=9,
+                pixels_per_cell=(cell, cell),
+                cells_per_block=(2, 2),
+                channel_axis=-1,
+            )
+            for picture in pixels
+        ]
+    ).astype(np.float32)
+
+
+def _working_size(height: int, width: int) -> tuple[int, int, int]:
+    """Height, width and cell in pixels, whole cells, the proportions kept as far as 4 : 1."""
+    short = min(height, width)
+    side, cell = (64, 8) if short > 40 else (max(24, short), 4)
+
+    def whole_cells(length: int) -> int:
+        return int(np.clip(round(length * side / short / cell), side // cell, 4 * side // cell)) * cell
+
+    return whole_cells(height), whole_cells(width), cell
+
+
+def _resized(picture: NDArray[np.uint8], height: int, width: int) -> NDArray[Any]:
+    import cv2
+
+    if picture.shape[:2] == (height, width):
+        return picture
+    shrinks = height * width < picture.shape[0] * picture.shape[1]
+    how = cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC
+    return cv2.resize(picture, (width, height), interpolation=how).reshape(height, width, -1)
+
+
+def _by_turns(indices: Indices, labels: NDArray[np.int64], rng: np.random.Generator) -> Indices:
+    """The same pictures, one of each class after another, so that every beginning of the list is balanced."""
+    shuffled = rng.permutation(indices)
+    own = labels[shuffled]
+    order = np.argsort(own, kind="stable")
+    first = np.searchsorted(own[order], own[order], side="left")
+    turn = np.empty(len(order), dtype=np.int64)
+    turn[order] = np.arange(len(order)) - first  # the how-manieth of its class
+    return shuffled[np.argsort(turn, kind="stable")]
+
+
+def _table(
+    pixels_of: PixelsOf, indices: Indices, until: float, advance: Callable[[int], None], enough: int = 1
+) -> Floats:
+    """(n, D) features of the first n pictures: all, or as many as there is time for, and `enough` in any case."""
+    parts: list[Floats] = []
+    done = 0
+    while done < len(indices) and (done < max(enough, CHUNK) or time.monotonic() < until):
+        part = hog_features(pixels_of(indices[done : done + CHUNK]))
+        parts.append(part)
+        done += len(part)
+        advance(len(part))
+    return np.concatenate(parts)
+
+
+def _fit_and_guess(train: Floats, labels: NDArray[np.int64], test: Floats, until: float) -> NDArray[np.int64]:
+    """Fit on standardised features; guesses (n,) for the test rows. Both tables are overwritten."""
+    if len(np.unique(labels)) == 1:
+        return np.full(len(test), labels[0])
+    mean, std = train.mean(axis=0), train.std(axis=0) + 1e-6
+    for table in (train, test):
+        table -= mean
+        table /= std
+    guesses: NDArray[np.int64] = _logistic(train, labels, until).predict(test)
+    return guesses
+
+
+def _logistic(train: Floats, labels: NDArray[np.int64], until: float) -> LogisticRegression:
+    """As many L-BFGS iterations as fit until then, 100 at most: the first five tell what one costs."""
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.linear_model import LogisticRegression
+
+    trial = 5
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # stopping early is what is wanted here
+        start = time.monotonic()
+        model = LogisticRegression(C=C, max_iter=trial, warm_start=True).fit(train, labels)
+        cost = (time.monotonic() - start) / trial
+        more = int(min(MAX_ITERATIONS, (until - time.monotonic()) / max(cost, 1e-9)))
+        return model.set_params(max_iter=more).fit(train, labels) if more > 0 else model
+
+
+def _note(train: int, all_train: int, test: int, all_test: int, seconds: float) -> str:
+    parts = [
+        f"{used:,} of {whole:,} {name} pictures"
+        for used, whole, name in ((train, all_train, "training"), (test, all_test, "test"))
+        if used < whole
+    ]
+    return f"On {' and '.join(parts)}, to stay within {seconds:g} s." if parts else ""

@@ -1,0 +1,130 @@
+from __future__ import annotations
+
+import json
+import time
+
+import numpy as np
+import pytest
+from sklearn.datasets import load_digits
+
+from foveal.errors import BadData
+from foveal.training.baseline import _by_turns, hog_baseline, hog_features
+
+
+@pytest.fixture(scope="module")
+def digits():
+    raw = load_digits()
+    pixels = np.round(raw.images * 255 / 16).astype(np.uint8)[..., None]
+    everything = np.arange(len(pixels))
+    return pixels, raw.target.astype(np.int64), everything[everything % 5 != 0], everything[everything % 5 == 0]
+
+
+TEN = tuple("0123456789")
+
+
+def _striped(n: int, side: tuple[int, int], channels: int, seed: int = 0):
+    """Pictures with horizontal (label 0) or vertical (1) stripes."""
+    rng = np.random.default_rng(seed)
+    labels = np.arange(n) % 2
+    rows, columns = np.indices(side)
+    flat = np.where(labels[:, None, None] == 0, rows % 4 < 2, columns % 4 < 2) * 160.0
+    pictures = flat[..., None] + rng.integers(0, 60, (n, *side, channels))
+    return pictures.astype(np.uint8), labels.astype(np.int64)
+
+
+def test_digits_are_read_well_and_quickly(digits):
+    pixels, labels, train, test = digits
+    baseline = hog_baseline(lambda i: pixels[i], labels, train, test, TEN)
+    assert baseline.top1 > 0.96
+    assert baseline.interval[0] < baseline.top1 < baseline.interval[1]
+    assert (baseline.n_train, baseline.n_test, baseline.note) == (1437, 360, "")
+    json.dumps(baseline.as_dict(), allow_nan=False)
+
+
+def test_the_same_data_give_the_same_figure(digits):
+    pixels, labels, train, test = digits
+    first, second = (hog_baseline(lambda i: pixels[i], labels, train[:300], test[:90], TEN) for _ in range(2))
+    assert first.top1 == second.top1
+
+
+def test_labels_that_say_nothing_are_not_predicted(digits):
+    pixels, labels, train, test = digits
+    shuffled = np.random.default_rng(0).permutation(labels)
+    assert hog_baseline(lambda i: pixels[i], shuffled, train[:500], test[:200], TEN).top1 < 0.3
+
+
+def test_test_pictures_are_never_learnt_from(digits):
+    pixels, labels, train, test = digits
+    asked: list[np.ndarray] = []
+
+    def pixels_of(indices):
+        asked.append(indices)
+        return pixels[indices]
+
+    lying = labels.copy()
+    lying[test] = (labels[test] + 1) % 10
+    assert hog_baseline(pixels_of, lying, train[:600], test, TEN).top1 < 0.1
+    assert set(np.concatenate(asked)) == set(train[:600]) | set(test)
+
+
+def test_little_time_takes_fewer_pictures_and_says_so(digits):
+    pixels, labels, train, test = digits
+
+    def slowly(indices):
+        time.sleep(0.05)
+        return pixels[indices]
+
+    start = time.monotonic()
+    baseline = hog_baseline(slowly, labels, train, test, TEN, seconds=0.3)
+    assert time.monotonic() - start < 3
+    assert baseline.n_train < len(train)
+    assert f"{baseline.n_train:,} of 1,437 training pictures" in baseline.note
+    assert "0.3 s" in baseline.note
+
+
+def test_every_beginning_of_the_training_list_is_balanced():
+    labels = np.repeat(np.arange(4), [100, 10, 50, 3])
+    order = _by_turns(np.arange(len(labels)), labels, np.random.default_rng(0))
+    assert sorted(order) == list(range(len(labels)))
+    for n in (4, 8, 12, 25, 40):
+        counts = np.bincount(labels[order[:n]], minlength=4)
+        assert all(
+            c == min(have, counts.max()) or c == counts.max() - 1
+            for c, have in zip(counts, [100, 10, 50, 3], strict=False)
+        )
+
+
+@pytest.mark.parametrize("side", [(1, 1), (8, 8), (8, 40), (28, 28), (32, 32), (65, 200), (224, 224), (3, 300)])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_any_size_has_features(side, channels):
+    pictures, _ = _striped(4, side, channels)
+    features = hog_features(pictures)
+    assert features.shape[0] == 4
+    assert features.dtype == np.float32
+    assert np.isfinite(features).all()
+    assert features.shape[1] <= 8000
+
+
+def test_stripes_of_two_directions_are_told_apart():
+    pictures, labels = _striped(120, (48, 64), 3)
+    everything = np.arange(120)
+    baseline = hog_baseline(lambda i: pictures[i], labels, everything[:80], everything[80:], ("flat", "upright"))
+    assert baseline.top1 == 1.0
+    assert baseline.interval[0] < 1
+
+
+def test_a_flat_picture_has_no_direction():
+    assert not hog_features(np.full((1, 32, 32, 3), 77, np.uint8)).any()
+
+
+def test_one_class_in_training_is_the_only_guess():
+    pictures, labels = _striped(20, (8, 8), 1)
+    ones = np.flatnonzero(labels == 1)
+    baseline = hog_baseline(lambda i: pictures[i], labels, ones, np.arange(20), ("flat", "upright"))
+    assert baseline.top1 == 0.5
+
+
+def test_an_empty_split_is_refused():
+    pictures, labels = _striped(4, (8, 8), 1)
+    with pytest.raises(BadData, match="train and in test"):
+        hog_baseline(lambda i: pictures[i], labels, np.arange(4), np.arange(0), ("a", "b"))
