@@ -1,0 +1,137 @@
+"""Where commands speak: results on stdout, progress and notes on stderr; bars for a person, plain lines for a log."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, TextIO
+
+from foveal.errors import shown
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress as Bars
+
+    from foveal.progress import Progress
+
+__all__ = ["LINE_EVERY_SECONDS", "Lines", "Terminal", "duration", "error", "progress", "safe"]
+
+LINE_EVERY_SECONDS = 5.0
+
+
+def progress() -> Progress:
+    """Bars when stderr is a terminal that can draw them, else a plain line now and then."""
+    import os
+
+    if sys.stderr.isatty() and os.environ.get("TERM") != "dumb":
+        return Terminal()
+    return Lines(sys.stderr)
+
+
+def error(sentence: str) -> None:
+    """Say why a command ends; the last thing on stderr."""
+    print(safe(sentence), file=sys.stderr, flush=True)
+
+
+def safe(text: str) -> str:
+    """Lines stay lines, and nothing else in the text can move the cursor, change a color or turn the reading around."""
+    return "\n".join(shown(line) for line in text.split("\n"))
+
+
+def duration(seconds: float) -> str:
+    """
+    >>> duration(4.2), duration(75), duration(7260)
+    ('4 s', '1 min 15 s', '2 h 1 min')
+    """
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+class Lines:
+    """Progress for a log: every five seconds at most a line, and no escape codes."""
+
+    def __init__(self, stream: TextIO, clock: Callable[[], float] = time.monotonic) -> None:
+        self._stream = stream
+        self._clock = clock
+        self._lock = threading.Lock()
+
+    def say(self, sentence: str) -> None:
+        with self._lock:
+            print(safe(sentence), file=self._stream, flush=True)
+
+    @contextmanager
+    def task(self, name: str, total: int, unit: str = "pictures") -> Iterator[Callable[[int], None]]:
+        started = told = self._clock()
+        done = 0
+
+        def advance(n: int) -> None:
+            nonlocal done, told
+            with self._lock:
+                done += n
+                now = self._clock()
+                if now - told < LINE_EVERY_SECONDS or done >= total:
+                    return
+                told = now
+                left = (now - started) * (total - done) / done if done else 0.0
+                line = f"{name}: {done} of {total} {unit} ({done / total:.0%}), {duration(left)} left"
+                print(safe(line), file=self._stream, flush=True)
+
+        yield advance
+
+
+class Terminal:
+    """Progress for a person: a bar for each thing under way, with the time left; notes scroll by above the bars."""
+
+    def __init__(self, console: Console | None = None) -> None:
+        from rich.console import Console
+
+        self._console = console or Console(stderr=True, highlight=False, soft_wrap=True)
+        self._bars: Bars | None = None
+        self._open = 0
+        self._lock = threading.Lock()
+
+    def say(self, sentence: str) -> None:
+        self._console.print(safe(sentence), markup=False, highlight=False, soft_wrap=True)
+
+    @contextmanager
+    def task(self, name: str, total: int, unit: str = "pictures") -> Iterator[Callable[[int], None]]:
+        bars = self._enter()
+        bar = bars.add_task(safe(name).replace("[", r"\["), total=total, unit=unit)
+        try:
+            yield lambda n: bars.advance(bar, n)
+        finally:
+            bars.remove_task(bar)
+            self._leave()
+
+    def _enter(self) -> Bars:
+        """The bars are drawn from the first task that begins until the last one ends, and then wiped away."""
+        from rich import progress as rich
+
+        with self._lock:
+            if self._bars is None:
+                self._bars = rich.Progress(
+                    rich.TextColumn("{task.description}"),
+                    rich.BarColumn(),
+                    rich.TextColumn("{task.completed:.0f}/{task.total:.0f} {task.fields[unit]}"),
+                    rich.TimeRemainingColumn(compact=True),
+                    rich.TextColumn("left"),
+                    console=self._console,
+                    transient=True,
+                )
+                self._bars.start()
+            self._open += 1
+            return self._bars
+
+    def _leave(self) -> None:
+        with self._lock:
+            self._open -= 1
+            if self._open == 0 and self._bars is not None:
+                self._bars.stop()
+                self._bars = None

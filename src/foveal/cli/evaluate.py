@@ -1,0 +1,86 @@
+"""`foveal evaluate`: how good is a model on these pictures?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from foveal.cli import console
+from foveal.errors import BadRecipe, did_you_mean, shown
+
+if TYPE_CHECKING:
+    from foveal.runs import Evaluation
+
+__all__ = ["evaluate"]
+
+SPLITS = ("test", "val", "train", "all")
+CLASSES_IN_MATRIX = 20  # more do not fit a terminal; --json has them all
+
+
+def evaluate(
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A run's folder, or a .safetensors file.")],
+    source: Annotated[str, typer.Argument(metavar="SOURCE", help="Labelled pictures, as `foveal train` takes them.")],
+    on: Annotated[str, typer.Option(metavar="SPLIT", help="test, val, train or all.")] = "test",
+    views: Annotated[str, typer.Option(metavar="KIND", help="Average over views of each picture.")] = "none",
+    split: Annotated[str | None, typer.Option(metavar="FILE", help="CSV of path and split.")] = None,
+    test_if: Annotated[
+        str | None, typer.Option("--test-if", metavar="REGEX", help="Pictures whose path matches are test.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print every figure as JSON.")] = False,
+) -> None:
+    """Score a model on labelled pictures: accuracy, calibration, each class, and what is taken for what.
+
+    \b
+    Examples:
+      foveal evaluate runs/digits-speednet_small-1 digits
+      foveal evaluate runs/flowers-resnet18-1 more-flowers/ --on all
+      foveal evaluate flowers.safetensors more-flowers/ --on all --json > figures.json
+    """
+    if on not in SPLITS:
+        raise BadRecipe(f'--on must be {", ".join(SPLITS[:-1])} or all, is "{shown(on)}"{did_you_mean(on, SPLITS)}')
+    from foveal import runs
+
+    progress = console.progress()
+    result = runs.evaluate(model, source, on=on, views=views, split=split, test_if=test_if, progress=progress)
+    scores = result.scores.as_dict()
+    if as_json:
+        _print_json(result, scores, {"model": str(model), "source": source, "on": on, "views": views})
+        return
+    for note in result.notes:
+        progress.say(note)
+    if result.skipped:
+        progress.say(f"{len(result.skipped)} pictures were left out (--json lists them).")
+    print("\n".join(figures(scores, on, views)))
+
+
+def _print_json(result: Evaluation, scores: dict[str, Any], asked: dict[str, str]) -> None:
+    from foveal.cli import _texts
+
+    skipped = [{"name": row.name, "reason": row.reason} for row in result.skipped]
+    print(_texts.json_text({**asked, **scores, "notes": list(result.notes), "skipped": skipped}))
+
+
+def figures(scores: dict[str, Any], on: str, views: str) -> list[str]:
+    """The scores as a page for a terminal."""
+    from foveal.cli._texts import percent, table
+
+    low, high = scores["top1_interval"]
+    lines = [
+        f"{on}: {percent(scores['top1'])} of {scores['n']} pictures right (95 % interval {percent(low)} to {percent(high)})",
+        f"top-5 {percent(scores['top5'])}" if "top5" in scores else "",
+        f"calibration error (ECE) {percent(scores['ece'])}, loss {scores['loss']:.4f} nats, views: {views}",
+        "",
+    ]
+    head = ["class", "precision", "recall", "F1", "pictures"]
+    names = [row["class"] for row in scores["classes"]]
+    rows = [
+        [row["class"], percent(row["precision"]), percent(row["recall"]), percent(row["f1"]), str(row["support"])]
+        for row in scores["classes"]
+    ]
+    lines.append(table(head, rows))
+    if len(names) <= CLASSES_IN_MATRIX:
+        matrix = [[name, *map(str, counts)] for name, counts in zip(names, scores["confusion"], strict=True)]
+        lines += ["", table(["truth \\ answer", *names], matrix)]
+    return [line for i, line in enumerate(lines) if line or i > 2]

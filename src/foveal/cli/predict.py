@@ -1,0 +1,142 @@
+"""`foveal predict`: what is on these pictures?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from foveal.cli import console
+from foveal.errors import BadData, BadRecipe, Missing, NotWritable, shown
+
+if TYPE_CHECKING:
+    from foveal.model import Prediction
+
+__all__ = ["predict"]
+
+REASONS_SHOWN = 20
+
+
+def predict(
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A run's folder, or a .safetensors file.")],
+    pictures: Annotated[list[str], typer.Argument(metavar="PICTURES…", help="Files, folders, patterns such as '*.jpg'.")],
+    top: Annotated[int, typer.Option(metavar="K", min=1, help="How many answers a picture.")] = 3,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write to a new file; its name tells the format.")
+    ] = None,
+    views: Annotated[str, typer.Option(metavar="KIND", help="Average over views of each picture.")] = "none",
+) -> None:
+    """Tell what is on pictures, with calibrated probabilities.
+
+    \b
+    Examples:
+      foveal predict runs/flowers-resnet18-1 photo.jpg
+      foveal predict runs/flowers-resnet18-1 holidays/ --csv > answers.csv
+      foveal predict flowers.safetensors 'holidays/**/*.jpg' --top 5 -o answers.json
+
+    A picture that cannot be used becomes a row with its reason, and the rest goes on.
+    """
+    kind = _kind(as_csv, as_json, output)
+    if output is not None:
+        _check_writable(output)
+    from foveal.model import load
+
+    places = [place for text in pictures for place in _places(text)]
+    answers = load(model).predict(places, top=top, views=views, progress=console.progress())
+    _tell_unused(answers)
+    text = _as_text(answers, top, kind)
+    if output is None:
+        print(text, end="" if text.endswith("\n") else "\n")
+    else:
+        _write(output, text)
+        print(f"{len(answers)} rows in {shown(output)}")
+
+
+def _kind(as_csv: bool, as_json: bool, output: Path | None) -> str:
+    if as_csv and as_json:
+        raise BadRecipe("--csv and --json both say how to print; give one of them.")
+    suffix = output.suffix.lower() if output else ""
+    if as_csv or (suffix == ".csv" and not as_json):
+        return "csv"
+    return "json" if as_json or suffix == ".json" else "table"
+
+
+def _places(text: str) -> list[Path]:
+    """The path, or what a pattern matches that no shell has expanded; a file whose name looks like one is a file."""
+    import glob
+
+    if not glob.has_magic(text) or Path(text).exists():
+        return [Path(text)]
+    found = sorted(glob.glob(text, recursive=True))  # noqa: PTH207 - Path.glob refuses absolute patterns
+    if not found:
+        raise Missing(f'no file matches "{shown(text)}".')
+    return [Path(name) for name in found]
+
+
+def _tell_unused(answers: Sequence[Prediction]) -> None:
+    """Say how many pictures could not be used. Raises BadData when none could."""
+    unused = [a for a in answers if a.answer is None]
+    if not unused:
+        return
+    progress = console.progress()
+    for row in unused[:REASONS_SHOWN]:
+        progress.say(f"left out: {shown(row.name)} {row.reason}")
+    if len(unused) > REASONS_SHOWN:
+        progress.say(f"and {len(unused) - REASONS_SHOWN} more; their rows say why.")
+    if len(unused) == len(answers):
+        raise BadData(f"no usable picture among the {len(answers)} that were given.")
+    progress.say(f"{len(unused)} of {len(answers)} pictures could not be used.")
+
+
+def _as_text(answers: Sequence[Prediction], top: int, kind: str) -> str:
+    from foveal.cli import _texts
+
+    if kind == "json":
+        return _texts.json_text([_fact(a) for a in answers]) + "\n"
+    if kind == "csv":
+        ranks = range(2, top + 1)
+        head = ["picture", "label", "probability", *(f"{w}_{r}" for r in ranks for w in ("label", "probability")), "reason"]
+        return _texts.csv_text(head, [_row(a, top) for a in answers])
+    return _texts.table(["picture", "answer", "probability", "runners-up"], [_line(a) for a in answers])
+
+
+def _fact(row: Prediction) -> dict[str, Any]:
+    if row.answer is None:
+        return {"picture": row.name, "label": None, "reason": row.reason}
+    ranked = [(row.answer.label, row.answer.probability), *row.answer.runners_up]
+    top = [{"label": label, "probability": probability} for label, probability in ranked]
+    return {"picture": row.name, **top[0], "runners_up": top[1:]}
+
+
+def _row(row: Prediction, top: int) -> list[object]:
+    ranked = [] if row.answer is None else [(row.answer.label, row.answer.probability), *row.answer.runners_up]
+    cells = [cell for label, probability in ranked[:top] for cell in (label, f"{probability:.6f}")]
+    return [row.name, *cells, *[""] * (2 * top - len(cells)), row.reason or ""]
+
+
+def _line(row: Prediction) -> list[str]:
+    from foveal.cli._texts import percent
+
+    if row.answer is None:
+        return [row.name, "–", "–", row.reason or ""]
+    others = ", ".join(f"{label} {percent(probability)}" for label, probability in row.answer.runners_up)
+    return [row.name, row.answer.label, percent(row.answer.probability), others]
+
+
+def _check_writable(output: Path) -> None:
+    if output.exists() or output.is_symlink():
+        raise NotWritable(f"{shown(output)} exists, and foveal overwrites nothing; choose another name.")
+    if not output.parent.is_dir():
+        raise NotWritable(f"{shown(output)} cannot be written: there is no folder {shown(output.parent)}.")
+
+
+def _write(output: Path, text: str) -> None:
+    try:
+        with open(output, "x", encoding="utf-8", newline="") as file:
+            file.write(text)
+    except OSError as error:
+        raise NotWritable(f"{shown(output)} cannot be written: {error.strerror}.") from error
