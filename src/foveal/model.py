@@ -1,0 +1,252 @@
+"""`Model`: what a user carries away. Network, preprocessing, classes and calibration, in one file that holds no code."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from foveal.errors import BadModel, BadPicture, FovealError, Missing, shown
+from foveal.files.pictures import Encoded, is_picture_name
+from foveal.files.safely import walk
+from foveal.files.tensors import check_fit, read_tensors, write_tensors
+from foveal.networks.catalogue import NETWORKS, build
+from foveal.preprocess import Preprocess
+from foveal.progress import SILENT, Progress
+from foveal.tasks.classification import Answer, Classification
+
+__all__ = ["CUSTOM", "VIEWS", "Model", "Prediction", "Views", "load", "viewed"]
+
+KIND = "model"
+CUSTOM = "custom"  # the name of a network that is not in the zoo
+MODEL_FILE = "model.safetensors"
+Views = Literal["none", "mirror", "mirror+shift"]
+VIEWS: tuple[Views, ...] = ("none", "mirror", "mirror+shift")
+_BATCH_PIXELS = 3_000_000  # of input in one forward pass: bounds the memory of feature maps
+
+Picture = Encoded | str | NDArray[np.uint8]  # or a PIL picture, which turns into an array
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What became of one picture: an answer, or the reason why there is none."""
+
+    name: str
+    answer: Answer | None
+    reason: str = ""
+
+
+class _NetworkFacts(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+    name: Annotated[str, Field(max_length=100)]
+    options: dict[str, float | bool]
+
+
+class _Facts(BaseModel):
+    """What a model file says of itself, checked before any of it is used."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+    task: Literal["classification"]
+    network: _NetworkFacts
+    classes: Annotated[list[Annotated[str, Field(min_length=1, max_length=1000)]], Field(min_length=1, max_length=100_000)]
+    preprocess: dict[str, Any]
+    temperature: Annotated[float, Field(gt=0, le=1000, allow_inf_nan=False)]
+    trained: dict[str, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """A trained classifier."""
+
+    network: nn.Module  # in eval mode, float32
+    preprocess: Preprocess
+    classes: tuple[str, ...]
+    network_name: str
+    options: Mapping[str, Any] = field(default_factory=dict)  # of the network's builder
+    temperature: float = 1.0  # fitted on validation
+    trained: Mapping[str, Any] = field(default_factory=dict)  # how it came to be, for people
+
+    def __post_init__(self) -> None:
+        self.network.eval()
+
+    @property
+    def task(self) -> Classification:
+        return Classification(self.classes)
+
+    def logits(self, pixels: Tensor, views: Views = "none") -> Tensor:
+        """(N, H, W, C) uint8 as `preprocess` made them -> (N, K) float32 on the CPU."""
+        device = next(self.network.parameters()).device
+        step = max(1, _BATCH_PIXELS // (pixels.shape[1] * pixels.shape[2]))
+        parts = []
+        with torch.inference_mode():
+            for part in pixels.split(step):
+                images = self.preprocess.tensor(part.to(device))
+                parts.append(sum(w * self.network(v).float() for w, v in viewed(images, views)).cpu())  # type: ignore[union-attr]
+        return torch.cat(parts) if parts else torch.zeros(0, len(self.classes))
+
+    def predict(
+        self, pictures: Picture | Iterable[Picture], *, top: int = 5, views: Views = "none",
+        progress: Progress = SILENT,
+    ) -> list[Prediction]:  # fmt: skip
+        """Answers for paths (a folder stands for all pictures below it), file contents, uint8 arrays or PIL pictures.
+
+        A picture that cannot be read gets a reason and no answer; the rest goes on.
+        Raises: Missing for a path that is not there.
+        """
+        return list(self.stream(pictures, top=top, views=views, progress=progress))
+
+    def stream(
+        self, pictures: Picture | Iterable[Picture], *, top: int = 5, views: Views = "none",
+        progress: Progress = SILENT,
+    ) -> Iterator[Prediction]:  # fmt: skip
+        """As `predict`, one after another: memory is bounded by the batch, not by the number of pictures."""
+        named = list(_named(pictures))
+        height, width = self.preprocess.height, self.preprocess.width
+        step = max(1, min(256, _BATCH_PIXELS // (height * width)))
+        with progress.task("predicting", len(named)) as advance:
+            for start in range(0, len(named), step):
+                part = named[start : start + step]
+                yield from self._answer(part, top, views)
+                advance(len(part))
+
+    def _answer(self, named: Sequence[tuple[str, Encoded | NDArray[np.uint8]]], top: int, views: Views) -> Iterator[Prediction]:
+        pixels: dict[int, NDArray[np.uint8]] = {}
+        reasons: dict[int, str] = {}
+        for i, (name, source) in enumerate(named):
+            try:
+                pixels[i] = self.preprocess.pixels(source, name)
+            except BadPicture as error:
+                reasons[i] = error.reason
+        answers: dict[int, Answer] = {}
+        if pixels:
+            logits = self.logits(torch.from_numpy(np.stack(list(pixels.values()))), views)
+            answers = dict(zip(pixels, self.task.decode(logits, self.temperature, top), strict=True))
+        for i, (name, _) in enumerate(named):
+            yield Prediction(name, answers.get(i), reasons.get(i, ""))
+
+    def save(self, path: Path) -> None:
+        """Write the model as one `.safetensors` file, durably."""
+        state = {name: value.detach().to("cpu").contiguous() for name, value in self.network.state_dict().items()}
+        facts = {
+            "task": "classification",
+            "network": {"name": self.network_name, "options": dict(self.options)},
+            "classes": list(self.classes),
+            "preprocess": self.preprocess.as_dict(),
+            "temperature": self.temperature,
+            "trained": dict(self.trained),
+        }
+        write_tensors(path, state, facts, KIND)
+
+
+def load(path: str | Path, network: nn.Module | None = None) -> Model:
+    """A model from a run's folder or a `.safetensors` file.
+
+    Args:   network, needed where the model was trained from a network of one's own: the same class, built anew.
+    Raises: Missing, or BadModel with what is wrong with the file. Nothing in the file is executed.
+    """
+    place = Path(path)
+    if place.is_dir():
+        place = place / MODEL_FILE
+        if not place.exists():
+            raise Missing(f"{shown(path)} holds no {MODEL_FILE}: the run has not ended (foveal train --resume {shown(path)}).")
+    tensors, metadata = read_tensors(place, KIND)
+    facts = _checked(metadata, place)
+    preprocess = _preprocess(facts, place)
+    built = network if network is not None else _built(facts, preprocess, place)
+    expected = {name: (tuple(value.shape), value.dtype) for name, value in built.state_dict().items()}
+    check_fit(tensors, expected, place)
+    built.load_state_dict(tensors, strict=True, assign=True)
+    return Model(
+        built.eval(), preprocess, tuple(facts.classes), facts.network.name, facts.network.options, facts.temperature,
+        facts.trained,
+    )  # fmt: skip
+
+
+def _checked(metadata: Mapping[str, Any], path: Path) -> _Facts:
+    facts = {key: metadata.get(key) for key in _Facts.model_fields}
+    try:
+        checked = _Facts.model_validate(facts)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(p) for p in first["loc"])
+        raise BadModel(f'{shown(path)}: metadata "{shown(where)}": {shown(first["msg"])}.') from None
+    if len(set(checked.classes)) != len(checked.classes):
+        raise BadModel(f"{shown(path)}: metadata names a class twice.")
+    return checked
+
+
+def _preprocess(facts: _Facts, path: Path) -> Preprocess:
+    try:
+        values = {k: tuple(v) if isinstance(v, list) else v for k, v in facts.preprocess.items()}
+        return Preprocess(**values)
+    except (TypeError, ValueError) as error:
+        raise BadModel(f"{shown(path)}: metadata preprocess: {shown(str(error))}.") from None
+
+
+def _built(facts: _Facts, preprocess: Preprocess, path: Path) -> nn.Module:
+    """The network that the metadata names, looked up in the zoo, without memory for its weights."""
+    if facts.network.name == CUSTOM:
+        raise BadModel(
+            f"{shown(path)} was trained from a network of one's own; load it as foveal.load(path, network=TheNetwork())."
+        )
+    if facts.network.name not in NETWORKS:
+        raise BadModel(f"{shown(path)}: unknown network {shown(facts.network.name)} (foveal networks lists all).")
+    try:
+        with torch.device("meta"):
+            return build(
+                facts.network.name, len(facts.classes), preprocess.channels, (preprocess.height, preprocess.width),
+                facts.network.options,
+            )  # fmt: skip
+    except FovealError as error:
+        raise BadModel(f"{shown(path)}: {error}") from None
+
+
+def viewed(images: Tensor, views: Views) -> Iterator[tuple[float, Tensor]]:
+    """The views of (N, C, H, W) whose logits are averaged, with their weights.
+
+    "mirror+shift" is the six views of the CIFAR-10 speed runs: the picture, and the picture moved by a pixel up-left and
+    down-right, each also mirrored; half of the weight lies on the unmoved one. Jordan 2024, arXiv:2404.00498, section 3.7.
+    """
+    if views == "none":
+        yield 1.0, images
+        return
+    shifted = [(1.0, images)]
+    if views == "mirror+shift":
+        height, width = images.shape[2:]
+        padded = F.pad(images, (1, 1, 1, 1), mode="reflect")
+        shifted = [(0.5, images), (0.25, padded[:, :, :height, :width]), (0.25, padded[:, :, 2:, 2:])]
+    for weight, view in shifted:
+        yield weight / 2, view
+        yield weight / 2, view.flip(-1)
+
+
+def _named(pictures: Picture | Iterable[Picture]) -> Iterator[tuple[str, Encoded | NDArray[np.uint8]]]:
+    if isinstance(pictures, str | Path | bytes | np.ndarray) or hasattr(pictures, "convert"):
+        pictures = [pictures]
+    for number, picture in enumerate(pictures):
+        if isinstance(picture, bytes):
+            yield f"picture {number}", picture
+        elif isinstance(picture, str | Path):
+            yield from _paths(Path(picture))
+        else:
+            yield f"picture {number}", np.asarray(picture.convert("RGB") if hasattr(picture, "convert") else picture)
+
+
+def _paths(path: Path) -> Iterator[tuple[str, Path]]:
+    if path.is_dir():
+        found = [name for name in walk(path) if is_picture_name(name)]
+        if not found:
+            raise Missing(f"{shown(path)} holds no picture (JPEG, PNG, GIF, BMP, TIFF, WebP).")
+        yield from ((str(path / name), path / name) for name in found)
+    elif path.exists() or path.is_symlink():
+        yield str(path), path
+    else:
+        raise Missing(f"{shown(path)} does not exist.")

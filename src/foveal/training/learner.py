@@ -1,0 +1,144 @@
+"""Everything that changes while a network learns, in one place: what a checkpoint holds and a resumed run takes up."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["Averaged", "Epoch", "Learner", "Tally"]
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """A row of history.csv."""
+
+    epoch: int  # from 1
+    train_loss: float
+    train_top1: float
+    val_loss: float
+    val_top1: float
+    learning_rate: float  # of the last step
+    images_per_second: float
+    seconds: float
+
+
+@dataclass
+class Tally:
+    """What has been seen of the epoch under way."""
+
+    loss: float = 0.0  # summed over pictures
+    right: float = 0.0  # pictures; shares of one with mixed targets
+    seen: int = 0
+    skipped: int = 0  # steps left out because their loss was not finite
+    seconds: float = 0.0
+
+    def add(self, loss: Tensor, logits: Tensor, targets: Tensor) -> None:
+        """One step's pictures."""
+        guesses = logits.detach().argmax(1)
+        if targets.ndim == 1:
+            self.right += float((guesses == targets).sum())
+        else:
+            self.right += float(targets.gather(1, guesses[:, None]).sum())
+        self.loss += float(loss.detach()) * len(targets)
+        self.seen += len(targets)
+
+
+class Averaged:
+    """The exponential moving average of a network's state (EMA): it trails the network and is what gets used.
+
+    The decay grows from 0.1 to its value, so that the first steps are forgotten. Polyak and Juditsky 1992; the warm-up
+    as in TensorFlow's ExponentialMovingAverage.
+    """
+
+    def __init__(self, network: nn.Module, decay: float) -> None:
+        self.decay = decay
+        self.updates = 0
+        self.state = {name: value.detach().clone() for name, value in network.state_dict().items()}
+
+    @torch.no_grad()
+    def update(self, network: nn.Module) -> None:
+        """Move a small step towards the network. Counters (int64) are copied."""
+        self.updates += 1
+        weight = 1 - min(self.decay, self.updates / (self.updates + 9))
+        for name, value in network.state_dict().items():
+            mean = self.state[name]
+            if mean.is_floating_point():
+                mean.lerp_(value, weight)
+            else:
+                mean.copy_(value)
+
+
+@dataclass
+class Learner:
+    """A network on its way."""
+
+    network: nn.Module
+    optimizer: torch.optim.Optimizer
+    averaged: Averaged | None = None
+    epoch: int = 0  # finished ones
+    step: int = 0  # finished ones, in the epoch under way
+    tally: Tally = field(default_factory=Tally)
+    history: list[Epoch] = field(default_factory=list)
+    best_loss: float = math.inf  # on validation
+    best_epoch: int = 0
+    seconds: float = 0.0  # of training, over all sittings
+
+    def result(self) -> dict[str, Tensor]:
+        """The state dict that gets used: the average where one is kept."""
+        return dict(self.averaged.state) if self.averaged else dict(self.network.state_dict())
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Every tensor, by a flat name."""
+        flat = {f"network.{name}": value for name, value in self.network.state_dict().items()}
+        if self.averaged:
+            flat |= {f"averaged.{name}": value for name, value in self.averaged.state.items()}
+        for name, parameter in self.network.named_parameters():
+            for key, value in self.optimizer.state.get(parameter, {}).items():
+                if isinstance(value, Tensor):  # SGD without momentum keeps a None
+                    flat[f"optimizer.{name}.{key}"] = value
+        return flat
+
+    def facts(self) -> dict[str, Any]:
+        """Everything that is no tensor, as plain values."""
+        return {
+            "epoch": self.epoch, "step": self.step, "tally": asdict(self.tally),
+            "history": [asdict(row) for row in self.history],
+            "best_loss": self.best_loss if math.isfinite(self.best_loss) else None, "best_epoch": self.best_epoch,
+            "seconds": self.seconds, "updates": self.averaged.updates if self.averaged else 0,
+        }  # fmt: skip
+
+    def take_up(self, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
+        """Become what `tensors()` and `facts()` told. Optimiser state is matched by the parameter's name."""
+        self.network.load_state_dict(_part(tensors, "network."), strict=True)
+        if self.averaged:
+            kept = _part(tensors, "averaged.")
+            for name, value in self.averaged.state.items():
+                value.copy_(kept[name])
+            self.averaged.updates = int(facts["updates"])
+        state = _part(tensors, "optimizer.")
+        for name, parameter in self.network.named_parameters():
+            own = {key.rpartition(".")[2]: value for key, value in state.items() if key.rpartition(".")[0] == name}
+            if own:
+                self.optimizer.state[parameter] = {
+                    key: _beside(parameter, value) for key, value in own.items()
+                }
+        self.epoch, self.step = int(facts["epoch"]), int(facts["step"])
+        self.tally = Tally(**facts["tally"])
+        self.history = [Epoch(**row) for row in facts["history"]]
+        self.best_loss = math.inf if facts["best_loss"] is None else float(facts["best_loss"])
+        self.best_epoch, self.seconds = int(facts["best_epoch"]), float(facts["seconds"])
+
+
+def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name[len(prefix) :]: value for name, value in tensors.items() if name.startswith(prefix)}
+
+
+def _beside(parameter: Tensor, value: Tensor) -> Tensor:
+    """Optimiser state on its parameter's device and in its layout: sums over another layout round differently."""
+    if value.shape != parameter.shape:
+        return value  # a step counter stays where it is
+    return torch.empty_like(parameter, dtype=value.dtype).copy_(value)

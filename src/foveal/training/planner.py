@@ -1,0 +1,165 @@
+"""The planner: every "auto" of a recipe replaced by a number, from the data, the network and the machine.
+
+What it decides is written into the run's recipe, so that repeating and resuming decide nothing anew.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from foveal.data.augment import resolve as resolve_augment
+from foveal.errors import BadRecipe
+from foveal.networks.catalogue import find
+from foveal.recipe import AugmentRecipe, Recipe, parse_size
+
+__all__ = ["Facts", "Plan", "choose_network", "choose_size", "epochs_in", "resolve"]
+
+# What a network of the user's own gets, and what the zoo's entries leave open.
+DEFAULTS: dict[str, Any] = {
+    "optimizer": "sgd", "learning_rate": 0.05, "momentum": 0.9, "weight_decay": 5e-4, "schedule": "cosine",
+    "warmup": 0.1, "label_smoothing": 0.0, "ema": 0.0, "clip": 0.0, "batch_size": 64, "epochs": 30,
+}  # fmt: skip
+FULL_DATA = 20_000  # training pictures from which the entry's epochs are meant; fewer pictures get more epochs
+MOST_EPOCHS = 120
+FEWEST_STEPS = 20  # in an epoch, when the batch size is ours to choose
+SMALL_SIDE = 64  # up to here pictures are taken at their own size
+LARGE_SIDE = {"cpu": 128, "gpu": 224}  # pixels; a step costs four times less at half the side
+TIME_KEPT = 0.06  # share of --minutes left for store, tests and report
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What the planner knows of the data."""
+
+    pictures: int  # to train on
+    side: tuple[int, int]  # usual (height, width) of a picture
+    channels: int
+    counts: tuple[int, ...]  # training pictures of each class
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A resolved recipe's numbers, as the loop reads them."""
+
+    epochs: int
+    learning_rate: float  # the peak
+    schedule: str
+    warmup: float
+    clip: float
+    on_nan: str
+    seed: int
+    early_stopping: int
+    augment: AugmentRecipe
+
+    @staticmethod
+    def of(recipe: Recipe) -> Plan:
+        """The numbers of a resolved recipe."""
+        t = recipe.training
+        return Plan(
+            int(t.epochs), float(t.learning_rate), t.schedule, float(t.warmup), float(t.clip), t.on_nan, t.seed,
+            t.early_stopping, recipe.augment,
+        )  # fmt: skip
+
+
+def choose_size(recipe: Recipe, facts: Facts, device: str) -> tuple[int, int]:
+    """(height, width): small pictures keep theirs, photographs get the usual square."""
+    if recipe.data.size != "auto":
+        return parse_size(recipe.data.size)
+    smallest = 16 if recipe.network.name == "auto" else find_or_none(recipe.network.name)
+    height, width = facts.side
+    if max(height, width) <= SMALL_SIDE:
+        scale = max(1.0, max(24, smallest) / min(height, width)) if min(height, width) < max(16, smallest) else 1.0
+        return round(height * scale), round(width * scale)
+    side = LARGE_SIDE["cpu" if device == "cpu" else "gpu"]
+    return max(side, smallest), max(side, smallest)
+
+
+def find_or_none(name: str) -> int:
+    """The smallest side that a network takes; 1 for a network of the user's own."""
+    return 1 if name == "custom" else find(name).smallest
+
+
+def choose_network(recipe: Recipe, size: tuple[int, int], channels: int) -> str:
+    """The network that does best on this kind of picture for its time."""
+    if recipe.network.name != "auto":
+        return recipe.network.name
+    if max(size) <= SMALL_SIDE:
+        return "speednet_small" if channels == 1 else "speednet"
+    return "resnet18"
+
+
+def resolve(recipe: Recipe, facts: Facts, size: tuple[int, int], network: str, device: str, threads: int) -> Recipe:
+    """The recipe with a number for every "auto" but the arithmetic, which is measured. `epochs` as if time were no matter."""
+    entry = {} if network == "custom" else {k.partition(".")[2]: v for k, v in find(network).recipe.items()}
+    usual = DEFAULTS | entry
+    asked = recipe.training
+    if asked.optimizer not in ("auto", usual["optimizer"]):
+        usual |= _of_optimizer(asked.optimizer)
+    batch = _batch(asked.batch_size, int(usual["batch_size"]), facts.pictures)
+    usual |= {
+        "batch_size": batch,
+        "learning_rate": _scaled(float(usual["learning_rate"]), batch, int(usual["batch_size"]), str(usual["optimizer"])),
+        "epochs": _epochs(int(usual["epochs"]), facts.pictures),
+        "class_weights": _class_weights(facts.counts),
+    }
+    chosen = {key: usual[key] for key, value in asked if value == "auto" and key in usual}
+    settings: dict[str, Any] = {f"training.{key}": value for key, value in chosen.items()}
+    settings |= {
+        "training.batch_size": batch, "training.device": device, "training.threads": threads, "network.name": network,
+        "data.size": f"{size[0]}x{size[1]}",
+    }  # fmt: skip
+    resolved = recipe.with_settings(settings)
+    augment = resolve_augment(recipe.augment, size, facts.channels, facts.pictures)
+    return resolved.model_copy(update={"augment": augment})
+
+
+def _of_optimizer(name: Literal["sgd", "adamw", "muon"] | str) -> dict[str, Any]:
+    """Rates that usually do, for an optimiser that the network's own recipe does not use."""
+    return {
+        "sgd": {"optimizer": "sgd", "learning_rate": 0.05, "momentum": 0.9, "weight_decay": 5e-4},
+        "adamw": {"optimizer": "adamw", "learning_rate": 1e-3, "momentum": 0.9, "weight_decay": 0.05},
+        "muon": {"optimizer": "muon", "learning_rate": 0.02, "momentum": 0.9, "weight_decay": 0.01},
+    }[name]
+
+
+def _batch(asked: int | str, usual: int, pictures: int) -> int:
+    """The usual batch, smaller on few pictures (an epoch should have some steps); never more than there are."""
+    if isinstance(asked, int):
+        return min(asked, max(1, pictures))
+    fitting = 2 ** max(3, int(math.log2(max(1, pictures / FEWEST_STEPS))))
+    return max(1, min(usual, fitting, pictures))
+
+
+def _scaled(rate: float, batch: int, usual: int, optimizer: str) -> float:
+    """The rate for another batch: in proportion for SGD (Goyal et al. 2017), by the root for the others, rounded."""
+    rate *= (batch / usual) ** (1.0 if optimizer == "sgd" else 0.5)
+    return float(f"{rate:.3g}")
+
+
+def _epochs(usual: int, pictures: int) -> int:
+    """Fewer pictures are seen more often, though not in proportion."""
+    return min(max(MOST_EPOCHS, usual), round(usual * max(1.0, math.sqrt(FULL_DATA / max(1, pictures)))))
+
+
+def _class_weights(counts: Sequence[int]) -> str:
+    """Balanced weights where the largest class has more than three times the pictures of the smallest."""
+    some = [c for c in counts if c]
+    return "balanced" if some and max(some) > 3 * min(some) else "none"
+
+
+def epochs_in(minutes: float, steps: int, batch_size: int, images_per_second: float) -> int:
+    """Whole epochs that fit into `minutes`, with a share kept for what stands around training.
+
+    Raises: BadRecipe when not even one does.
+    """
+    seconds = steps * batch_size / images_per_second
+    epochs = int(minutes * 60 * (1 - TIME_KEPT) / seconds)
+    if epochs < 1:
+        raise BadRecipe(
+            f"--minutes {minutes:g} is too short: one epoch takes about {seconds / 60:.1f} minutes here; "
+            "give more time, or a smaller --size or --network."
+        )
+    return epochs
