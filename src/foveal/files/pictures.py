@@ -1,0 +1,282 @@
+"""Bytes become pixels here and nowhere else.
+
+A picture is used whole or not at all. Formats are told by content, among those that Pillow decodes safely; sizes are
+checked in the header, before anything is decoded; every mode is converted deliberately: 16 bits by v / 257,
+transparency laid on white, colour profiles ignored, the EXIF orientation applied, the first frame of an animation.
+Whatever goes wrong is a `BadPicture` with a reason that completes "a.jpg …".
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import os
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from foveal.errors import BadPicture
+from foveal.files import _png
+from foveal.files._foreign import foreign_picture
+from foveal.files._jpeg import Jpeg, decode_whole, open_jpeg, scan
+from foveal.files._modes import as_array
+from foveal.files._quiet import quiet_stderr, quiet_warnings
+from foveal.files.safely import Unreadable, in_bytes, read_all
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+__all__ = ["PICTURE_SUFFIXES", "Encoded", "is_picture_name", "read_image"]
+
+Encoded: TypeAlias = Path | bytes
+
+PICTURE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".gif", ".bmp", ".tif", ".tiff", ".webp"})
+LARGEST_RATIO = 200  # of the sides; beyond it a resize to a square makes millions of pixels out of a hair
+DRAFT_GAP = 1.5  # a JPEG is decoded at the smallest scale that still has this many pixels for each one wanted
+_JPEG_PIXELS_A_BYTE = 600  # Huffman coding spends at least a bit on each block of 64 pixels: 512 pixels a byte
+_NOT_READ = "is not a picture foveal reads (JPEG, PNG, GIF, BMP, TIFF, WebP)"
+_TIFF_DNG_VERSION = 50706
+_ORIENTATION = 0x0112
+
+
+def is_picture_name(name: str) -> bool:
+    """Whether a file of this name is to be read as a picture: by its suffix, in any case, and not hidden.
+
+    >>> [is_picture_name(n) for n in ("a/B.JPG", "a/._b.jpg", "Thumbs.db", "notes.txt")]
+    [True, False, False, False]
+    """
+    base = name.rsplit("/", 1)[-1]
+    return not base.startswith(".") and os.path.splitext(base)[1].lower() in PICTURE_SUFFIXES
+
+
+def read_image(
+    source: Encoded | NDArray[np.uint8],
+    *,
+    name: str = "",
+    channels: int | None = None,
+    cover: tuple[int, int] | None = None,
+    max_megapixels: float = 100.0,
+) -> NDArray[np.uint8]:
+    """(H, W, C) uint8 of one picture, upright; may be read-only.
+
+    Args:   source: a path, a file's bytes, or pixels (H, W) or (H, W, 1 | 3 | 4) uint8.
+            name: what to call it in errors; the path by default.
+            channels: 3 RGB, 1 grey (ITU-R 601 luma), None as the file is.
+            cover: (height, width) that the caller will shrink the upright picture to, keeping proportions and covering
+            it; a JPEG may then be decoded at a reduced scale that keeps at least 1.5 pixels for each one wanted.
+    Raises: BadPicture.
+    """
+    label = name or (str(source) if isinstance(source, Path) else "picture")
+    try:
+        with quiet_warnings():
+            if isinstance(source, np.ndarray):
+                return _from_pixels(source, channels)
+            data = source if isinstance(source, bytes) else read_all(source, _largest_file(max_megapixels))
+            return as_array(_decode(data, channels, cover, max_megapixels), channels)
+    except Unreadable as error:
+        raise BadPicture(label, error.reason) from None
+    except MemoryError:
+        raise BadPicture(label, "needs more memory than there is") from None
+    except Exception as error:  # Pillow raises nearly everything: OSError, SyntaxError, struct.error, IndexError, …
+        raise BadPicture(label, _words(error)) from error
+
+
+def _words(error: Exception) -> str:
+    text = str(error).lower()
+    if "truncated" in text or "unexpected end" in text:
+        return "is cut short"
+    if "text" in text and ("too large" in text or "too much memory" in text):
+        return "has oversized text data"
+    if "exceeds limit of" in text:
+        return "claims more pixels than Pillow opens"
+    return "is damaged"
+
+
+def _largest_file(max_megapixels: float) -> int:
+    return max(1 << 26, int(max_megapixels * 8e6))  # four 16-bit values a pixel, uncompressed
+
+
+def _decode(data: bytes, channels: int | None, cover: tuple[int, int] | None, limit: float) -> Image:
+    """The upright picture in its own mode."""
+    if not data:
+        raise Unreadable("is empty (0 bytes)")
+    if data.startswith(b"\xff\xd8\xff"):
+        image = _jpeg(data, channels, cover, limit)
+    elif data.startswith(b"\x89PNG\r\n\x1a\n"):
+        image = _png_file(data, limit)
+    elif data.startswith((b"GIF87a", b"GIF89a")):
+        from PIL.GifImagePlugin import GifImageFile
+
+        image = _loaded(GifImageFile(io.BytesIO(data)), limit)
+    elif data.startswith((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")):
+        image = _tiff(data, limit)
+    elif data.startswith(b"RIFF") and data[8:12] == b"WEBP":
+        image = _webp(data, limit)
+    elif data.startswith(b"BM"):
+        image = _bmp(data, limit)
+    elif any(magic.startswith(data) for magic in (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF8", b"RIFF", b"BM")):
+        raise Unreadable(f"is cut short ({in_bytes(len(data))})")
+    else:
+        raise Unreadable(foreign_picture(data) or _NOT_READ)
+    return _upright(image)
+
+
+def _check_size(width: int, height: int, limit: float) -> None:
+    """Before decoding: what the header claims."""
+    megapixels = width * height / 1e6
+    if width <= 0 or height <= 0:
+        raise Unreadable("has no pixels")
+    if megapixels > limit:
+        raise Unreadable(f"claims {megapixels:.0f} megapixels, limit {limit:g} (data.max_megapixels)")
+    if max(width, height) > LARGEST_RATIO * min(width, height):
+        raise Unreadable(f"is too thin ({width} x {height})")
+
+
+def _loaded(image: Any, limit: float) -> Image:
+    _check_size(*image.size, limit)
+    image.load()
+    return image  # type: ignore[no-any-return]
+
+
+def _jpeg(data: bytes, channels: int | None, cover: tuple[int, int] | None, limit: float) -> Image:
+    marks = scan(data)
+    if not marks.frame or not marks.scans:
+        raise Unreadable("is damaged" if marks.closed else f"is cut short ({in_bytes(len(data))})")
+    _check_jpeg(marks, data, limit)
+    image = open_jpeg(data)
+    if image.size != (marks.width, marks.height) or not image.tile:
+        raise Unreadable("is damaged")
+    scale = _draft_scale(image, cover) if cover else 1
+    grey = "L" if channels == 1 and image.mode == "RGB" else None
+    if scale > 1 or grey:
+        image.draft(grey, (image.width // scale, image.height // scale))
+    if not decode_whole(image, data, marks):
+        raise Unreadable("is damaged: its picture data ends early" if marks.closed else "is cut short")
+    return image  # type: ignore[no-any-return]
+
+
+def _check_jpeg(marks: Jpeg, data: bytes, limit: float) -> None:
+    megapixels = marks.width * marks.height / 1e6
+    if megapixels > 1 and not marks.arithmetic and megapixels * 1e6 > _JPEG_PIXELS_A_BYTE * len(data):
+        raise Unreadable(f"says {megapixels:.0f} megapixels in {len(data)} bytes")
+    _check_size(marks.width, marks.height, limit)
+    if marks.slow():
+        raise Unreadable(f"takes too long to decode ({marks.scans} scans of {megapixels:.0f} megapixels)")
+
+
+def _draft_scale(image: Any, cover: tuple[int, int]) -> int:
+    """1, 2, 4 or 8: how far a JPEG may be shrunk while it is decoded."""
+    height, width = image.height, image.width
+    if _orientation(image) >= 5:
+        height, width = width, height
+    shrink = 1 / max(cover[0] / height, cover[1] / width)
+    return max((s for s in (1, 2, 4, 8) if s * DRAFT_GAP <= shrink), default=1)
+
+
+def _png_file(data: bytes, limit: float) -> Image:
+    from PIL.PngImagePlugin import PngImageFile
+
+    if len(data) < 33:
+        raise Unreadable(f"is cut short ({in_bytes(len(data))})")
+    width, height = _png.size_in_header(data)
+    if width == -1:
+        raise Unreadable("is damaged")
+    _check_size(width, height, limit)
+    image = PngImageFile(io.BytesIO(data))
+    image.load()
+    rows = [image.crop((0, y, width, y + 1)).tobytes() for y in range(max(0, height - 2), height)]
+    if not all(any(row) for row in rows) and not _png.has_all_rows(data):
+        raise Unreadable("is damaged: its picture data ends early")
+    return image
+
+
+def _bmp(data: bytes, limit: float) -> Image:
+    from PIL.BmpImagePlugin import BmpImageFile
+
+    if len(data) < 26:
+        raise Unreadable(f"is cut short ({in_bytes(len(data))})")
+    if int.from_bytes(data[14:18], "little") not in (12, 16, 40, 52, 56, 64, 108, 124):
+        raise Unreadable(_NOT_READ)  # "BM" alone is two letters, not a sign
+    return _loaded(BmpImageFile(io.BytesIO(data)), limit)
+
+
+def _webp(data: bytes, limit: float) -> Image:
+    from PIL.WebPImagePlugin import WebPImageFile
+
+    if int.from_bytes(data[4:8], "little") + 8 > len(data):
+        raise Unreadable(f"is cut short ({in_bytes(len(data))})")
+    if size := _webp_size(data):  # Pillow makes room for the canvas when it opens the file
+        _check_size(*size, limit)
+    return _loaded(WebPImageFile(io.BytesIO(data)), limit)
+
+
+def _webp_size(data: bytes) -> tuple[int, int] | None:
+    """(width, height) in the first chunk. Source: RFC 9649, sections 2.5 to 2.7."""
+    if data[12:16] == b"VP8X":
+        return 1 + int.from_bytes(data[24:27], "little"), 1 + int.from_bytes(data[27:30], "little")
+    if data[12:16] == b"VP8L":
+        bits = int.from_bytes(data[21:25], "little")
+        return 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
+    if data[12:16] == b"VP8 ":
+        return int.from_bytes(data[26:28], "little") & 0x3FFF, int.from_bytes(data[28:30], "little") & 0x3FFF
+    return None
+
+
+def _tiff(data: bytes, limit: float) -> Image:
+    from PIL.TiffImagePlugin import TiffImageFile
+
+    first = int.from_bytes(data[4:8], "little" if data.startswith(b"II") else "big")
+    if data[2:3] != b"+" and data[3:4] != b"+" and first + 2 > len(data):
+        raise Unreadable(f"is cut short ({in_bytes(len(data))})")
+    image = TiffImageFile(io.BytesIO(data))
+    if _TIFF_DNG_VERSION in image.tag_v2:
+        raise Unreadable("is a raw photograph (DNG); save it as JPEG or PNG")
+    with quiet_stderr():  # libtiff prints what it finds wrong, and so it does from a C library
+        return _loaded(image, limit)
+
+
+def _orientation(image: Any) -> int:
+    value: Any = 1
+    with suppress(Exception):  # EXIF is an afterthought of cameras: when it is garbage, the picture is used as stored
+        value = image.getexif().get(_ORIENTATION, 1)
+    return value if isinstance(value, int) and 1 <= value <= 8 else 1
+
+
+def _upright(image: Image) -> Image:
+    orientation = _orientation(image)  # a TIFF is turned by Pillow while it loads, and then says 1
+    if orientation == 1:
+        return image
+    from PIL.Image import Transpose
+
+    turns = {
+        2: Transpose.FLIP_LEFT_RIGHT,
+        3: Transpose.ROTATE_180,
+        4: Transpose.FLIP_TOP_BOTTOM,
+        5: Transpose.TRANSPOSE,
+        6: Transpose.ROTATE_270,
+        7: Transpose.TRANSVERSE,
+        8: Transpose.ROTATE_90,
+    }
+    turned = image.transpose(turns[orientation])
+    turned.info = image.info
+    return turned
+
+
+def _from_pixels(pixels: NDArray[Any], channels: int | None) -> NDArray[np.uint8]:
+    """Pixels that are already decoded: checked, and their colours converted as those of a file are."""
+    if pixels.dtype != np.uint8:
+        raise Unreadable(f"holds {pixels.dtype} values; give pixels as uint8, 0 to 255")
+    if pixels.ndim == 2:
+        pixels = pixels[:, :, None]
+    if pixels.ndim != 3 or pixels.shape[2] not in (1, 3, 4):
+        raise Unreadable(f"has shape {pixels.shape}; a picture is (H, W) or (H, W, 1, 3 or 4)")
+    height, width, depth = pixels.shape
+    _check_size(width, height, math.inf)
+    if depth == (channels or (1 if depth == 1 else 3)):
+        return pixels
+    from PIL.Image import fromarray
+
+    return as_array(fromarray(np.ascontiguousarray(pixels[:, :, 0] if depth == 1 else pixels)), channels)

@@ -1,0 +1,207 @@
+"""Opening and listing what a stranger may have put there: never a hang, never more than asked for.
+
+A named pipe called `a.jpg` would make `open` wait for ever and a link to `/dev/zero` would never end, so whatever
+foveal reads goes through `open_regular`: regular files only, told apart before a byte is read.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO
+
+from foveal.errors import FovealError, shown
+
+__all__ = ["Unreadable", "Walked", "open_regular", "read_all", "read_bytes", "walk", "walk_counted", "why"]
+
+JUNK = frozenset({"__macosx", "thumbs.db", "desktop.ini"})  # besides every name that begins with a dot
+_FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+
+
+class Unreadable(Exception):
+    """A file that cannot be read; `reason` completes the sentence that begins with its name."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+def why(error: OSError, path: str | Path | None = None) -> str:
+    """What an OSError says about a file, as the end of a sentence: "cannot be read (permission denied)"."""
+    if error.errno in (errno.ENOENT, errno.ENOTDIR):
+        return "points to a missing file" if path is not None and os.path.islink(path) else "is gone"
+    if error.errno == errno.ELOOP:
+        return "is a link that points to itself"
+    if error.errno == errno.EISDIR:
+        return "is a folder"
+    if error.errno in (errno.ENXIO, errno.ENODEV):
+        return "is not a regular file"
+    return f"cannot be read ({(error.strerror or type(error).__name__).lower()})"
+
+
+def open_regular(path: str | Path) -> BinaryIO:
+    """A regular file (links are followed), opened for reading without ever waiting for it.
+
+    Raises: Unreadable for a folder, pipe, socket, device, missing or forbidden file.
+    """
+    try:
+        _must_be_regular(os.stat(path).st_mode)  # before opening: to open a device may already do something
+        descriptor = os.open(path, _FLAGS)
+    except OSError as error:
+        raise Unreadable(why(error, path)) from None
+    except ValueError:  # a NUL in the name
+        raise Unreadable("is not a possible file name") from None
+    try:
+        _must_be_regular(os.fstat(descriptor).st_mode)  # and after: it may have been exchanged
+        return os.fdopen(descriptor, "rb", buffering=0)
+    except BaseException:
+        os.close(descriptor)
+        raise
+
+
+def _must_be_regular(mode: int) -> None:
+    if stat.S_ISDIR(mode):
+        raise Unreadable("is a folder")
+    if not stat.S_ISREG(mode):
+        raise Unreadable("is not a regular file")
+
+
+def read_all(path: str | Path, limit: int) -> bytes:
+    """The bytes of a regular file of at most `limit` bytes.
+
+    Raises: Unreadable; also when the file grows or shrinks while it is read.
+    """
+    with open_regular(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        if size > limit:
+            raise Unreadable(f"is larger than {in_bytes(limit)} ({in_bytes(size)})")
+        try:
+            data = _read_exactly(file, size + 1)  # one more: tells that it grew
+        except OSError as error:
+            raise Unreadable(why(error, path)) from None
+    if len(data) != size:
+        raise Unreadable("changed while it was read")
+    return data
+
+
+def _read_exactly(file: BinaryIO, size: int) -> bytes:
+    first = file.read(size)
+    if len(first) >= size - 1:
+        return first
+    parts = [first]
+    while parts[-1] and (missing := size - sum(map(len, parts))) > 0:
+        parts.append(file.read(missing))
+    return b"".join(parts)
+
+
+def read_bytes(path: str | Path, *, limit: int, what: str, error: type[FovealError]) -> bytes:
+    """The bytes of a file that the user named, or one sentence.
+
+    Args:   limit in bytes; what: "recipe", "model file", …; error: the FovealError that carries the sentence.
+    Raises: `error` when the file is missing, no regular file, forbidden or larger than `limit`.
+    """
+    try:
+        return read_all(path, limit)
+    except Unreadable as unreadable:
+        reason = "does not exist" if unreadable.reason == "is gone" else unreadable.reason
+        raise error(f"{what} {shown(path)} {reason}.") from None
+
+
+def in_bytes(size: int) -> str:
+    """A size for people: 512 bytes, 4 MiB, 1.5 GiB."""
+    if size < 1024:
+        return f"{size} byte" if size == 1 else f"{size} bytes"
+    value, unit = float(size), "bytes"
+    for larger in ("KiB", "MiB", "GiB", "TiB", "PiB", "EiB"):
+        if value < 1024:
+            break
+        value, unit = value / 1024, larger
+    return f"{value:.0f} {unit}" if value >= 10 or value == int(value) else f"{value:.1f} {unit}"
+
+
+@dataclass
+class Walked:
+    """What lies below a folder. Paths are relative, with forward slashes, sorted by their bytes."""
+
+    files: list[str] = field(default_factory=list)  # regular files, links to them included
+    odd: list[tuple[str, str]] = field(default_factory=list)  # (path, reason): dangling links, pipes, locked folders
+    ignored: int = 0  # hidden files and junk that systems leave behind
+
+
+def walk(root: Path) -> list[str]:
+    """Every regular file below `root`, relative to it, sorted by bytes; see `walk_counted`."""
+    return walk_counted(root).files
+
+
+def walk_counted(root: Path) -> Walked:
+    """Every file below `root`: each real folder once, through its own name rather than a link where it has both.
+
+    Hidden names and what systems leave behind (`__MACOSX`, `Thumbs.db`, …) are counted and left out.
+
+    Raises: FovealError when `root` itself cannot be listed.
+    """
+    found, seen = Walked(), set[tuple[int, int]]()
+    links: list[str] = []  # links to folders: followed last, so that a folder is met under its own name
+    try:
+        status = os.stat(root)
+        os.listdir(root)
+    except OSError as error:
+        raise FovealError(f"{shown(root)} {why(error, root)}.") from None
+    pending = [("", (status.st_dev, status.st_ino))]
+    while pending or links:
+        if not pending:
+            links.sort(key=os.fsencode, reverse=True)
+            link = links.pop()
+            status = os.stat(root / link)
+            pending.append((link, (status.st_dev, status.st_ino)))
+        folder, identity = pending.pop()
+        if identity in seen:
+            continue
+        seen.add(identity)
+        for path, entry in _entries(root, folder, found):
+            _sort_in(path, entry, found, pending, links)
+    found.files.sort(key=os.fsencode)
+    found.odd.sort(key=lambda row: os.fsencode(row[0]))
+    return found
+
+
+def _entries(root: Path, folder: str, found: Walked) -> Iterator[tuple[str, os.DirEntry[str]]]:
+    try:
+        with os.scandir(root / folder) as entries:
+            for entry in entries:
+                if entry.name.startswith(".") or entry.name.lower() in JUNK:
+                    found.ignored += 1
+                else:
+                    yield (f"{folder}/{entry.name}" if folder else entry.name), entry
+    except OSError as error:
+        found.odd.append((folder, why(error)))
+
+
+def _sort_in(
+    path: str,
+    entry: os.DirEntry[str],
+    found: Walked,
+    pending: list[tuple[str, tuple[int, int]]],
+    links: list[str],
+) -> None:
+    try:
+        if entry.is_file(follow_symlinks=False):  # known without a system call: most entries end here
+            found.files.append(path)
+            return
+        status = os.stat(entry.path)  # follows links; not entry.stat, whose numbers are zero on Windows
+    except OSError as error:
+        found.odd.append((path, why(error, entry.path)))
+        return
+    if stat.S_ISDIR(status.st_mode):
+        if entry.is_symlink():
+            links.append(path)
+        else:
+            pending.append((path, (status.st_dev, status.st_ino)))
+    elif stat.S_ISREG(status.st_mode):
+        found.files.append(path)
+    else:
+        found.odd.append((path, "is not a regular file"))
