@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from foveal.cli import console
-from foveal.errors import FovealError, did_you_mean, shown
+from foveal.cli._options import one_of
 
 __all__ = ["cache"]
 
@@ -16,7 +16,9 @@ ACTIONS = ("list", "clear")
 
 def cache(
     action: Annotated[str, typer.Argument(metavar="[list|clear]", help="List what is kept, or delete it.")] = "list",
-    keys: Annotated[list[str] | None, typer.Argument(metavar="[KEY…]", help="Only these; as `list` shows them.")] = None,
+    keys: Annotated[
+        list[str] | None, typer.Argument(metavar="[KEY…]", help="Only these; as `list` shows them.")
+    ] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Delete without asking.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the list as JSON.")] = False,
 ) -> None:
@@ -30,9 +32,7 @@ def cache(
 
     Whatever is deleted here is made anew from your pictures when it is needed; they are never touched.
     """
-    if action not in ACTIONS:
-        raise FovealError(f'foveal cache does list or clear, not "{shown(action)}"{did_you_mean(action, ACTIONS)}')
-    if action == "clear":
+    if one_of("foveal cache", action, ACTIONS) == "clear":
         _clear(keys or [], yes)
     else:
         _list(keys or [], as_json)

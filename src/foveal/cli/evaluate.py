@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from foveal.cli import console
-from foveal.errors import BadRecipe, did_you_mean, shown
+from foveal.cli._options import one_of
 
 if TYPE_CHECKING:
     from foveal.runs import Evaluation
@@ -23,7 +23,9 @@ def evaluate(
     model: Annotated[Path, typer.Argument(metavar="MODEL", help="A run's folder, or a .safetensors file.")],
     source: Annotated[str, typer.Argument(metavar="SOURCE", help="Labelled pictures, as `foveal train` takes them.")],
     on: Annotated[str, typer.Option(metavar="SPLIT", help="test, val, train or all.")] = "test",
-    views: Annotated[str, typer.Option(metavar="KIND", help="Average over views of each picture.")] = "none",
+    views: Annotated[
+        str, typer.Option(metavar="KIND", help="Average over views of each picture: none, mirror, mirror+shift.")
+    ] = "none",
     split: Annotated[str | None, typer.Option(metavar="FILE", help="CSV of path and split.")] = None,
     test_if: Annotated[
         str | None, typer.Option("--test-if", metavar="REGEX", help="Pictures whose path matches are test.")
@@ -38,12 +40,13 @@ def evaluate(
       foveal evaluate runs/flowers-resnet18-1 more-flowers/ --on all
       foveal evaluate flowers.safetensors more-flowers/ --on all --json > figures.json
     """
-    if on not in SPLITS:
-        raise BadRecipe(f'--on must be {", ".join(SPLITS[:-1])} or all, is "{shown(on)}"{did_you_mean(on, SPLITS)}')
+    on = one_of("--on", on, SPLITS)
     from foveal import runs
+    from foveal.model import VIEWS
 
+    chosen = one_of("--views", views, VIEWS)
     progress = console.progress()
-    result = runs.evaluate(model, source, on=on, views=views, split=split, test_if=test_if, progress=progress)
+    result = runs.evaluate(model, source, on=on, views=chosen, split=split, test_if=test_if, progress=progress)
     scores = result.scores.as_dict()
     if as_json:
         _print_json(result, scores, {"model": str(model), "source": source, "on": on, "views": views})
@@ -66,9 +69,9 @@ def figures(scores: dict[str, Any], on: str, views: str) -> list[str]:
     """The scores as a page for a terminal."""
     from foveal.cli._texts import percent, table
 
-    low, high = scores["top1_interval"]
+    between = " to ".join(percent(share) for share in scores["top1_interval"])
     lines = [
-        f"{on}: {percent(scores['top1'])} of {scores['n']} pictures right (95 % interval {percent(low)} to {percent(high)})",
+        f"{on}: {percent(scores['top1'])} of {scores['n']} pictures right (95 % interval {between})",
         f"top-5 {percent(scores['top5'])}" if "top5" in scores else "",
         f"calibration error (ECE) {percent(scores['ece'])}, loss {scores['loss']:.4f} nats, views: {views}",
         "",

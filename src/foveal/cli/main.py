@@ -82,8 +82,10 @@ def _run(arguments: list[str], debug: bool) -> int:
         result = app(arguments, prog_name="foveal", standalone_mode=False)
         sys.stdout.flush()
         return result if isinstance(result, int) else 0
-    except BrokenPipeError:  # `foveal predict … | head`: the reader has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (BrokenPipeError, SystemExit) as error:  # `foveal predict … | head`: the reader has seen enough
+        if isinstance(error, SystemExit) and not isinstance(error.__context__, BrokenPipeError):
+            raise  # typer itself leaves by SystemExit when a print finds no reader
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - so that the last flush finds a reader
         return NO_READER
     except typer.TyperException as error:
         return _tell(error, _usage(error), REFUSED, debug)
@@ -97,8 +99,8 @@ def _run(arguments: list[str], debug: bool) -> int:
         place = f"{shown(error.filename)}: " if isinstance(error.filename, str) else ""
         return _tell(error, f"{place}{error.strerror or error} (--debug shows where).", STOPPED, debug)
     except Exception as error:  # noqa: BLE001 - a fault of ours is told in one sentence as well
-        sentence = f"a fault of foveal's own: {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
-        return _tell(error, f"{sentence} (--debug shows where).", FAULT, debug)
+        what = ": ".join([type(error).__name__, *str(error).splitlines()[:1]])
+        return _tell(error, f"a fault of foveal's own: {what} (--debug shows where).", FAULT, debug)
 
 
 def _tell(error: BaseException, sentence: str, code: int, debug: bool) -> int:

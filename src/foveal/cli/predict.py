@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from foveal.cli import console
+from foveal.cli._options import one_of
 from foveal.errors import BadData, BadRecipe, Missing, NotWritable, shown
 
 if TYPE_CHECKING:
@@ -21,14 +22,19 @@ REASONS_SHOWN = 20
 
 def predict(
     model: Annotated[Path, typer.Argument(metavar="MODEL", help="A run's folder, or a .safetensors file.")],
-    pictures: Annotated[list[str], typer.Argument(metavar="PICTURES…", help="Files, folders, patterns such as '*.jpg'.")],
+    pictures: Annotated[
+        list[str], typer.Argument(metavar="PICTURES…", help="Files, folders, patterns such as '*.jpg'.")
+    ],
     top: Annotated[int, typer.Option(metavar="K", min=1, help="How many answers a picture.")] = 3,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write to a new file; its name tells the format.")
+        Path | None,
+        typer.Option("--output", "-o", metavar="FILE", help="Write to a new file; its name tells the format."),
     ] = None,
-    views: Annotated[str, typer.Option(metavar="KIND", help="Average over views of each picture.")] = "none",
+    views: Annotated[
+        str, typer.Option(metavar="KIND", help="Average over views of each picture: none, mirror, mirror+shift.")
+    ] = "none",
 ) -> None:
     """Tell what is on pictures, with calibrated probabilities.
 
@@ -43,16 +49,18 @@ def predict(
     kind = _kind(as_csv, as_json, output)
     if output is not None:
         _check_writable(output)
-    from foveal.model import load
+    from foveal.files.durable import write_text
+    from foveal.model import VIEWS, load
 
+    chosen = one_of("--views", views, VIEWS)
     places = [place for text in pictures for place in _places(text)]
-    answers = load(model).predict(places, top=top, views=views, progress=console.progress())
+    answers = load(model).predict(places, top=top, views=chosen, progress=console.progress())
     _tell_unused(answers)
     text = _as_text(answers, top, kind)
     if output is None:
         print(text, end="" if text.endswith("\n") else "\n")
     else:
-        _write(output, text)
+        write_text(output, text)
         print(f"{len(answers)} rows in {shown(output)}")
 
 
@@ -71,7 +79,8 @@ def _places(text: str) -> list[Path]:
 
     if not glob.has_magic(text) or Path(text).exists():
         return [Path(text)]
-    found = sorted(glob.glob(text, recursive=True))  # noqa: PTH207 - Path.glob refuses absolute patterns
+    # Not Path.glob, which refuses absolute patterns.
+    found = sorted(glob.glob(text, recursive=True))
     if not found:
         raise Missing(f'no file matches "{shown(text)}".')
     return [Path(name) for name in found]
@@ -98,8 +107,8 @@ def _as_text(answers: Sequence[Prediction], top: int, kind: str) -> str:
     if kind == "json":
         return _texts.json_text([_fact(a) for a in answers]) + "\n"
     if kind == "csv":
-        ranks = range(2, top + 1)
-        head = ["picture", "label", "probability", *(f"{w}_{r}" for r in ranks for w in ("label", "probability")), "reason"]
+        others = [f"{word}_{rank}" for rank in range(2, top + 1) for word in ("label", "probability")]
+        head = ["picture", "label", "probability", *others, "reason"]
         return _texts.csv_text(head, [_row(a, top) for a in answers])
     return _texts.table(["picture", "answer", "probability", "runners-up"], [_line(a) for a in answers])
 
@@ -132,11 +141,3 @@ def _check_writable(output: Path) -> None:
         raise NotWritable(f"{shown(output)} exists, and foveal overwrites nothing; choose another name.")
     if not output.parent.is_dir():
         raise NotWritable(f"{shown(output)} cannot be written: there is no folder {shown(output.parent)}.")
-
-
-def _write(output: Path, text: str) -> None:
-    try:
-        with open(output, "x", encoding="utf-8", newline="") as file:
-            file.write(text)
-    except OSError as error:
-        raise NotWritable(f"{shown(output)} cannot be written: {error.strerror}.") from error

@@ -57,7 +57,9 @@ def train(
     test_if: Annotated[
         str | None, typer.Option("--test-if", metavar="REGEX", help="Pictures whose path matches are test.")
     ] = None,
-    store: Annotated[str | None, typer.Option(metavar="KIND", help="How pictures are kept: pixels, jpeg, none.")] = None,
+    store: Annotated[
+        str | None, typer.Option(metavar="KIND", help="How pictures are kept: pixels, jpeg, none.")
+    ] = None,
     max_megapixels: Annotated[
         str | None, typer.Option("--max-megapixels", metavar="M", help="Larger pictures are left out. [100]")
     ] = None,

@@ -1,0 +1,21 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TypeVar
+
+from foveal.errors import BadRecipe, did_you_mean, shown
+
+__all__ = ["one_of"]
+
+Word = TypeVar("Word", bound=str)
+
+
+def one_of(option: str, typed: str, known: Sequence[Word]) -> Word:
+    """The known word that was typed. Raises BadRecipe that lists them."""
+    for word in known:
+        if word == typed:
+            return word
+    words = f"{', '.join(known[:-1])} or {known[-1]}"
+    raise BadRecipe(f'{option} must be {words}, is "{shown(typed)}"{did_you_mean(typed, known)}')
