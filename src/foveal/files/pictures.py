@@ -136,7 +136,7 @@ def _check_size(width: int, height: int, limit: float) -> None:
 
 
 def _loaded(image: Any, limit: float) -> Image:
-    _check_size(*image.size, limit)
+    _check_size(image.width, image.height, limit)
     image.load()
     return image  # type: ignore[no-any-return]
 
