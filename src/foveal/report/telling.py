@@ -1,0 +1,97 @@
+"""From a finished training to the story that the report tells: what is looked up, drawn and sorted for it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from foveal.data.augment import in_words
+from foveal.ops.statistics import calibration_bins, softmax
+from foveal.report.story import Mistake, Story
+from foveal.tasks.classification import Scores
+from foveal.training.baseline import Baseline
+from foveal.training.fit import Fitted, Ground
+
+__all__ = ["first_filters", "mistakes", "story"]
+
+MISTAKES_SHOWN = 24
+SHEET_ROWS, SHEET_VERSIONS = 6, 7
+
+
+def story(
+    name: str, ground: Ground, fitted: Fitted, on: str, logits: Tensor, scores: Scores, baseline: Baseline | None,
+    metrics: Mapping[str, Any], machine: Mapping[str, str], warnings: Sequence[str], file_bytes: int,
+) -> Story:  # fmt: skip
+    """Everything that the page needs, gathered."""
+    indices = ground.splits[on]
+    probabilities = softmax(logits.double().numpy() / fitted.model.temperature)
+    originals, augmented = _contact_sheet(ground)
+    timings = [
+        {"arithmetic": way, "images_per_second": speed} for way, speed in ground.measured.images_per_second.items()
+    ]
+    K = len(ground.dataset.classes)
+    return Story(
+        name=name,
+        task="classification",
+        origin=ground.dataset.origin,
+        counts={s: np.bincount(ground.dataset.labels[i], minlength=K) for s, i in ground.splits.items()},
+        classes=ground.dataset.classes,
+        recipe_toml=ground.recipe.to_toml(),
+        machine=machine,
+        arithmetic={"chosen": ground.arithmetic.name, "timings": timings},
+        history=[vars(row) for row in fitted.history],
+        metrics=metrics,
+        scores=scores,
+        calibration=calibration_bins(probabilities, ground.dataset.labels[indices]),
+        temperature=fitted.model.temperature,
+        mistakes=mistakes(ground, indices, probabilities),
+        originals=originals,
+        augmented=augmented,
+        augment_words=in_words(ground.recipe.augment),
+        filters=first_filters(fitted.model.network),
+        baseline=baseline,
+        notes=ground.dataset.notes,
+        warnings=tuple(warnings),
+        skipped=len(ground.dataset.skipped),
+        sizes={"parameters": sum(p.numel() for p in fitted.model.network.parameters()), "bytes": file_bytes},
+    )
+
+
+def mistakes(
+    ground: Ground, indices: NDArray[np.int64], probabilities: NDArray[np.float64], most: int = MISTAKES_SHOWN
+) -> list[Mistake]:
+    """The pictures that were taken for something else, the surest first."""
+    truth, guess = ground.dataset.labels[indices], probabilities.argmax(1)
+    sure = probabilities.max(1)
+    wrong = np.flatnonzero(guess != truth)
+    wrong = wrong[np.argsort(-sure[wrong], kind="stable")][:most]
+    pictures = ground.store.rows(indices[wrong])
+    classes = ground.dataset.classes
+    return [
+        Mistake(ground.dataset.pictures.name(int(indices[i])), picture, classes[truth[i]], classes[guess[i]], sure[i])
+        for i, picture in zip(wrong, pictures, strict=True)
+    ]
+
+
+def _contact_sheet(ground: Ground) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Some training pictures, and how the network sees each of them in its first epochs."""
+    train = ground.splits["train"]
+    rows = min(SHEET_ROWS, len(train))
+    chosen = train[np.linspace(0, len(train) - 1, rows).astype(np.int64)]
+    drawn = [ground.batches.shown(epoch, chosen) for epoch in range(SHEET_VERSIONS)]
+    originals = ground.store.rows(chosen)
+    return originals, np.stack(drawn, axis=1).reshape(-1, *originals.shape[1:])
+
+
+def first_filters(network: nn.Module) -> NDArray[np.float32] | None:
+    """(O, C, h, w) of the first convolution, where it looks at the picture itself."""
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d):
+            weights = module.weight.detach().to(torch.float32).cpu().numpy()
+            return weights if weights.shape[1] in (1, 3) and weights.shape[2] > 1 else None
+    return None

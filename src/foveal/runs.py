@@ -1,0 +1,384 @@
+"""Runs: `foveal.train` and `foveal.resume`. A run's folder, its lock, and train → evaluate → report, in this order."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from foveal.data.batches import batches_in_order
+from foveal.data.dataset import SPLITS, Dataset, Skipped
+from foveal.data.sources import open_dataset
+from foveal.data.split import duplicates_across
+from foveal.data.store import open_store
+from foveal.errors import BadData, BadRecipe, FovealError, Missing, NotWritable, did_you_mean, shown
+from foveal.files.durable import RunLock, new_folder, write_text
+from foveal.model import CUSTOM, MODEL_FILE, VIEWS, Model, Views, load
+from foveal.progress import SILENT, Progress
+from foveal.recipe import Recipe, read_recipe
+from foveal.report.page import write_report
+from foveal.report.telling import story
+from foveal.tasks.classification import Scores
+from foveal.training.arithmetic import machine, threads_used
+from foveal.training.baseline import Baseline, hog_baseline
+from foveal.training.fit import Fitted, Ground, fit, lay_ground, settle
+from foveal.training.script import as_script
+
+__all__ = ["Evaluation", "Run", "evaluate", "loop_script", "resume", "train"]
+
+RUNS = Path("runs")
+BASELINE_SECONDS = 30.0  # and never more than the training took
+BASELINE_SHARE = 0.25
+
+Source = str | Path | tuple[Any, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """A finished run."""
+
+    folder: Path
+    model: Model
+    metrics: dict[str, Any]  # the content of metrics.json
+    report: Path
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """How well a model answers for pictures with labels."""
+
+    scores: Scores
+    notes: tuple[str, ...]
+    skipped: tuple[Skipped, ...]
+
+
+def train(
+    source: Source, *, out: Path | str | None = None, recipe: Recipe | None = None,
+    settings: Mapping[str, Any] | None = None, network: nn.Module | None = None, progress: Progress = SILENT,
+    loading_threads: int = 0,
+) -> Run:  # fmt: skip
+    """Train, calibrate, score and report, in a folder of its own.
+
+    Args:   source, a folder, file or name, or arrays (X, y): see `open_dataset`.
+            out, the run's folder, which must not exist or be empty; by default `runs/<source>-<network>-<n>`.
+            recipe and settings (`{"training.epochs": 3}`), what is not left to the planner.
+            network, a module of one's own that maps (N, C, H, W) to (N, K) logits; it is trained in place.
+            loading_threads, how many load pictures while the network computes (0: as many as help); changes no bit.
+    Raises: BadData, BadRecipe, Missing, NotWritable: refused, and no folder left behind. NoSpace, NotFinite, Interrupted:
+            stopped midway; `resume` goes on.
+    """
+    began = time.perf_counter()
+    recipe = (recipe or Recipe()).with_settings(dict(settings or {}), "settings")
+    name = source if isinstance(source, str) else str(source) if isinstance(source, Path) else ""
+    recipe = recipe.with_settings({"data.source": name})
+    place = Path(out).expanduser() if out is not None else None
+    if place is not None:
+        _check_place(place, name)
+    with torch.random.fork_rng(devices=[]):
+        dataset = _opened(source, recipe, progress)
+        recipe = settle(dataset, recipe, network)
+        folder = place or _free_folder(dataset.origin.source or "arrays", recipe.network.name)
+        new_folder(folder)
+        try:
+            with RunLock(folder), _logged(folder, progress) as told:
+                write_text(folder / "recipe.toml", recipe.to_toml())
+                _tell(dataset, told)
+                return _run(folder, dataset, recipe, network, told, began, loading_threads, going_on=False)
+        except FovealError as error:
+            if error.exit_code == 2:  # refused before anything was trained
+                _leave_no_folder(folder)
+            raise
+
+
+def resume(
+    folder: Path | str, *, settings: Mapping[str, Any] | None = None, network: nn.Module | None = None,
+    progress: Progress = SILENT, source: tuple[Any, Any] | None = None,
+) -> Run:  # fmt: skip
+    """Go on with a run that was stopped, to the bit on the CPU; `training.epochs` may be raised.
+
+    Args: network and source again, where the run was started with a module or with arrays of one's own.
+    """
+    began = time.perf_counter()
+    folder = Path(folder)
+    if not (folder / "recipe.toml").exists():
+        raise Missing(f"{shown(folder)} is no run's folder: it holds no recipe.toml.")
+    recipe = read_recipe(folder / "recipe.toml")
+    changed = recipe.with_settings(dict(settings or {}), "--resume")
+    _check_changes(recipe, changed, folder)
+    if recipe.network.name == CUSTOM and network is None:
+        raise BadRecipe(f"{shown(folder)} trains a network of one's own: foveal.resume(folder, network=TheNetwork()).")
+    with torch.random.fork_rng(devices=[]), RunLock(folder), _logged(folder, progress) as told:
+        dataset = _opened(source if source is not None else recipe.data.source, changed, told)
+        write_text(folder / "recipe.toml", changed.to_toml())
+        return _run(folder, dataset, changed, network, told, began, 0, going_on=True)
+
+
+def evaluate(
+    model_path: str | Path | Model, source: Source, *, on: str = "test", views: str = "none",
+    split: str | Path | None = None, test_if: str | None = None, progress: Progress = SILENT,
+) -> Evaluation:  # fmt: skip
+    """Score a model on one split of a source, or on "all". Classes are matched by name, never by position.
+
+    Raises: BadData when no picture of a class that the model knows is there; BadRecipe for an unknown split or view.
+    """
+    if views not in VIEWS:
+        raise BadRecipe(f'--views is one of {", ".join(VIEWS)}, got "{shown(views)}"{did_you_mean(views, VIEWS)}')
+    if on not in (*SPLITS, "all"):
+        raise BadRecipe(f'--on is one of {", ".join(SPLITS)}, all, got "{shown(on)}"{did_you_mean(on, (*SPLITS, "all"))}')
+    model = model_path if isinstance(model_path, Model) else load(model_path)
+    dataset = open_dataset(source, split=split, test_if=test_if, progress=progress)
+    chosen = np.arange(len(dataset)) if on == "all" else dataset.indices(on)
+    if not len(chosen):
+        raise BadData(f"{shown(dataset.origin.place)} has no {on} pictures; use --on all, or --split FILE.csv.")
+    dataset = dataset.take(chosen)
+    index_of = {name: i for i, name in enumerate(model.classes)}
+    unknown = sorted(set(dataset.classes) - set(model.classes))
+    notes = list(dataset.notes)
+    if unknown:
+        names = ", ".join(shown(n) for n in unknown[:10])
+        notes.append(f"The model does not know {len(unknown)} of the classes ({names}): their pictures are left out.")
+    truth = np.array([index_of.get(dataset.classes[k], -1) for k in dataset.labels], np.int64)
+    store = open_store(dataset, model.preprocess, "auto", progress)
+    broken = np.array([i for i, _ in store.broken], np.int64)
+    usable = np.setdiff1d(np.flatnonzero(truth >= 0), broken)
+    skipped = [Skipped(dataset.pictures.name(i), reason) for i, reason in store.broken]
+    if not len(usable):
+        raise BadData(f"{shown(dataset.origin.place)}: no usable picture of a class that the model knows.")
+    logits = _all_logits(model, store, usable, views, progress)  # type: ignore[arg-type]
+    scores = model.task.score(logits, truth[usable], model.temperature)
+    return Evaluation(scores, tuple(notes), dataset.skipped + tuple(skipped))
+
+
+def loop_script(source: Source, recipe: Recipe | None = None, settings: Mapping[str, Any] | None = None) -> str:
+    """The loop that `train` would run, as a script with the recipe's values in it."""
+    if isinstance(source, tuple):
+        raise BadRecipe("--show-loop needs a source that a script can open: a folder, a file or a name.")
+    recipe = (recipe or Recipe()).with_settings({"data.source": str(source), **(settings or {})}, "settings")
+    with torch.random.fork_rng(devices=[]):
+        dataset = _opened(source, recipe, SILENT)
+        recipe = settle(dataset, recipe)
+        with threads_used(int(recipe.training.threads)):
+            return as_script(lay_ground(dataset, recipe).recipe)
+
+
+def _run(
+    folder: Path, dataset: Dataset, recipe: Recipe, network: nn.Module | None, progress: Progress, began: float,
+    loading_threads: int, going_on: bool,
+) -> Run:  # fmt: skip
+    """Ground, training, model, scores, baseline, report; each written as soon as it stands."""
+    with threads_used(int(recipe.training.threads)):
+        ground = lay_ground(dataset, recipe, network, progress=progress, loading_threads=loading_threads)
+        write_text(folder / "recipe.toml", ground.recipe.to_toml())
+        _write_skipped(folder, ground.dataset)
+        _tell_plan(ground, progress)
+        fitted = fit(ground, folder, resume=going_on, progress=progress)
+        fitted.model.save(folder / MODEL_FILE)
+        return _scored(folder, ground, fitted, progress, began)
+
+
+def _scored(folder: Path, ground: Ground, fitted: Fitted, progress: Progress, began: float) -> Run:
+    on = "test" if len(ground.splits["test"]) else "val" if len(ground.splits["val"]) else "train"
+    indices = ground.splits[on]
+    started = time.perf_counter()
+    logits = _all_logits(fitted.model, ground.store, indices, "none", progress)
+    scores = fitted.model.task.score(logits, ground.dataset.labels[indices], fitted.model.temperature)
+    tested = time.perf_counter() - started
+    warnings = _warnings(ground.dataset, on)
+    for sentence in warnings:
+        progress.say(sentence)
+    baseline = _baseline(ground, on, fitted.seconds, progress)
+    metrics: dict[str, Any] = {
+        "test": {**scores.as_dict(), "split": on, "views": "none"},
+        "baseline": baseline.as_dict() if baseline else {"top1": None},
+        "temperature": fitted.model.temperature,
+        "epochs": len(fitted.history),
+        "best_epoch": fitted.best_epoch,
+        "stopped_early": fitted.stopped_early,
+        "pictures": {name: len(i) for name, i in ground.splits.items()},
+        "left_out": len(ground.dataset.skipped),
+        "warnings": warnings,
+        "leak": len(duplicates_across(ground.dataset)),
+        "seconds": {
+            "store": round(ground.store.seconds, 3), "measure": round(ground.measured.seconds, 3),
+            "train": round(fitted.seconds, 3), "test": round(tested, 3),
+            "baseline": round(baseline.seconds, 3) if baseline else 0.0,
+            "total": round(time.perf_counter() - began, 3),
+        },
+        "arithmetic": {**ground.measured.as_dict(), "chosen": ground.arithmetic.name, "device": ground.arithmetic.device},
+        "machine": machine(),
+    }  # fmt: skip
+    report = folder / "report.html"
+    size = (folder / MODEL_FILE).stat().st_size
+    write_report(
+        story(folder.name, ground, fitted, on, logits, scores, baseline, metrics, machine(), warnings, size), report
+    )
+    metrics["seconds"]["total"] = round(time.perf_counter() - began, 3)
+    write_text(folder / "metrics.json", json.dumps(_plain(metrics), indent=1, ensure_ascii=False) + "\n")
+    return Run(folder, fitted.model, metrics, report)
+
+
+def _all_logits(model: Model, store: Any, indices: Any, views: Views, progress: Progress) -> Tensor:
+    parts = []
+    with progress.task("scoring", len(indices)) as advance:
+        for pixels in batches_in_order(store, indices, 512):
+            parts.append(model.logits(pixels, views))
+            advance(len(pixels))
+    return torch.cat(parts)
+
+
+def _baseline(ground: Ground, on: str, trained: float, progress: Progress) -> Baseline | None:
+    """HOG and a linear classifier on the same split, in a share of the time that the network had."""
+    if on == "train":
+        return None
+    seconds = max(2.0, min(BASELINE_SECONDS, BASELINE_SHARE * trained))
+    found = hog_baseline(
+        ground.store.rows, ground.dataset.labels, ground.splits["train"], ground.splits[on], ground.dataset.classes,
+        seconds, progress,
+    )  # fmt: skip
+    note = f" {found.note}" if found.note else ""
+    progress.say(f"Baseline {found.name}: {found.top1:.2%} in {found.seconds:.1f} s.{note}")
+    return found
+
+
+def _warnings(dataset: Dataset, on: str) -> list[str]:
+    """What takes something away from the score."""
+    warnings = []
+    if on != "test":
+        warnings.append(f"There are no test pictures: the score is on {on}, which the training has used; it is too good.")
+    pairs = duplicates_across(dataset)
+    if pairs:
+        first, second = (shown(name) for name in pairs[0])
+        rest = f", and {len(pairs) - 1} more" if len(pairs) > 1 else ""
+        warnings.append(f"{first} and {second} are the same picture on both sides of the split{rest}: the score is too good.")
+    return warnings
+
+
+def _opened(source: Source, recipe: Recipe, progress: Progress) -> Dataset:
+    return open_dataset(
+        source, split=recipe.data.split or None, test_if=recipe.data.test_if or None, progress=progress
+    )
+
+
+def _tell(dataset: Dataset, progress: Progress) -> None:
+    counts = ", ".join(f"{len(dataset.indices(s))} {s}" for s in SPLITS)
+    progress.say(
+        f"{shown(dataset.origin.source or 'arrays')}: {dataset.origin.format}, {len(dataset)} pictures of "
+        f"{len(dataset.classes)} classes ({counts}; split by {dataset.origin.split_by})."
+    )
+    for note in dataset.notes:
+        progress.say(note)
+    for row in dataset.skipped[:20]:
+        progress.say(f"{shown(row.name)} {row.reason}: left out.")
+    if len(dataset.skipped) > 20:
+        progress.say(f"and {len(dataset.skipped) - 20} more, see skipped.csv.")
+
+
+def _tell_plan(ground: Ground, progress: Progress) -> None:
+    broken = ground.store.broken
+    for index, reason in broken[:20]:
+        progress.say(f"{shown(ground.dataset.pictures.name(index))} {reason}: left out.")
+    if len(broken) > 20:
+        progress.say(f"and {len(broken) - 20} more, see skipped.csv.")
+    t = ground.recipe.training
+    parameters = sum(p.numel() for p in ground.network.parameters())
+    progress.say(
+        f"{ground.recipe.network.name} ({parameters:,} parameters) on {ground.recipe.data.size}, {t.epochs} epochs of "
+        f"{len(ground.batches)} steps of {t.batch_size}, {t.optimizer} at {t.learning_rate:g}, {t.schedule}."
+    )
+
+
+def _write_skipped(folder: Path, dataset: Dataset) -> None:
+    rows = [("name", "reason"), *((row.name, row.reason) for row in dataset.skipped)]
+    write_text(folder / "skipped.csv", "".join(f"{_cell(a)},{_cell(b)}\n" for a, b in rows))
+
+
+def _cell(text: str) -> str:
+    """A CSV cell that no spreadsheet takes for a formula."""
+    text = shown(text)
+    text = "'" + text if text[:1] in ("=", "+", "-", "@") else text
+    return '"' + text.replace('"', '""') + '"' if re.search(r'[",\n]', text) else text
+
+
+def _check_place(place: Path, source: str) -> None:
+    """--out must be new or empty, and not inside the data."""
+    if place.is_dir() and any(place.iterdir()):
+        raise NotWritable(f"{shown(place)} exists and is not empty; choose another --out, or --resume it.")
+    if source and Path(source).is_dir() and place.resolve().is_relative_to(Path(source).resolve()):
+        raise NotWritable(f"{shown(place)} lies inside the pictures' folder {shown(source)}; choose another --out.")
+
+
+def _free_folder(source: str, network: str) -> Path:
+    """runs/<source>-<network>-<n>, the next free number."""
+    word = re.sub(r"[^\w.-]+", "-", Path(source).name or "data").strip("-.")[:60] or "data"
+    number = 1
+    while (RUNS / f"{word}-{network}-{number}").exists():
+        number += 1
+    return RUNS / f"{word}-{network}-{number}"
+
+
+def _leave_no_folder(folder: Path) -> None:
+    """A refused run leaves nothing: only files that this run has just written are there."""
+    for name in ("recipe.toml", "skipped.csv", "log.txt", ".lock"):
+        (folder / name).unlink(missing_ok=True)
+    try:
+        (folder / "checkpoint").rmdir() if (folder / "checkpoint").is_dir() else None
+        folder.rmdir()
+    except OSError:
+        pass
+
+
+def _check_changes(was: Recipe, now: Recipe, folder: Path) -> None:
+    """Only what leaves the steps already taken valid may change."""
+    allowed = {"training.epochs", "training.device"}
+    before, after = was.model_dump(), now.model_dump()
+    for section, keys in before.items():
+        for key, value in keys.items():
+            if after[section][key] != value and f"{section}.{key}" not in allowed:
+                raise BadRecipe(
+                    f"{shown(folder)} was started with {section}.{key} = {value}, now {after[section][key]} is asked "
+                    "for; leave it as it was, or start anew."
+                )
+    if isinstance(was.training.epochs, int) and int(now.training.epochs) < was.training.epochs:
+        raise BadRecipe(f"{shown(folder)} was started for {was.training.epochs} epochs; only more can be asked for.")
+
+
+def _plain(value: Any) -> Any:
+    """NaN and infinity become null: JSON has no word for them."""
+    if isinstance(value, dict):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(v) for v in value]
+    return None if isinstance(value, float) and not np.isfinite(value) else value
+
+
+@contextmanager
+def _logged(folder: Path, progress: Progress) -> Iterator[Progress]:
+    """What is said goes to log.txt as well."""
+    try:
+        file = open(folder / "log.txt", "a", encoding="utf-8", errors="backslashreplace")  # noqa: SIM115
+    except OSError as error:
+        raise NotWritable(f"{shown(folder)} cannot be written to ({error.strerror}).") from error
+    with file:
+        yield _Tee(progress, file.write)
+
+
+@dataclass(frozen=True)
+class _Tee:
+    progress: Progress
+    write: Callable[[str], Any]
+
+    def task(self, name: str, total: int, unit: str = "pictures") -> AbstractContextManager[Callable[[int], None]]:
+        return self.progress.task(name, total, unit)
+
+    def say(self, sentence: str) -> None:
+        self.write(sentence + "\n")
+        self.progress.say(sentence)

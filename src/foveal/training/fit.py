@@ -1,0 +1,447 @@
+"""The order of things: from a data set and a recipe to a calibrated model.
+
+`lay_ground` settles everything that does not change while training (store, preprocessing, network, plan, arithmetic);
+`fit` runs the loop over it, keeps checkpoints, and makes the `Model`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import hashlib
+import io
+import math
+import signal
+import threading
+import time
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from foveal.data.augment import in_words
+from foveal.data.batches import TrainingBatches, batches_in_order
+from foveal.data.dataset import SPLITS, Dataset, Skipped
+from foveal.data.store import PixelStore, open_store
+from foveal.errors import BadData, BadModel, BadPicture, BadRecipe, Interrupted, Missing, NotFinite, shown
+from foveal.files.durable import write_text
+from foveal.files.headers import shape_of
+from foveal.model import CUSTOM, Model
+from foveal.networks.catalogue import build, find
+from foveal.preprocess import Preprocess
+from foveal.progress import SILENT, Progress
+from foveal.recipe import Recipe, parse_size
+from foveal.tasks.classification import Classification, balanced_weights, fit_temperature
+from foveal.training import checkpoint, planner
+from foveal.training.arithmetic import Arithmetic, Measured, measure
+from foveal.training.learner import Averaged, Epoch, Learner
+from foveal.training.loop import train_epochs
+from foveal.training.optimisers import make_optimizer
+
+__all__ = ["Fitted", "Ground", "choose_device", "fit", "lay_ground", "settle"]
+
+LOOKED_AT = 64  # pictures whose header tells the usual size and colour
+STATISTICS_OF = 4096  # training pictures for mean and deviation
+SIGHT_OF = 2048  # training pictures that a network's `prepare` sees
+CHECKPOINT_SECONDS = 45.0  # in the middle of an epoch; below the promised minute, since a step may take long
+EPOCH_CHECKPOINT_SECONDS = 5.0  # at the end of one: shorter epochs are cheaper to repeat than to write
+
+
+@dataclass(frozen=True, eq=False)
+class Ground:
+    """What is settled before the first step and stays."""
+
+    dataset: Dataset
+    store: PixelStore
+    splits: dict[str, NDArray[np.int64]]  # indices of usable pictures
+    preprocess: Preprocess
+    recipe: Recipe  # nothing "auto" left
+    network: nn.Module
+    batches: TrainingBatches
+    task: Classification
+    arithmetic: Arithmetic
+    measured: Measured
+
+    @property
+    def plan(self) -> planner.Plan:
+        return planner.Plan.of(self.recipe)
+
+    def learner(self) -> Learner:
+        """A learner at the start."""
+        network = self.arithmetic.network(self.network)
+        decay = float(self.recipe.training.ema)
+        return Learner(
+            network, make_optimizer(network, self.recipe.training), Averaged(network, decay) if decay else None
+        )
+
+    def validate(self, state: dict[str, Tensor], learner: Learner) -> tuple[float, float]:
+        """Loss (without smoothing) and top-1 on validation; NaN where there is none."""
+        indices = self.splits["val"]
+        if not len(indices):
+            return math.nan, math.nan
+        network = learner.network.eval()
+        loss, right = 0.0, 0
+        plain = Classification(self.dataset.classes)
+        labels = torch.from_numpy(self.dataset.labels[indices])
+        with torch.inference_mode():
+            done = 0
+            for pixels in batches_in_order(self.store, indices, self.batches.batch_size):
+                images = self.arithmetic.images(self.preprocess.tensor(pixels.to(self.arithmetic.device)))
+                with self.arithmetic.autocast():
+                    logits = functional_call(network, state, (images,))
+                logits = logits.float().cpu()
+                truth = labels[done : done + len(pixels)]
+                loss += float(plain.loss(logits, truth)) * len(pixels)
+                right += int((logits.argmax(1) == truth).sum())
+                done += len(pixels)
+        return loss / len(indices), right / len(indices)
+
+    def model(self, learner: Learner) -> Model:
+        """The learner's result, calibrated on validation."""
+        network = self.network
+        state = {name: value.detach().clone() for name, value in learner.result().items()}
+        network.load_state_dict(state)
+        network = network.to("cpu").to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+        for name, value in network.state_dict().items():
+            if value.is_floating_point() and not torch.isfinite(value).all():
+                raise NotFinite(f"After training, {name} has values that are not finite; try a lower learning rate.")
+        options = _options(self.recipe)
+        trained = {
+            "epochs": learner.epoch,
+            "pictures": len(self.splits["train"]),
+            "left_out": len(self.dataset.skipped),
+            "source": self.dataset.origin.source,
+            "recipe": self.recipe.to_toml(),
+        }
+        model = Model(
+            network, self.preprocess, self.dataset.classes, self.recipe.network.name, options, trained=trained
+        )
+        held_out = self.splits["val"]
+        if not len(held_out):
+            return model
+        logits = self.logits(model, held_out)
+        return replace(model, temperature=fit_temperature(logits, self.dataset.labels[held_out]))
+
+    def logits(self, model: Model, indices: NDArray[np.int64], views: Any = "none") -> Tensor:
+        """(n, K) float32 of stored pictures."""
+        parts = [model.logits(pixels, views) for pixels in batches_in_order(self.store, indices, 512)]
+        return torch.cat(parts) if parts else torch.zeros(0, len(model.classes))
+
+
+def settle(dataset: Dataset, recipe: Recipe, network: nn.Module | None = None) -> Recipe:
+    """Every "auto" of the recipe decided but what must be measured; quick, and writes nothing.
+
+    Raises: BadRecipe (a network or size that does not go), Missing (device), BadData.
+    """
+    device = choose_device(recipe.training.device)
+    threads = recipe.training.threads
+    if network is not None:
+        recipe = recipe.with_settings({"network.name": CUSTOM})
+    height, width, channels = _usual_shape(dataset)
+    facts = planner.Facts(len(dataset.indices("train")), (height, width), channels, tuple(dataset.counts("train")))
+    size = planner.choose_size(recipe, facts, device)
+    name = planner.choose_network(recipe, size, channels)
+    threads = torch.get_num_threads() if threads == "auto" else threads
+    return planner.resolve(recipe, facts, size, name, device, threads)
+
+
+def lay_ground(
+    dataset: Dataset, recipe: Recipe, network: nn.Module | None = None, *, progress: Progress = SILENT,
+    loading_threads: int = 0,
+) -> Ground:  # fmt: skip
+    """Store, preprocessing, network, arithmetic of a settled recipe. Says what was chosen.
+
+    Raises: BadData, BadRecipe, NoSpace; nothing is written but the cache.
+    """
+    size, device, name = parse_size(recipe.data.size), recipe.training.device, recipe.network.name
+    channels = _usual_shape(dataset)[2]
+    preprocess = Preprocess(
+        size[0], size[1], channels, (0.5,) * channels, (0.25,) * channels, max_megapixels=recipe.data.max_megapixels
+    )
+    torch.manual_seed(recipe.training.seed)
+    if network is None:  # before the pictures are decoded, so that a size too small is refused at once
+        network = build(name, len(dataset.classes), channels, size, _options(recipe))
+    store = open_store(dataset, preprocess, recipe.data.store, progress, loading_threads or None)
+    if store.note:
+        progress.say(store.note)
+    dataset, splits = _without_broken(dataset, store)
+    preprocess = _with_statistics(preprocess, store, splits["train"])
+    _prepare(network, name, preprocess, store, splits["train"])
+    _check_batch(network, recipe, len(splits["train"]))
+    recipe, arithmetic, measured = _arithmetic(network, recipe, preprocess, len(splits["train"]), device, progress)
+    counts = np.bincount(dataset.labels[splits["train"]], minlength=len(dataset.classes))
+    weights = balanced_weights(counts) if recipe.training.class_weights == "balanced" else None
+    task = Classification(dataset.classes, float(recipe.training.label_smoothing), weights)
+    fill = np.round(np.array(preprocess.mean) * 255).astype(np.uint8)
+    batches = TrainingBatches(
+        store, dataset.labels, splits["train"], int(recipe.training.batch_size), recipe.augment, fill,
+        recipe.training.seed, loading_threads,
+    )  # fmt: skip
+    progress.say(f"Augmentation {in_words(recipe.augment)}.")
+    return Ground(dataset, store, splits, preprocess, recipe, network, batches, task, arithmetic, measured)
+
+
+def choose_device(asked: str) -> str:
+    """"auto" is the best present; a device that is not there is refused."""
+    cuda, mps = torch.cuda.is_available(), torch.backends.mps.is_available()
+    if asked == "auto":
+        return "cuda" if cuda else "mps" if mps else "cpu"
+    kind, _, number = asked.partition(":")
+    if kind == "cpu" and not number:
+        return asked
+    if kind == "cuda" and cuda and (not number or (number.isdigit() and int(number) < torch.cuda.device_count())):
+        return asked
+    if kind == "mps" and mps and not number:
+        return asked
+    if kind not in ("cpu", "cuda", "mps"):
+        raise BadRecipe(f'no such device: "{shown(asked)}"; devices are cpu, cuda, cuda:1, mps.')
+    raise Missing(f"there is no {shown(asked)} device here; use --device cpu.")
+
+
+def _usual_shape(dataset: Dataset) -> tuple[int, int, int]:
+    """The median height and width of some pictures, and 1 where all of them are grey, else 3."""
+    train = dataset.indices("train")
+    some = train[np.linspace(0, len(train) - 1, min(LOOKED_AT, len(train))).astype(np.int64)]
+    shapes = []
+    for index in some:
+        with contextlib.suppress(BadPicture):
+            shapes.append(shape_of(dataset.pictures.content(int(index)), dataset.pictures.name(int(index))))
+    if not shapes:
+        raise BadData(f"{shown(dataset.origin.place)}: no usable picture among the first {len(some)} looked at.")
+    median = np.median(np.array(shapes), axis=0)
+    return int(median[0]), int(median[1]), 1 if all(s[2] == 1 for s in shapes) else 3
+
+
+def _options(recipe: Recipe) -> dict[str, Any]:
+    """What the recipe asks of the network's builder."""
+    asked = {"dropout": recipe.network.dropout, "batch_norm": recipe.network.batch_norm}
+    return {key: value for key, value in asked.items() if value != "auto"}
+
+
+def _without_broken(dataset: Dataset, store: PixelStore) -> tuple[Dataset, dict[str, NDArray[np.int64]]]:
+    """Broken pictures leave their splits and are told; a class that loses all of its training pictures stops the run."""
+    broken = np.array([index for index, _ in store.broken], np.int64)
+    splits = {name: np.setdiff1d(dataset.indices(name), broken) for name in SPLITS}
+    skipped = [Skipped(dataset.pictures.name(index), reason) for index, reason in store.broken]
+    place = shown(dataset.origin.place)
+    if not len(splits["train"]):
+        raise BadData(f"{place}: no usable picture to train on ({skipped[0].name} {skipped[0].reason})." if skipped
+                      else f"{place}: no picture to train on.")  # fmt: skip
+    before = dataset.counts("train")
+    after = np.bincount(dataset.labels[splits["train"]], minlength=len(before))
+    for lost in np.flatnonzero((before > 0) & (after == 0)):
+        raise BadData(f'{place}: class "{shown(dataset.classes[lost])}" has no usable picture to train on.')
+    return dataset.noted(skipped=skipped), splits
+
+
+def _with_statistics(preprocess: Preprocess, store: PixelStore, train: NDArray[np.int64]) -> Preprocess:
+    """Mean and deviation of each channel over some training pictures, rounded as one would print them."""
+    some = train[np.linspace(0, len(train) - 1, min(STATISTICS_OF, len(train))).astype(np.int64)]
+    count, total, squares = 0, np.zeros(preprocess.channels), np.zeros(preprocess.channels)
+    for start in range(0, len(some), 256):
+        values = store.rows(some[start : start + 256]).reshape(-1, preprocess.channels).astype(np.float64) / 255
+        count, total, squares = count + len(values), total + values.sum(0), squares + np.square(values).sum(0)
+    mean = total / count
+    std = np.sqrt(np.maximum(squares / count - mean**2, 0))
+    return replace(
+        preprocess, mean=tuple(round(float(m), 4) for m in mean), std=tuple(max(0.01, round(float(s), 4)) for s in std)
+    )
+
+
+def _prepare(
+    network: nn.Module, name: str, preprocess: Preprocess, store: PixelStore, train: NDArray[np.int64]
+) -> None:
+    """Let the network see some training pictures first, where its record asks for it."""
+    prepare = None if name == CUSTOM else find(name).prepare
+    if prepare:
+        some = train[np.linspace(0, len(train) - 1, min(SIGHT_OF, len(train))).astype(np.int64)]
+        prepare(network, preprocess.tensor(torch.from_numpy(store.rows(some))))
+
+
+def _check_batch(network: nn.Module, recipe: Recipe, pictures: int) -> None:
+    norms = (nn.BatchNorm1d, nn.BatchNorm2d)
+    if min(int(recipe.training.batch_size), pictures) == 1 and any(isinstance(m, norms) for m in network.modules()):
+        raise BadRecipe("batch norm needs at least 2 pictures a step; use a larger --batch, or a network without it.")
+
+
+def _arithmetic(
+    network: nn.Module, recipe: Recipe, preprocess: Preprocess, pictures: int, device: str, progress: Progress
+) -> tuple[Recipe, Arithmetic, Measured]:
+    """What the recipe says, else the fastest as measured; with --minutes, the epochs that fit as well."""
+    asked = recipe.training
+    threads, batch = int(asked.threads), int(asked.batch_size)
+    size = (preprocess.height, preprocess.width)
+    plan_by_time = asked.minutes > 0 and recipe_epochs_open(recipe)
+    if asked.arithmetic == "auto" or plan_by_time:
+        measured = measure(network, preprocess.channels, size, batch, device)
+        told = ", ".join(f"{way} {speed:.0f}" for way, speed in measured.images_per_second.items())
+        how = "measured earlier" if measured.cached else f"measured in {measured.seconds:.1f} s"
+        progress.say(f"Arithmetic {measured.arithmetic} on {threads} threads of {device} (pictures/s: {told}; {how}).")
+    else:
+        measured = Measured(asked.arithmetic, threads, {}, 0.0)
+    way = measured.arithmetic if asked.arithmetic == "auto" else asked.arithmetic
+    settings: dict[str, Any] = {"training.arithmetic": way}
+    if plan_by_time:
+        steps = max(1, pictures // batch)
+        speed = measured.images_per_second.get(way) or max(measured.images_per_second.values())
+        settings["training.epochs"] = planner.epochs_in(asked.minutes, steps, batch, speed)
+        progress.say(f"{settings['training.epochs']} epochs fit into {asked.minutes:g} minutes.")
+    return recipe.with_settings(settings), Arithmetic(way, device), measured
+
+
+def recipe_epochs_open(recipe: Recipe) -> bool:
+    """Whether the epochs are still to be planned."""
+    return recipe.training.epochs == "auto"
+
+
+@dataclass(frozen=True, eq=False)
+class Fitted:
+    """What came out."""
+
+    model: Model
+    history: list[Epoch]
+    seconds: float  # of training, over all sittings
+    best_epoch: int
+    stopped_early: bool
+
+
+def fit(ground: Ground, folder: Path, *, resume: bool = False, progress: Progress = SILENT) -> Fitted:
+    """Train in a run's folder: checkpoints and history.csv are written there.
+
+    Raises: NotFinite and NoSpace (the last good checkpoint stands), Interrupted after SIGINT or SIGTERM (saved first).
+    """
+    learner = ground.learner()
+    checkpoints = folder / "checkpoint"
+    checkpoints.mkdir(exist_ok=True)
+    facts = _run_facts(ground)
+    if resume:
+        _take_up(checkpoints, learner, facts, progress)
+    pictures = len(ground.batches) * ground.batches.batch_size * (ground.plan.epochs - learner.epoch)
+    with _Signals() as signals, progress.task("training", pictures) as advance:
+        watch = _Keeper(folder, ground.batches.batch_size, facts, ground.plan, signals, progress, advance)
+        train_epochs(
+            learner, ground.plan, ground.batches, ground.task, ground.preprocess, ground.arithmetic,
+            lambda state: ground.validate(state, learner), watch,
+        )  # fmt: skip
+    early = learner.epoch < ground.plan.epochs
+    kept = checkpoint.best(checkpoints)
+    if ground.plan.early_stopping and kept is not None:
+        checkpoint.restore(kept, learner)
+    return Fitted(ground.model(learner), learner.history, learner.seconds, learner.best_epoch, early)
+
+
+def _run_facts(ground: Ground) -> dict[str, Any]:
+    """What a checkpoint belongs to: resuming with other pictures or classes is refused."""
+    dataset = ground.dataset
+    content = hashlib.blake2b(digest_size=16)
+    for part in (dataset.digests, dataset.labels, dataset.splits):
+        if part is not None:
+            content.update(np.ascontiguousarray(part).tobytes())
+    return {
+        "data": content.hexdigest(),
+        "classes": list(dataset.classes),
+        "torch": torch.__version__,
+        "instructions": torch.backends.cpu.get_cpu_capability(),
+    }
+
+
+def _take_up(checkpoints: Path, learner: Learner, facts: dict[str, Any], progress: Progress) -> None:
+    path, damaged = checkpoint.newest(checkpoints)
+    for sentence in damaged:
+        progress.say(f"{sentence} Going on from the one before.")
+    if path is None:
+        progress.say("No checkpoint was written yet: training starts from the beginning.")
+        return
+    was = checkpoint.restore(path, learner)
+    if was.get("classes") != facts["classes"]:
+        raise BadModel(f"{shown(path)}: the run was started with other classes than the data has now.")
+    if was.get("data") != facts["data"]:
+        raise BadData(f"{shown(path)}: the pictures have changed since the run was started; train anew, with another --out.")
+    if (was.get("torch"), was.get("instructions")) != (facts["torch"], facts["instructions"]):
+        progress.say("The run was started with another PyTorch or processor: it goes on, but not to the bit.")
+    progress.say(f"Going on from epoch {learner.epoch + 1}, step {learner.step + 1} ({shown(path.name)}).")
+
+
+@dataclass
+class _Keeper:
+    """Looks on while the loop runs: progress, history, checkpoints, signals."""
+
+    folder: Path
+    batch_size: int
+    facts: dict[str, Any]
+    plan: planner.Plan
+    signals: _Signals
+    progress: Progress
+    advance: Any
+    saved: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.saved = time.monotonic()
+
+    def after_step(self, learner: Learner, steps: int) -> None:
+        self.advance(self.batch_size)
+        if self.signals.came:
+            self._save(learner)
+            name, code = ("SIGTERM", 143) if self.signals.came == signal.SIGTERM else ("SIGINT", 130)
+            raise Interrupted(
+                f"Stopped by {name} in epoch {learner.epoch + 1} after step {learner.step} of {steps}; "
+                f"go on with: foveal train --resume {shown(self.folder)}",
+                code,
+            )
+        if time.monotonic() - self.saved > CHECKPOINT_SECONDS:
+            self._save(learner)
+
+    def after_epoch(self, learner: Learner) -> None:
+        row = learner.history[-1]
+        write_history(self.folder / "history.csv", learner.history)
+        val = "" if math.isnan(row.val_top1) else f"val {row.val_top1:.2%}, val loss {row.val_loss:.4f}, "
+        self.progress.say(
+            f"epoch {row.epoch}/{self.plan.epochs}: loss {row.train_loss:.4f}, train {row.train_top1:.2%}, {val}"
+            f"{row.images_per_second:.0f} pictures/s, {row.seconds:.1f} s"
+        )
+        if self.plan.early_stopping and learner.best_epoch == learner.epoch:
+            checkpoint.save_best(self.folder / "checkpoint", learner, self.facts)
+        if time.monotonic() - self.saved > EPOCH_CHECKPOINT_SECONDS:
+            self._save(learner)
+
+    def _save(self, learner: Learner) -> None:
+        checkpoint.save(self.folder / "checkpoint", learner, self.facts)
+        self.saved = time.monotonic()
+
+
+def write_history(path: Path, history: list[Epoch]) -> None:
+    """A row an epoch, each exactly once."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, [f.name for f in fields(Epoch)], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(asdict(row) for row in history)
+    write_text(path, text.getvalue())
+
+
+class _Signals:
+    """The first SIGINT or SIGTERM is remembered, for the loop to stop at the next step; a second one acts at once."""
+
+    def __init__(self) -> None:
+        self.came: int | None = None
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> _Signals:
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._before[number] = signal.signal(number, self._remember)
+        return self
+
+    def _remember(self, number: int, frame: FrameType | None) -> None:
+        self.came = number
+        signal.signal(number, self._before[number])
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+

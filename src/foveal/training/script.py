@@ -1,0 +1,79 @@
+"""`foveal train --show-loop`: the very loop that would run, with the recipe's values in it, as a script to read and run."""
+
+from __future__ import annotations
+
+import inspect
+import re
+
+from foveal.recipe import Recipe
+from foveal.training import loop
+from foveal.training.planner import Plan
+
+__all__ = ["as_script"]
+
+_HEAD = '''"""The training loop of `foveal train {source}`, with the values of its recipe. Running it gives the same weights.
+
+What stands here is foveal's own loop (foveal/training/loop.py); change what you like.
+"""
+
+from pathlib import Path
+
+'''
+
+_TAIL = '''
+
+RECIPE = """
+{recipe}"""
+
+
+class Quiet:
+    """Nobody looks on: no checkpoints, a line an epoch."""
+
+    def after_step(self, learner, steps):
+        pass
+
+    def after_epoch(self, learner):
+        row = learner.history[-1]
+        print(f"epoch {{row.epoch}}: loss {{row.train_loss:.4f}}, validation {{row.val_top1:.2%}}")
+
+
+def main():
+    recipe = parse_recipe(RECIPE)
+    dataset = open_dataset(recipe.data.source, split=recipe.data.split or None, test_if=recipe.data.test_if or None)
+    with threads_used(int(recipe.training.threads)):
+        ground = lay_ground(dataset, recipe)
+        learner = ground.learner()
+        train_epochs(
+            learner, ground.plan, ground.batches, ground.task, ground.preprocess, ground.arithmetic,
+            lambda state: ground.validate(state, learner), Quiet(),
+        )
+        ground.model(learner).save(Path("model.safetensors"))
+
+
+if __name__ == "__main__":
+    main()
+'''
+
+_NEEDED = """from foveal.data.sources import open_dataset
+from foveal.recipe import parse_recipe
+from foveal.training.arithmetic import threads_used
+from foveal.training.fit import lay_ground
+"""
+
+
+def as_script(recipe: Recipe) -> str:
+    """The loop's own source, every `plan.…` replaced by its value. The recipe must be settled and measured."""
+    source = inspect.getsource(loop)
+    imports, code = source.split("__all__ = ", 1)
+    imports = imports.split('"""', 2)[2].replace("from __future__ import annotations\n", "").lstrip()
+    code = code.split("\n", 1)[1]
+    name = re.sub(r'["\\\n]', "", recipe.data.source)
+    values = vars(Plan.of(recipe))
+    code = re.sub(r"\bplan\.(\w+)", lambda found: _literal(found, values, code), code)
+    toml = recipe.to_toml().replace("\\", "\\\\").replace('"""', '\\"\\"\\"')
+    return _HEAD.format(source=name) + imports.rstrip() + "\n" + _NEEDED + code + _TAIL.format(recipe=toml)
+
+
+def _literal(found: re.Match[str], values: dict[str, object], code: str) -> str:
+    value = values[found[1]]
+    return repr(value) if isinstance(value, int | float | str) else found[0]  # the augmentation is a value of many keys
