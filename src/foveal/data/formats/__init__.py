@@ -1,0 +1,161 @@
+"""What a source of pictures may look like: one format, one file.
+
+Each file ends with its `FORMAT`, a name, a question ("is it one of mine?") and a reader; `data/sources.py` holds the
+table. A reader says where the pictures are and what they show; splits that the source does not decide are left open.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import unicodedata
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+from numpy.typing import NDArray
+
+from foveal.data.dataset import UNSPLIT, Dataset
+from foveal.errors import BadData, shown
+from foveal.files.safely import Walked, read_bytes, walk_counted
+from foveal.progress import SILENT, Progress
+
+__all__ = ["Asked", "Format", "Place", "fold", "listed", "named_labels", "numbered_labels", "read_names", "split_of"]
+
+SPLIT_WORDS = {"train": 0, "training": 0, "val": 1, "valid": 1, "validation": 1, "test": 2, "testing": 2}
+NAMES_MAX_BYTES = 8 << 20  # a list of class names; ImageNet-21k's is 0.5 MB
+
+
+@dataclass(frozen=True)
+class Place:
+    """A folder or file on disk, and the files below it, listed once."""
+
+    path: Path  # absolute: stamps must not depend on the working folder
+
+    @cached_property
+    def is_file(self) -> bool:
+        return not self.path.is_dir()
+
+    @cached_property
+    def walked(self) -> Walked:
+        return Walked() if self.is_file else walk_counted(self.path)
+
+    @property
+    def files(self) -> list[str]:
+        """Relative posix paths of the regular files below that are not hidden and not left by the system, sorted."""
+        return self.walked.files
+
+    @cached_property
+    def by_folder(self) -> dict[str, list[str]]:
+        """The same files, folder by folder."""
+        folders: dict[str, list[str]] = {}
+        for file in self.files:
+            folder, _, name = file.rpartition("/")
+            folders.setdefault(folder, []).append(name)
+        return folders
+
+    def homes(self, wanted: Callable[[str], bool]) -> list[str]:
+        """Folders (relative, "" is the place itself) that hold a file of a wanted name."""
+        return [folder for folder, names in self.by_folder.items() if any(wanted(name) for name in names)]
+
+    def only_home(self, wanted: Callable[[str], bool], what: str) -> Path:
+        """The one folder that holds files of a wanted name. Raises: BadData when several do."""
+        homes = self.homes(wanted)
+        if len(homes) != 1:
+            raise BadData(
+                f"{shown(self.path)} holds {what} files in {len(homes)} folders ({listed(homes)}); "
+                f"give the one you mean."
+            )
+        return self.path / homes[0]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the user wants of a source."""
+
+    source: str  # as typed
+    classes: tuple[str, ...] | None = None  # names for numbered labels, or the order of named ones
+    progress: Progress = SILENT
+
+
+@dataclass(frozen=True)
+class Format:
+    """One way in which pictures lie on a disk."""
+
+    name: str
+    detect: Callable[[Place], bool]
+    read: Callable[[Place, Asked], Dataset]
+
+
+def split_of(word: str) -> int:
+    """Index into SPLITS of a split's usual names in any case; UNSPLIT for another word."""
+    return SPLIT_WORDS.get(word.strip().lower(), UNSPLIT)
+
+
+def split_in(path: str) -> int:
+    """The split that a file's path tells: the last of the usual words that stands alone in it.
+
+    >>> split_in("flowers-train-0003.tar"), split_in("test/0.tar"), split_in("trainer.tar")
+    (0, 2, -1)
+    """
+    words = re.findall(r"[a-z]+", path.lower())
+    return next((SPLIT_WORDS[w] for w in reversed(words) if w in SPLIT_WORDS), UNSPLIT)
+
+
+def fold(name: str) -> str:
+    """What two names must differ in to be two classes: not case, not Unicode form."""
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
+
+
+def named_labels(names: Sequence[str]) -> tuple[NDArray[np.int64], tuple[str, ...]]:
+    """(N,) labels and the classes, in code point order, of a name for each picture (normalised to NFC)."""
+    forms = {name: unicodedata.normalize("NFC", name) for name in set(names)}
+    classes = tuple(sorted(set(forms.values())))
+    order = {form: i for i, form in enumerate(classes)}
+    index = {name: order[form] for name, form in forms.items()}
+    return np.fromiter((index[n] for n in names), np.int64, len(names)), classes
+
+
+def numbered_labels(
+    numbers: NDArray[np.int64], classes: tuple[str, ...] | None, place: str
+) -> tuple[NDArray[np.int64], tuple[str, ...]]:
+    """Labels and class names of numbers: names by position where they are given, else the numbers that occur.
+
+    Raises: BadData for a number that no name is given for.
+    """
+    if classes is None:
+        occurring, labels = np.unique(numbers, return_inverse=True)
+        return labels.reshape(-1).astype(np.int64), tuple(str(n) for n in occurring.tolist())
+    for wrong in (numbers.min(initial=0), numbers.max(initial=0)):
+        if not 0 <= wrong < len(classes):
+            raise BadData(
+                f"{place}: label {int(wrong)}, but {len(classes)} class names (labels are 0 to {len(classes) - 1})."
+            )
+    return numbers.astype(np.int64), classes
+
+
+def read_names(path: Path) -> tuple[str, ...]:
+    """Class names, one a line, from a text file; blank lines at the end do not count."""
+    raw = read_bytes(path, limit=NAMES_MAX_BYTES, what="list of class names", error=BadData)
+    try:
+        lines = [line.strip() for line in raw.decode("utf-8-sig").splitlines()]
+    except UnicodeDecodeError as error:
+        raise BadData(f"{shown(path)} is not UTF-8 (byte {error.start}); save it as UTF-8 text.") from None
+    while lines and not lines[-1]:
+        lines.pop()
+    if not all(lines):
+        raise BadData(f"{shown(path)}: line {lines.index('') + 1} is empty; it must hold a class name.")
+    return tuple(lines)
+
+
+def listed(names: Sequence[str], most: int = 3) -> str:
+    """The first few names, safe to print: `a.jpg, b.jpg, c.jpg and 5 more`."""
+    head = ", ".join(shown(n) or "." for n in names[:most])
+    return head if len(names) <= most else f"{head} and {len(names) - most} more"
+
+
+def relative(path: str) -> str:
+    """A path as people write it in tables, made posix and plain: `.\\a\\..\\b.jpg` -> `b.jpg`."""
+    return PurePosixPath(os.path.normpath(path.replace("\\", "/"))).as_posix()

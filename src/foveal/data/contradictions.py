@@ -1,0 +1,63 @@
+"""One label a picture: what is to be done when equal pictures carry different labels."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from foveal.data.dataset import ArrayPictures, Dataset
+from foveal.data.fingerprints import contents
+from foveal.errors import BadData, BadPicture, shown
+from foveal.files.pictures import read_image
+
+__all__ = ["one_label_each"]
+
+TRIED_MAX = 50  # equal files that are no pictures (the same error page saved often) are looked through so far
+
+
+def one_label_each(dataset: Dataset) -> Dataset:
+    """The data set, if no picture stands in two classes.
+
+    Files were sorted by hand, so two labels for one are a mistake to mend: BadData names both. Published arrays
+    cannot be mended by their user: a note counts them. Equal files that are no picture at all are left to the store.
+    """
+    pairs = _contradictions(dataset)
+    if not len(pairs):
+        return dataset
+    if isinstance(dataset.pictures, ArrayPictures):
+        a, b = pairs[0]
+        return dataset.noted(
+            f"{len(pairs)} pictures stand in {shown(dataset.origin.source)} more than once with different labels "
+            f"(first: {_told(dataset, a)} and {_told(dataset, b)}); all are used as they are."
+        )
+    for a, b in pairs[:TRIED_MAX]:
+        if _is_picture(dataset, int(a)):
+            more = f" ({len(pairs) - 1} more such pairs)" if len(pairs) > 1 else ""
+            raise BadData(
+                f"{shown(dataset.origin.place)}: {_told(dataset, a)} and {_told(dataset, b)} are the same picture in "
+                f"two classes{more}; keep one, a picture has one label."
+            )
+    return dataset
+
+
+def _contradictions(dataset: Dataset) -> NDArray[np.int64]:
+    """(M, 2) for each content with several labels, its first picture and the first of another label."""
+    assert dataset.digests is not None
+    numbers = contents(dataset.digests)
+    _, first = np.unique(numbers, return_index=True)
+    against = np.flatnonzero(dataset.labels != dataset.labels[first[numbers]])
+    _, once = np.unique(numbers[against], return_index=True)
+    others = against[once]
+    return np.stack([first[numbers[others]], others], axis=1).astype(np.int64)
+
+
+def _told(dataset: Dataset, index: np.int64) -> str:
+    return f'{shown(dataset.pictures.name(int(index)))} ("{shown(dataset.classes[dataset.labels[index]])}")'
+
+
+def _is_picture(dataset: Dataset, index: int) -> bool:
+    try:
+        read_image(dataset.pictures.content(index))
+    except (BadPicture, OSError):
+        return False
+    return True

@@ -1,0 +1,129 @@
+"""Class folders: `flowers/rose/1.jpg`, or with splits above them, `flowers/train/rose/1.jpg`.
+
+The folder's name is the class; pictures may lie deeper inside it (`rose/garden/1.jpg`). Splits are known by the usual
+names (train, val, valid, validation, test) in any case.
+"""
+
+from __future__ import annotations
+
+import os
+import unicodedata
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from foveal.data.dataset import UNSPLIT, Dataset, FilePictures, Origin, Skipped
+from foveal.data.formats import Asked, Format, Place, fold, listed, named_labels, split_of
+from foveal.errors import BadData, shown
+from foveal.files.pictures import is_picture_name
+
+__all__ = ["FORMAT"]
+
+EXPECTED = "foveal expects a folder a class, such as {0}/cat/1.jpg and {0}/dog/2.jpg, or {0}/train/cat/1.jpg"
+
+
+def _read(place: Place, asked: Asked) -> Dataset:
+    pictures = [file for file in place.files if is_picture_name(file.rpartition("/")[2])]
+    others = len(place.files) - len(pictures)
+    where, expected = shown(place.path), EXPECTED.format(shown(place.path.name))
+    if not pictures:
+        found = f"{_count(others, 'file')}, no picture among them" if others else "no picture in it"
+        raise BadData(f"{where} has {found}; {expected}.")
+    depth = 1 if _has_split_folders(pictures) else 0
+    used = [file for file in pictures if file.count("/") > depth]
+    if not used:
+        raise BadData(f"{where} has {_count(len(pictures), 'picture')}, but not in class folders; {expected}.")
+    parts = [file.split("/", depth + 1) for file in used]
+    splits = [split_of(part[0]) for part in parts] if depth else [UNSPLIT] * len(used)
+    if depth:
+        used, parts, splits = _within_splits(used, parts, splits)
+    names = [part[depth] for part in parts]
+    _refuse_twins(sorted(set(names)), where)
+    labels, classes = named_labels(names)
+    notes, skipped = _left_over(place, pictures, used, others, depth, set(names))
+    return Dataset(
+        FilePictures(place.path, tuple(used)),
+        labels,
+        classes,
+        np.array(splits, np.int8),
+        Origin(asked.source, str(place.path), "class folders", _said(parts, splits) if depth else ""),
+        notes=tuple(notes),
+        skipped=tuple(skipped),
+    )
+
+
+def _within_splits(
+    used: list[str], parts: list[list[str]], splits: list[int]
+) -> tuple[list[str], list[list[str]], list[int]]:
+    """Without what lies in folders beside the splits."""
+    kept = [i for i, split in enumerate(splits) if split != UNSPLIT]
+    return [used[i] for i in kept], [parts[i] for i in kept], [splits[i] for i in kept]
+
+
+def _has_split_folders(pictures: Iterable[str]) -> bool:
+    """Whether the folders at the top are splits: all of them are named so, or train and another are.
+
+    One alone among others ("train" beside "car" and "bus") is a class.
+    """
+    tops = {file.split("/", 1)[0] for file in pictures if "/" in file}
+    splits = {top for top in tops if split_of(top) != UNSPLIT}
+    return bool(splits) and (splits == tops or len({split_of(top) for top in splits}) > 1)
+
+
+def _refuse_twins(names: Sequence[str], where: str) -> None:
+    """Two folders that some systems cannot tell apart are one class by mistake, or two by accident: refused."""
+    seen: dict[str, str] = {}
+    for name in names:
+        if (other := seen.setdefault(fold(name), name)) != name:
+            same_letters = unicodedata.normalize("NFC", name) == unicodedata.normalize("NFC", other)
+            differ = f"Unicode form only ({other!a} and {name!a})" if same_letters else "case only"
+            raise BadData(f'{where}: classes "{shown(other)}" and "{shown(name)}" differ by {differ}; rename one.')
+
+
+def _left_over(
+    place: Place, pictures: list[str], used: list[str], others: int, depth: int, classes: set[str]
+) -> tuple[list[str], list[Skipped]]:
+    """Notes and rows for what lies in the folder and is not a picture of a class."""
+    where, notes, skipped = shown(place.path), [], list[Skipped]()
+    if others:
+        notes.append(f"{_count(others, 'file')} in {where} not named like a picture: left out.")
+    if place.walked.ignored:
+        notes.append(f"{_count(place.walked.ignored, 'hidden or system file')} in {where} ignored.")
+    taken = set(used)
+    if stray := [file for file in pictures if file not in taken]:
+        notes.append(f"{_count(len(stray), 'picture')} outside the class folders left out ({listed(stray)}).")
+        skipped += [Skipped(file, "lies outside the class folders") for file in stray]
+    if odd := place.walked.odd:
+        notes.append(f"{_count(len(odd), 'file')} left out: {listed([f'{path} {why}' for path, why in odd], 2)}.")
+        skipped += [Skipped(path, why) for path, why in odd]
+    if empty := [f for f in _class_folders(place.path, depth) if f.rpartition("/")[2] not in classes]:
+        notes.append(f"{_count(len(empty), 'class folder')} without a picture left out ({listed(empty)}).")
+        skipped += [Skipped(folder, "is a class folder without a picture") for folder in empty]
+    return notes, skipped
+
+
+def _count(n: int, what: str) -> str:
+    return f"{n} {what}{'s' * (n != 1)}"
+
+
+def _class_folders(root: Path, depth: int) -> list[str]:
+    """Real folders where classes are looked for, as relative paths; links and the system's own folders are not."""
+    found = []
+    with os.scandir(root) as entries:
+        for entry in sorted(entries, key=lambda e: e.name):
+            if not entry.is_dir(follow_symlinks=False) or entry.name.startswith((".", "__")):
+                continue
+            if depth == 0:
+                found.append(entry.name)
+            elif split_of(entry.name) != UNSPLIT:
+                found += [f"{entry.name}/{name}" for name in _class_folders(root / entry.name, 0)]
+    return found
+
+
+def _said(parts: Sequence[Sequence[str]], splits: Sequence[int]) -> str:
+    order = {part[0]: split for part, split in zip(parts, splits, strict=True)}
+    return "folders " + ", ".join(f"{shown(name)}/" for name in sorted(order, key=lambda n: order[n]))
+
+
+FORMAT = Format("class folders", lambda place: not place.is_file, _read)

@@ -1,0 +1,185 @@
+"""From whatever the user calls a data set to a `Dataset`: what is this folder, file, name or pair of arrays?
+
+A new format is a file in `formats/` and a line in `FORMATS`; a new name is a record in `names.py`.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import unicodedata
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from foveal.data.contradictions import one_label_each
+from foveal.data.dataset import Dataset
+from foveal.data.fingerprints import digests
+from foveal.data.formats import Asked, Format, Place, arrays, cifar, digits, folders, idx, listed, shards, table
+from foveal.data.names import NAMED, canonical, fetched, find
+from foveal.data.split import decide, without_unlearnt
+from foveal.errors import BadData, Missing, did_you_mean, shown
+from foveal.files.places import data_folders
+from foveal.progress import SILENT, Progress
+
+__all__ = ["FORMATS", "open_dataset"]
+
+FORMATS: tuple[Format, ...] = (  # asked in this order; the last one takes any folder
+    table.FORMAT,
+    idx.FORMAT,
+    cifar.BINARY,
+    cifar.PYTHON,
+    shards.FORMAT,
+    folders.FORMAT,
+)
+BUILT_IN = "digits"
+NEIGHBOURS_MAX = 2000  # names that "did you mean" looks through
+
+
+def open_dataset(
+    source: str | Path | tuple[Any, Any],
+    *,
+    split: str | Path | None = None,
+    test_if: str | None = None,
+    classes: Sequence[str] | None = None,
+    min_classes: int = 2,
+    progress: Progress = SILENT,
+) -> Dataset:
+    """The pictures, labels, classes and splits of a source.
+
+    Args:    source: a folder (class folders, idx, CIFAR, tar shards), a CSV of path and label, a .tar, a name
+             (`digits`, `mnist`, `fashion-mnist`, `cifar10`, `cifar100`, or any folder below one of FOVEAL_DATA's), or
+             arrays `(X, y)`.
+             split: a CSV of path and split. test_if: a regular expression; paths that match are test.
+             classes: names of numbered labels, or the order of named ones. min_classes: fewer are refused.
+    Returns: a Dataset with every split decided, digests filled, and notes to print.
+    Raises:  Missing when there is no such source; BadData when it cannot be learnt from.
+    """
+    named = tuple(unicodedata.normalize("NFC", str(name)) for name in classes) if classes is not None else None
+    if named is not None and (len(set(named)) != len(named) or not named):
+        raise BadData(f"class names must be given and differ; got {listed(named, 8) or 'none'}.")
+    dataset = _read(source, named, progress)
+    if not len(dataset):
+        raise BadData(f"{shown(dataset.origin.place)} holds no picture.")
+    dataset = _in_order(dataset, named)
+    _enough_classes(dataset, min_classes)
+    dataset = one_label_each(replace(dataset, digests=digests(dataset.pictures, progress)))
+    dataset = without_unlearnt(decide(dataset, split=split, test_if=test_if))
+    _enough_classes(dataset, min_classes)
+    return dataset
+
+
+def _read(source: str | Path | tuple[Any, Any], classes: tuple[str, ...] | None, progress: Progress) -> Dataset:
+    if isinstance(source, tuple):
+        if len(source) != 2:
+            raise BadData(f"a data set in memory is a pair (X, y); got {len(source)} values.")
+        return arrays.read_arrays(*source, Asked("(X, y)", classes, progress))
+    word = str(source)
+    asked = Asked(word, classes, progress)
+    if path := _existing(word):
+        dataset = _read_place(path, asked)
+        if canonical(word) in NAMED or word == BUILT_IN:
+            return dataset.noted(
+                f'"{shown(word)}" is taken as the path {shown(path)}, not as the data set of that name.'
+            )
+        return dataset
+    if word == BUILT_IN:
+        return digits.read_digits(asked)
+    return _read_named(word, asked)
+
+
+def _existing(word: str) -> Path | None:
+    """The absolute path that a word names, if there is something."""
+    try:
+        path = Path(os.path.abspath(Path(word).expanduser())) if word else None
+        return path if path is not None and os.path.lexists(path) else None
+    except (ValueError, RuntimeError):  # a NUL; no home to expand ~ to
+        return None
+
+
+def _read_named(word: str, asked: Asked) -> Dataset:
+    if re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", word):
+        raise Missing(f"{shown(word)[:200]}: foveal does not open addresses; download the data and give its folder.")
+    name = canonical(word)
+    path = find(name) if _is_plain(name) else None
+    if path is None and name not in NAMED:
+        raise Missing(_not_found(word))
+    if path is None:
+        path = fetched(name, asked.progress)
+    dataset = _read_place(Path(os.path.abspath(path)), _with_official_names(asked, name, path))
+    return replace(dataset, val_share=NAMED[name].val_share) if name in NAMED else dataset
+
+
+def _is_plain(name: str) -> bool:
+    """Names below FOVEAL_DATA are paths that cannot lead out of it."""
+    parts = name.replace("\\", "/").split("/")
+    return bool(name) and "\0" not in name and not os.path.isabs(name) and not {"", ".", ".."} & set(parts)
+
+
+def _with_official_names(asked: Asked, name: str, path: Path) -> Asked:
+    """Numbered labels of a named set have its official names; folders and tables bring their own."""
+    record = NAMED.get(name)
+    numbered = record is not None and (idx.FORMAT.detect(Place(path)) or cifar.BINARY.detect(Place(path)))
+    return replace(asked, classes=record.classes) if record and numbered and asked.classes is None else asked
+
+
+def _read_place(path: Path, asked: Asked) -> Dataset:
+    if not path.exists():
+        raise Missing(f"{shown(path)} is a link that points to nothing; give a folder of pictures.")
+    place = Place(path)
+    for form in FORMATS:
+        if form.detect(place):
+            return form.read(place, asked)
+    raise BadData(
+        f"{shown(path)} is no data set foveal reads: give a folder with a folder a class, a .csv of path and label, "
+        f"a .tar of WebDataset, or the folder that holds idx or CIFAR files."
+    )
+
+
+def _not_found(word: str) -> str:
+    """One sentence with the nearest name or neighbour."""
+    path = Path(word).expanduser() if word and not word.startswith("~") else Path(word or ".")
+    parent, missing = path.parent, path.name
+    while not parent.is_dir() and parent != parent.parent:
+        parent, missing = parent.parent, parent.name
+    neighbours = {str(parent / n) if parent != Path(".") else n for n in _names_in([parent])}
+    plain = () if os.sep in word else (*NAMED, BUILT_IN, *_names_in(data_folders()))
+    near = did_you_mean(str(parent / missing) if parent != Path(".") else missing, neighbours | set(plain))
+    names = "" if near else f"; names that need no path are {BUILT_IN}, {', '.join(NAMED)} and folders of FOVEAL_DATA"
+    return f'"{shown(word)}": no such file, folder or data set{near or names + "."}'
+
+
+def _names_in(folders: Iterable[Path]) -> list[str]:
+    names: list[str] = []
+    for folder in folders:
+        try:
+            names += [name for name in os.listdir(folder) if not name.startswith(".")][:NEIGHBOURS_MAX]
+        except OSError:
+            continue
+    return names
+
+
+def _in_order(dataset: Dataset, classes: tuple[str, ...] | None) -> Dataset:
+    """The data set with the classes that were asked for, in their order. Raises: BadData for one that was not."""
+    if classes is None or dataset.classes == classes:
+        return dataset
+    position = {name: i for i, name in enumerate(classes)}
+    if unknown := [name for name in dataset.classes if name not in position]:
+        raise BadData(
+            f'{shown(dataset.origin.place)}: class "{shown(unknown[0])}" is none of the classes asked for '
+            f"({listed(classes, 5)})."
+        )
+    labels = np.array([position[name] for name in dataset.classes], np.int64)[dataset.labels]
+    return replace(dataset, labels=labels, classes=classes)
+
+
+def _enough_classes(dataset: Dataset, least: int) -> None:
+    found = [dataset.classes[k] for k in np.unique(dataset.labels)]
+    if len(found) < least:
+        inside = ", ".join(f'"{shown(name)}"' for name in found) or "none"
+        wanted = {1: "one class", 2: "two classes"}.get(least, f"{least} classes")
+        raise BadData(f"{shown(dataset.origin.place)}: a classifier needs {wanted}, found {len(found) or 'none'}"
+                      f"{': ' + inside if found else ''}.".replace("found 1:", "found one:"))  # fmt: skip

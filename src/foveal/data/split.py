@@ -1,0 +1,217 @@
+"""Which picture is for training, which for validation, which for the test: decided once, by content.
+
+Authority, highest first: `--split FILE.csv`; `--test-if REGEX`; the source's own folders, files or column; a hash of
+the content. The hash places each content in [0, 1), the same for ever: below 0.1 is test, the next stretch is val. So a
+picture keeps its split whatever is added later, equal pictures are never parted, and shares hold on average.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from foveal.data.dataset import SPLITS, UNSPLIT, Dataset, Skipped
+from foveal.data.fingerprints import contents, position
+from foveal.data.formats import listed, relative, split_of
+from foveal.data.formats.table import PATH, read_rows
+from foveal.errors import BadData, did_you_mean, shown
+
+__all__ = ["TEST_SHARE", "decide", "duplicates_across", "without_unlearnt"]
+
+TRAIN, VAL, TEST = range(3)
+TEST_SHARE = 0.1  # of the contents, where nothing else says what is test
+
+
+def decide(dataset: Dataset, *, split: str | Path | None = None, test_if: str | None = None) -> Dataset:
+    """The data set with every picture in a split; its digests must be filled.
+
+    Raises: BadData when `split` or `test_if` cannot be used.
+    """
+    if test_if is not None:
+        dataset = _by_pattern(dataset, test_if)
+    if split is not None:
+        dataset = _by_file(dataset, Path(split).expanduser())
+    return _by_hash(dataset)
+
+
+def duplicates_across(dataset: Dataset) -> tuple[tuple[str, str], ...]:
+    """(name in val or test, name in train) for each picture of val and test whose content is also in train."""
+    if dataset.digests is None:
+        return ()
+    numbers = contents(dataset.digests)
+    first = {int(numbers[i]): int(i) for i in dataset.indices("train")[::-1]}
+    held_out = np.flatnonzero((dataset.splits == VAL) | (dataset.splits == TEST))
+    named = dataset.pictures.name
+    return tuple((named(int(i)), named(first[int(numbers[i])])) for i in held_out if int(numbers[i]) in first)
+
+
+def without_unlearnt(dataset: Dataset) -> Dataset:
+    """The data set without classes that train lacks: what was never learnt cannot be scored. Its pictures become rows.
+
+    A data set without any training picture keeps its classes: it is there to be evaluated.
+    """
+    counts = dataset.counts("train")
+    if not counts.any():
+        counts = np.bincount(dataset.labels, minlength=len(dataset.classes))
+    lacking = np.flatnonzero(counts == 0)
+    if not len(lacking):
+        return dataset
+    gone = np.isin(dataset.labels, lacking)
+    names = [dataset.classes[k] for k in lacking]
+    rows = [
+        Skipped(dataset.pictures.name(int(i)), f'is of class "{dataset.classes[dataset.labels[i]]}", which train lacks')
+        for i in np.flatnonzero(gone)
+    ]
+    kept = dataset.take(np.flatnonzero(~gone).astype(np.int64))
+    new_label = np.cumsum(counts > 0) - 1
+    kept = replace(
+        kept,
+        labels=new_label[kept.labels].astype(np.int64),
+        classes=tuple(name for k, name in enumerate(dataset.classes) if counts[k]),
+    )
+    many = len(names) != 1
+    return kept.noted(
+        f"class{'es' * many} {listed(names)} {'have' if many else 'has'} no picture in train and "
+        f"{'are' if many else 'is'} left out ({len(rows)} pictures in val and test).",
+        skipped=rows,
+    )
+
+
+def _by_pattern(dataset: Dataset, pattern: str) -> Dataset:
+    """What matches is test; what the source called test and does not match is no longer."""
+    try:
+        expression = re.compile(pattern)
+    except (re.error, RecursionError, OverflowError) as error:
+        raise BadData(f'--test-if "{shown(pattern)}" is no regular expression ({error}).') from None
+    names = dataset.pictures.name
+    matched = np.fromiter((expression.search(names(i)) is not None for i in range(len(dataset))), bool, len(dataset))
+    if matched.all() or not matched.any():
+        raise BadData(
+            f'--test-if "{shown(pattern)}" matches {"every" if matched.all() else "no"} picture; '
+            f"it is searched for in paths such as {listed([names(0)])}."
+        )
+    splits = np.where(matched, TEST, np.where(dataset.splits == TEST, UNSPLIT, dataset.splits)).astype(np.int8)
+    return _split_anew(dataset, splits, f'paths that match "{shown(pattern)}" are test', keeps=(splits == VAL).any())
+
+
+def _by_file(dataset: Dataset, path: Path) -> Dataset:
+    """What the table says; a picture that it does not name is left to train and the hash."""
+    index = {relative(dataset.pictures.name(i)): i for i in range(len(dataset))}
+    root = str(getattr(dataset.pictures, "root", "")).replace("\\", "/").rstrip("/") + "/"
+    splits = np.full(len(dataset), UNSPLIT, np.int8)
+    unknown: list[str] = []
+    for line, row in read_rows(path, {"path": PATH, "split": ("split", "subset", "set")}):
+        number = split_of(row["split"])
+        if number == UNSPLIT:
+            raise BadData(
+                f'{shown(path)}, line {line}: split "{shown(row["split"])}" is none of {", ".join(SPLITS)}'
+                f"{did_you_mean(row['split'], SPLITS)}"
+            )
+        name = relative(row["path"])
+        at = index.get(name, index.get(name.removeprefix(root)))
+        if at is None:
+            unknown.append(row["path"])
+        elif splits[at] not in (UNSPLIT, number):
+            raise BadData(
+                f"{shown(path)}, line {line}: {shown(name)} is already in {SPLITS[splits[at]]}; keep one line."
+            )
+        else:
+            splits[at] = number
+    if (splits == UNSPLIT).all():
+        known = listed([dataset.pictures.name(0)]) if len(dataset) else "nothing"
+        raise BadData(
+            f"{shown(path)} names no picture of the data set ({listed(unknown, 1)}); paths look like {known}."
+        )
+    notes = [f"{len(unknown)} of the paths in {shown(path)} are not in the data set ({listed(unknown)})."] * bool(
+        unknown
+    )
+    if unnamed := int((splits == UNSPLIT).sum()):
+        notes.append(f"{shown(path)} does not name {unnamed} of the {len(dataset)} pictures; they are for training.")
+    return _split_anew(dataset, splits, f"the file {shown(path.name)}").noted(*notes)
+
+
+def _split_anew(dataset: Dataset, splits: NDArray[np.int8], how: str, *, keeps: bool = False) -> Dataset:
+    before = f"; val: {dataset.origin.split_by}" if keeps and dataset.origin.split_by else ""
+    return replace(dataset, splits=splits, origin=replace(dataset.origin, split_by=how + before))
+
+
+def _by_hash(dataset: Dataset) -> Dataset:
+    """Fill in what nothing else decided: test and val where the source has none, out of its training pictures."""
+    assert dataset.digests is not None
+    splits = dataset.splits.copy()
+    pool = np.flatnonzero((splits == UNSPLIT) | (splits == TRAIN))
+    wanted = {TEST: TEST_SHARE, VAL: dataset.val_share}
+    wanted = {s: share for s, share in wanted.items() if share > 0 and not (splits == s).any()}
+    splits[pool] = TRAIN
+    if not len(pool) or not wanted:
+        return replace(dataset, splits=splits)
+    placed = position(dataset.digests[pool])
+    edges = {TEST: (0.0, TEST_SHARE), VAL: (TEST_SHARE, TEST_SHARE + dataset.val_share)}
+    for number in wanted:
+        low, high = edges[number]
+        splits[pool[(placed >= low) & (placed < high)]] = number
+    edges[TRAIN] = (max(edges[s][1] for s in wanted), 1.0)
+    if TEST in wanted and VAL not in wanted:
+        edges[TRAIN] = (TEST_SHARE, 1.0)
+    notes = _fill(dataset, splits, pool, placed, {TRAIN: edges[TRAIN], **{s: edges[s] for s in wanted}})
+    shares = ", ".join(f"{100 * share:g} % {SPLITS[s]}" for s, share in sorted(wanted.items()))
+    how = f"content hash: {shares}" if TEST in wanted and VAL in wanted else f"{shares} of train by content hash"
+    before = dataset.origin.split_by
+    origin = replace(dataset.origin, split_by=f"{before}; {how}" if before else how)
+    return replace(dataset, splits=splits, origin=origin).noted(*notes)
+
+
+def _fill(
+    dataset: Dataset,
+    splits: NDArray[np.int8],
+    pool: NDArray[np.int64],
+    placed: NDArray[np.float64],
+    stretches: dict[int, tuple[float, float]],
+) -> list[str]:
+    """Give each class a picture in each split that the hash decides, where it has enough; returns what to say.
+
+    Taken is the content whose hash lies nearest to the split's stretch, from the split that has most. `splits` is
+    changed in place; all copies of a content move together.
+    """
+    assert dataset.digests is not None
+    labels, numbers = dataset.labels[pool], contents(dataset.digests[pool])
+    K = len(dataset.classes)
+    counts = np.stack([np.bincount(labels[splits[pool] == s], minlength=K) for s in stretches])
+    occurs = np.bincount(labels, minlength=K) > 0
+    moved: list[tuple[int, int, int]] = []  # class, split, picture
+    alone: list[int] = []
+    for label in np.flatnonzero(occurs & (counts == 0).any(axis=0)).tolist():
+        members = np.flatnonzero(labels == label)
+        kinds, first = np.unique(numbers[members], return_index=True)
+        own = members[first]  # one picture of each content
+        if len(kinds) == 1:
+            alone.append(label)
+        for number, (low, high) in sorted(stretches.items()):
+            here = splits[pool[own]]
+            if (here == number).any():
+                continue
+            donor = max((s for s in stretches if s != number), key=lambda s: int((here == s).sum()))
+            givers = own[here == donor]
+            if len(givers) < 2 and not (number == TRAIN and len(givers)):
+                continue
+            distance = np.maximum(np.maximum(low - placed[givers], placed[givers] - high), 0)
+            taken = givers[np.argmin(distance)]
+            splits[pool[numbers == numbers[taken]]] = number
+            if len(kinds) > 1:
+                moved.append((label, number, int(pool[taken])))
+    return _told(dataset, moved, alone)
+
+
+def _told(dataset: Dataset, moved: list[tuple[int, int, int]], alone: list[int]) -> list[str]:
+    notes = []
+    if moved:
+        each = [f'"{dataset.classes[k]}" in {SPLITS[s]} by {dataset.pictures.name(i)}' for k, s, i in moved]
+        notes.append(f"The hash left a class without a picture in a split; filled: {listed(each, 3)}.")
+    if alone:
+        names = listed([f'"{dataset.classes[k]}"' for k in alone])
+        notes.append(f"class{'es' * (len(alone) > 1)} {names} with one picture only: used to train, and never scored.")
+    return notes
