@@ -3,12 +3,14 @@
 import csv
 import io
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
+from foveal.cli import main
 from foveal.model import Model
 from foveal.networks import catalogue
 from foveal.preprocess import Preprocess
@@ -20,11 +22,24 @@ CLASSES = ("cat", "=dog()", "owl")
 def model_file(tmp_path_factory):
     """A LeNet-5 that has learnt nothing: its answers are certain to be the same twice, and that is enough here."""
     torch.manual_seed(0)
-    network = catalogue.NETWORKS["lenet5"].build(num_classes=3)
+    network = catalogue.build("lenet5", 3, 1, (32, 32))
     preprocess = Preprocess(height=32, width=32, channels=1, mean=(0.5,), std=(0.5,))
     path = tmp_path_factory.mktemp("model") / "model.safetensors"
     Model(network, preprocess, CLASSES, "lenet5").save(path)
     return path
+
+
+@pytest.fixture
+def command(tmp_path, capsys, monkeypatch):
+    """`foveal …` within this process, which has imported PyTorch once and for all."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments):
+        code = main._run([str(a) for a in arguments], debug=False)
+        out, err = capsys.readouterr()
+        return SimpleNamespace(exit_code=code, stdout=out, stderr=err)
+
+    return run
 
 
 @pytest.fixture
@@ -51,8 +66,8 @@ def test_a_folder_becomes_a_table_with_the_broken_one_as_a_row(foveal, model_fil
     assert "\u202e" not in done.stdout + done.stderr
 
 
-def test_json_is_for_programs_and_probabilities_add_up(foveal, model_file, pictures):
-    done = foveal("predict", model_file, "pictures", "--json", "--top", "3")
+def test_json_is_for_programs_and_probabilities_add_up(command, model_file, pictures):
+    done = command("predict", model_file, "pictures", "--json", "--top", "3")
     rows = json.loads(done.stdout)
     good = [row for row in rows if row["label"] is not None]
     assert len(good) == 3
@@ -63,8 +78,8 @@ def test_json_is_for_programs_and_probabilities_add_up(foveal, model_file, pictu
     assert [row["reason"] for row in rows if row["label"] is None] != [""]
 
 
-def test_csv_opens_as_text_in_a_spreadsheet(foveal, model_file, pictures):
-    done = foveal("predict", model_file, "pictures", "--csv", "--top", "2")
+def test_csv_opens_as_text_in_a_spreadsheet(command, model_file, pictures):
+    done = command("predict", model_file, "pictures", "--csv", "--top", "2")
     rows = list(csv.DictReader(io.StringIO(done.stdout)))
     assert list(rows[0]) == ["picture", "label", "probability", "label_2", "probability_2", "reason"]
     assert len(rows) == 4
@@ -74,50 +89,50 @@ def test_csv_opens_as_text_in_a_spreadsheet(foveal, model_file, pictures):
 
 
 @pytest.mark.parametrize("suffix", ["csv", "json"])
-def test_a_file_gets_what_its_name_says_and_is_never_overwritten(foveal, model_file, pictures, tmp_path, suffix):
-    printed = foveal("predict", model_file, "pictures", f"--{suffix}").stdout
-    done = foveal("predict", model_file, "pictures", "-o", f"out.{suffix}")
+def test_a_file_gets_what_its_name_says_and_is_never_overwritten(command, model_file, pictures, tmp_path, suffix):
+    printed = command("predict", model_file, "pictures", f"--{suffix}").stdout
+    done = command("predict", model_file, "pictures", "-o", f"out.{suffix}")
     assert done.exit_code == 0
     assert "4 rows" in done.stdout
     assert (tmp_path / f"out.{suffix}").read_text() == printed
-    again = foveal("predict", model_file, "pictures", "-o", f"out.{suffix}")
+    again = command("predict", model_file, "pictures", "-o", f"out.{suffix}")
     assert again.exit_code == 2
     assert "exists" in again.stderr
     assert (tmp_path / f"out.{suffix}").read_text() == printed
 
 
-def test_patterns_that_no_shell_expanded_are_expanded(foveal, model_file, pictures):
-    done = foveal("predict", model_file, "pictures/[ab].png", "--json")
+def test_patterns_that_no_shell_expanded_are_expanded(command, model_file, pictures):
+    done = command("predict", model_file, "pictures/[ab].png", "--json")
     assert [row["picture"] for row in json.loads(done.stdout)] == ["pictures/a.png", "pictures/b.png"]
-    none = foveal("predict", model_file, "pictures/*.webp")
+    none = command("predict", model_file, "pictures/*.webp")
     assert none.exit_code == 2
     assert "*.webp" in none.stderr
 
 
-def test_nothing_usable_is_refused_with_the_reason(foveal, model_file, pictures):
-    done = foveal("predict", model_file, "pictures/broken.jpg")
+def test_nothing_usable_is_refused_with_the_reason(command, model_file, pictures):
+    done = command("predict", model_file, "pictures/broken.jpg")
     assert done.exit_code == 2
     assert done.stdout == ""
     assert "broken.jpg" in done.stderr
     assert "no usable picture" in done.stderr
 
 
-def test_what_is_no_model_is_refused_in_a_sentence(foveal, pictures, tmp_path):
+def test_what_is_no_model_is_refused_in_a_sentence(command, pictures, tmp_path):
     (tmp_path / "no.safetensors").write_bytes(b"\x80\x04K\x01.")
     for model, word in (("no.safetensors", "no.safetensors"), ("nowhere", "nowhere"), ("pictures", "pictures")):
-        done = foveal("predict", model, "pictures/a.png")
+        done = command("predict", model, "pictures/a.png")
         assert done.exit_code == 2
         assert len(done.stderr.splitlines()) == 1
         assert word in done.stderr
 
 
-def test_views_are_known_by_name(foveal, model_file, pictures):
+def test_views_are_known_by_name(command, model_file, pictures):
     plain, mirrored = (
-        json.loads(foveal("predict", model_file, "pictures/a.png", "--json", "--views", views).stdout)[0]
+        json.loads(command("predict", model_file, "pictures/a.png", "--json", "--views", views).stdout)[0]
         for views in ("none", "mirror")
     )
     assert plain["picture"] == mirrored["picture"]
     assert plain["probability"] != mirrored["probability"]
-    wrong = foveal("predict", model_file, "pictures/a.png", "--views", "miror")
+    wrong = command("predict", model_file, "pictures/a.png", "--views", "miror")
     assert wrong.exit_code == 2
     assert 'did you mean "mirror"?' in wrong.stderr

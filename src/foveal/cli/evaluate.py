@@ -42,11 +42,9 @@ def evaluate(
     """
     on = one_of("--on", on, SPLITS)
     from foveal import runs
-    from foveal.model import VIEWS
 
-    chosen = one_of("--views", views, VIEWS)
     progress = console.progress()
-    result = runs.evaluate(model, source, on=on, views=chosen, split=split, test_if=test_if, progress=progress)
+    result = runs.evaluate(model, source, on=on, views=views, split=split, test_if=test_if, progress=progress)
     scores = result.scores.as_dict()
     if as_json:
         _print_json(result, scores, {"model": str(model), "source": source, "on": on, "views": views})

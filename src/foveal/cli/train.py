@@ -173,7 +173,9 @@ def summary(metrics: dict[str, Any]) -> list[str]:
     if test := metrics.get("test"):
         interval = test.get("top1_interval")
         between = f" (95 % interval {percent(interval[0])} to {percent(interval[1])})" if interval else ""
-        lines.append(f"test      {percent(test['top1'])} of {test['n']} pictures right{between}")
+        lines.append(f"{test.get('split', 'test'):9} {percent(test['top1'])} of {test['n']} pictures right{between}")
+    if leak := metrics.get("leak"):
+        lines.append(f"          too good: {leak} pictures held out are also in train")
     if (baseline := metrics.get("baseline") or {}).get("top1") is not None:
         lines.append(f"baseline  {percent(baseline['top1'])} (HOG and a linear classifier)")
     if seconds := metrics.get("seconds"):
