@@ -25,7 +25,6 @@ from foveal.files.durable import RunLock, new_folder, write_text
 from foveal.model import CUSTOM, MODEL_FILE, VIEWS, Model, Views, load
 from foveal.progress import SILENT, Progress
 from foveal.recipe import Recipe, read_recipe
-from foveal.report.page import write_report
 from foveal.report.telling import story
 from foveal.tasks.classification import Scores
 from foveal.training.arithmetic import machine, threads_used
@@ -216,6 +215,8 @@ def _scored(folder: Path, ground: Ground, fitted: Fitted, progress: Progress, be
         "arithmetic": {**ground.measured.as_dict(), "chosen": ground.arithmetic.name, "device": ground.arithmetic.device},
         "machine": machine(),
     }  # fmt: skip
+    from foveal.report.page import write_report  # with its plotting library: only a finished run needs it
+
     report = folder / "report.html"
     size = (folder / MODEL_FILE).stat().st_size
     write_report(
