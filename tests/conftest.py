@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -90,29 +91,39 @@ class Finished:
     seconds: float
 
 
+def run_foveal(
+    *arguments: str | Path, cwd: Path, env: Mapping[str, str] | None = None, stdin: str = "", timeout: float = 240
+) -> Finished:
+    """The command as a child process; what it prints is decoded as UTF-8."""
+    started = time.perf_counter()
+    done = subprocess.run(
+        [sys.executable, "-m", "foveal", *map(os.fspath, arguments)],
+        cwd=cwd,
+        env={**os.environ, "PYTHONIOENCODING": "utf-8", **(env or {})},
+        input=stdin,
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        timeout=timeout,
+        check=False,
+    )
+    return Finished(done.returncode, done.stdout, done.stderr, time.perf_counter() - started)
+
+
 @pytest.fixture
 def foveal(tmp_path: Path) -> Callable[..., Finished]:
     """`foveal("train", "digits", ...)` runs the command as a child process, in the test's folder."""
+    return functools.partial(run_foveal, cwd=tmp_path)
 
-    def run(
-        *arguments: str | Path, cwd: Path = tmp_path, env: dict[str, str] | None = None, stdin: str = "", **options: Any
-    ) -> Finished:
-        started = time.perf_counter()
-        done = subprocess.run(
-            [sys.executable, "-m", "foveal", *map(os.fspath, arguments)],
-            cwd=cwd,
-            env={**os.environ, **(env or {})},
-            input=stdin,
-            capture_output=True,
-            text=True,
-            encoding="utf-8",
-            timeout=options.pop("timeout", 240),
-            check=False,
-            **options,
-        )
-        return Finished(done.returncode, done.stdout, done.stderr, time.perf_counter() - started)
 
-    return run
+@pytest.fixture(scope="session")
+def digits_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Finished]:
+    """(a run's folder, what its training printed): a small network after two epochs of digits. Not to be changed."""
+    place = tmp_path_factory.mktemp("digits")
+    env = {"FOVEAL_CACHE": str(place / "cache")}
+    done = run_foveal("train", "digits", "--network", "mlp", "--epochs", "2", "--out", "run", cwd=place, env=env)
+    assert done.exit_code == 0, done.stderr
+    return place / "run", done
 
 
 @pytest.fixture(scope="session")

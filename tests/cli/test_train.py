@@ -1,0 +1,98 @@
+"""`foveal train` and `foveal evaluate`, from the command line to the files and back."""
+
+import json
+import tomllib
+
+import pytest
+
+from foveal.cli.train import summary
+
+
+def test_training_ends_with_the_result_and_what_to_type_next(digits_run):
+    folder, done = digits_run
+    assert done.stdout.splitlines()[0].startswith("test      ")
+    assert "of 360 pictures right (95 % interval" in done.stdout
+    for word in ("baseline", "run/model.safetensors", "run/report.html", "foveal predict run"):
+        assert word in done.stdout
+    assert (folder / "report.html").exists()
+    assert "\x1b" not in done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_the_recipe_beside_the_result_holds_what_was_typed(digits_run):
+    recipe = tomllib.loads((digits_run[0] / "recipe.toml").read_text())
+    assert recipe["network"]["name"] == "mlp"
+    assert recipe["training"]["epochs"] == 2
+    assert recipe["data"]["source"] == "digits"
+
+
+def test_evaluate_gives_the_figures_of_the_report(foveal, digits_run):
+    folder, _ = digits_run
+    told = json.loads((folder / "metrics.json").read_text())["test"]
+    scored = json.loads(foveal("evaluate", folder, "digits", "--json").stdout)
+    assert scored["n"] == told["n"] == 360
+    assert scored["top1"] == pytest.approx(told["top1"])
+    assert scored["loss"] == pytest.approx(told["loss"], rel=1e-4)
+    assert (scored["on"], scored["views"]) == ("test", "none")
+
+
+def test_evaluate_prints_a_page_with_every_class_and_what_is_taken_for_what(foveal, digits_run):
+    done = foveal("evaluate", digits_run[0], "digits", "--views", "mirror")
+    assert done.exit_code == 0, done.stderr
+    assert "of 360 pictures right" in done.stdout
+    assert "views: mirror" in done.stdout
+    matrix = done.stdout.split("truth \\ answer")[1].splitlines()[1:]
+    assert sum(int(count) for line in matrix for count in line.split()[1:]) == 360
+
+
+def test_json_names_the_run_and_holds_the_metrics(foveal, tmp_path):
+    done = foveal("train", "digits", "--network", "mlp", "--epochs", "1", "--json", "--set", "augment.preset=off")
+    result = json.loads(done.stdout)
+    assert result["metrics"]["test"]["n"] == 360
+    folder = tmp_path / result["run"]
+    assert json.loads((folder / "metrics.json").read_text())["test"]["top1"] == result["metrics"]["test"]["top1"]
+    assert tomllib.loads((folder / "recipe.toml").read_text())["augment"]["preset"] == "off"
+
+
+def test_show_loop_prints_a_program_and_trains_nothing(foveal, tmp_path):
+    done = foveal("train", "digits", "--network", "mlp", "--epochs", "1", "--show-loop")
+    assert done.exit_code == 0, done.stderr
+    compile(done.stdout, "loop.py", "exec")
+    assert "optimizer.step()" in done.stdout
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["nowhere/"], ["nowhere"]),
+        (["digitz"], ["digitz", 'did you mean "digits"?']),
+        (["digits", "--network", "resnet-18"], ['"resnet-18"', 'did you mean "resnet18"?']),
+        (["digits", "--device", "cuda:9"], ["cuda:9"]),
+        (["."], ["no"]),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else None,
+)
+def test_what_cannot_be_trained_is_refused_in_a_sentence(foveal, tmp_path, arguments, words):
+    done = foveal("train", *arguments)
+    assert done.exit_code == 2, done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+    for word in words:
+        assert word in done.stderr.splitlines()[-1]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_in_use_is_left_alone(foveal, tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("done")
+    done = foveal("train", "digits", "--out", "mine")
+    assert done.exit_code == 2
+    assert "mine" in done.stderr
+    assert [p.name for p in (tmp_path / "mine").iterdir()] == ["thesis.txt"]
+
+
+def test_a_score_that_a_leak_makes_too_good_is_marked():
+    metrics = {"test": {"n": 10, "top1": 1.0}, "leak": 3}
+    assert any("too good: 3" in line for line in summary(metrics))
+    assert not any("too good" in line for line in summary({**metrics, "leak": 0}))
