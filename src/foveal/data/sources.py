@@ -19,7 +19,7 @@ from foveal.data.contradictions import one_label_each
 from foveal.data.dataset import Dataset
 from foveal.data.fingerprints import digests
 from foveal.data.formats import Asked, Format, Place, arrays, cifar, digits, folders, idx, listed, shards, table
-from foveal.data.names import NAMED, canonical, fetched, find
+from foveal.data.names import NAMED, NamedSet, canonical, fetched, find
 from foveal.data.split import decide, without_unlearnt
 from foveal.errors import BadData, Missing, did_you_mean, shown
 from foveal.files.places import data_folders
@@ -35,6 +35,7 @@ FORMATS: tuple[Format, ...] = (  # asked in this order; the last one takes any f
     shards.FORMAT,
     folders.FORMAT,
 )
+NUMBERED = (idx.FORMAT, cifar.BINARY)  # labels without names, where the source is one of those that have some
 BUILT_IN = "digits"
 NEIGHBOURS_MAX = 2000  # names that "did you mean" looks through
 
@@ -109,7 +110,7 @@ def _read_named(word: str, asked: Asked) -> Dataset:
         raise Missing(_not_found(word))
     if path is None:
         path = fetched(name, asked.progress)
-    dataset = _read_place(Path(os.path.abspath(path)), _with_official_names(asked, name, path))
+    dataset = _read_place(Path(os.path.abspath(path)), asked, NAMED.get(name))
     return replace(dataset, val_share=NAMED[name].val_share) if name in NAMED else dataset
 
 
@@ -119,20 +120,15 @@ def _is_plain(name: str) -> bool:
     return bool(name) and "\0" not in name and not os.path.isabs(name) and not {"", ".", ".."} & set(parts)
 
 
-def _with_official_names(asked: Asked, name: str, path: Path) -> Asked:
-    """Numbered labels of a named set have its official names; folders and tables bring their own."""
-    record = NAMED.get(name)
-    numbered = record is not None and (idx.FORMAT.detect(Place(path)) or cifar.BINARY.detect(Place(path)))
-    return replace(asked, classes=record.classes) if record and numbered and asked.classes is None else asked
-
-
-def _read_place(path: Path, asked: Asked) -> Dataset:
+def _read_place(path: Path, asked: Asked, record: NamedSet | None = None) -> Dataset:
+    """The data set at a path; `record` tells the official names where a format has numbers only."""
     if not path.exists():
         raise Missing(f"{shown(path)} is a link that points to nothing; give a folder of pictures.")
     place = Place(path)
     for form in FORMATS:
         if form.detect(place):
-            return form.read(place, asked)
+            official = record is not None and asked.classes is None and form in NUMBERED
+            return form.read(place, replace(asked, classes=record.classes) if record and official else asked)
     raise BadData(
         f"{shown(path)} is no data set foveal reads: give a folder with a folder a class, a .csv of path and label, "
         f"a .tar of WebDataset, or the folder that holds idx or CIFAR files."

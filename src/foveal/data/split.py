@@ -76,7 +76,7 @@ def without_unlearnt(dataset: Dataset) -> Dataset:
     many = len(names) != 1
     return kept.noted(
         f"class{'es' * many} {listed(names)} {'have' if many else 'has'} no picture in train and "
-        f"{'are' if many else 'is'} left out ({len(rows)} pictures in val and test).",
+        f"{'are' if many else 'is'} left out" + (f" ({len(rows)} pictures of val and test)." if rows else "."),
         skipped=rows,
     )
 
@@ -155,8 +155,6 @@ def _by_hash(dataset: Dataset) -> Dataset:
         low, high = edges[number]
         splits[pool[(placed >= low) & (placed < high)]] = number
     edges[TRAIN] = (max(edges[s][1] for s in wanted), 1.0)
-    if TEST in wanted and VAL not in wanted:
-        edges[TRAIN] = (TEST_SHARE, 1.0)
     notes = _fill(dataset, splits, pool, placed, {TRAIN: edges[TRAIN], **{s: edges[s] for s in wanted}})
     shares = ", ".join(f"{100 * share:g} % {SPLITS[s]}" for s, share in sorted(wanted.items()))
     how = f"content hash: {shares}" if TEST in wanted and VAL in wanted else f"{shares} of train by content hash"
@@ -183,14 +181,15 @@ def _fill(
     counts = np.stack([np.bincount(labels[splits[pool] == s], minlength=K) for s in stretches])
     occurs = np.bincount(labels, minlength=K) > 0
     moved: list[tuple[int, int, int]] = []  # class, split, picture
-    alone: list[int] = []
+    small: list[str] = []
     for label in np.flatnonzero(occurs & (counts == 0).any(axis=0)).tolist():
         members = np.flatnonzero(labels == label)
         kinds, first = np.unique(numbers[members], return_index=True)
         own = members[first]  # one picture of each content
-        if len(kinds) == 1:
-            alone.append(label)
-        for number, (low, high) in sorted(stretches.items()):
+        if len(kinds) < len(stretches):
+            small.append(f'"{dataset.classes[label]}" ({len(kinds)})')
+        for number in (s for s in (TRAIN, TEST, VAL) if s in stretches):  # what matters most is filled first
+            low, high = stretches[number]
             here = splits[pool[own]]
             if (here == number).any():
                 continue
@@ -203,15 +202,14 @@ def _fill(
             splits[pool[numbers == numbers[taken]]] = number
             if len(kinds) > 1:
                 moved.append((label, number, int(pool[taken])))
-    return _told(dataset, moved, alone)
+    return _told(dataset, moved, small)
 
 
-def _told(dataset: Dataset, moved: list[tuple[int, int, int]], alone: list[int]) -> list[str]:
+def _told(dataset: Dataset, moved: list[tuple[int, int, int]], small: list[str]) -> list[str]:
     notes = []
     if moved:
         each = [f'"{dataset.classes[k]}" in {SPLITS[s]} by {dataset.pictures.name(i)}' for k, s, i in moved]
         notes.append(f"The hash left a class without a picture in a split; filled: {listed(each, 3)}.")
-    if alone:
-        names = listed([f'"{dataset.classes[k]}"' for k in alone])
-        notes.append(f"class{'es' * (len(alone) > 1)} {names} with one picture only: used to train, and never scored.")
+    if small:
+        notes.append(f"Too few different pictures to be in every split (train first, then test): {listed(small, 5)}.")
     return notes

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 import unicodedata
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from foveal.data.dataset import UNSPLIT, Dataset
 from foveal.errors import BadData, shown
+from foveal.files.pictures import is_picture_name
 from foveal.files.safely import Walked, read_bytes, walk_counted
 from foveal.progress import SILENT, Progress
 
@@ -56,12 +57,22 @@ class Place:
             folders.setdefault(folder, []).append(name)
         return folders
 
-    def homes(self, wanted: Callable[[str], bool]) -> list[str]:
-        """Folders (relative, "" is the place itself) that hold a file of a wanted name."""
-        return [folder for folder, names in self.by_folder.items() if any(wanted(name) for name in names)]
+    @cached_property
+    def has_pictures(self) -> bool:
+        """Whether a file below is named like a picture."""
+        return any(is_picture_name(file) for file in self.files)
 
-    def only_home(self, wanted: Callable[[str], bool], what: str) -> Path:
-        """The one folder that holds files of a wanted name. Raises: BadData when several do."""
+    def homes(self, wanted: Callable[[Collection[str]], bool]) -> list[str]:
+        """Folders (relative, "" is the place itself) whose file names are the wanted ones.
+
+        Looks deeper than the place itself only where no loose pictures lie: a collection of data sets is none.
+        """
+        if self.has_pictures:
+            return [""] if wanted(self.by_folder.get("", [])) else []
+        return [folder for folder, names in self.by_folder.items() if wanted(names)]
+
+    def only_home(self, wanted: Callable[[Collection[str]], bool], what: str) -> Path:
+        """The one folder of `homes`. Raises: BadData when there are several."""
         homes = self.homes(wanted)
         if len(homes) != 1:
             raise BadData(

@@ -8,7 +8,7 @@ Source: A. Krizhevsky, "Learning Multiple Layers of Features from Tiny Images", 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -27,15 +27,16 @@ FILE_MAX_BYTES = 256 << 20  # the largest of them has 154 MB
 PIXELS = 3 * 32 * 32
 
 CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
-CIFAR100 = tuple(
+_HUNDRED = (
     "apple aquarium_fish baby bear beaver bed bee beetle bicycle bottle bowl boy bridge bus butterfly camel can castle "
     "caterpillar cattle chair chimpanzee clock cloud cockroach couch crab crocodile cup dinosaur dolphin elephant "
     "flatfish forest fox girl hamster house kangaroo keyboard lamp lawn_mower leopard lion lizard lobster man "
     "maple_tree motorcycle mountain mouse mushroom oak_tree orange orchid otter palm_tree pear pickup_truck pine_tree "
     "plain plate poppy porcupine possum rabbit raccoon ray road rocket rose sea seal shark shrew skunk skyscraper "
     "snail snake spider squirrel streetcar sunflower sweet_pepper table tank telephone television tiger tractor train "
-    "trout tulip turtle wardrobe whale willow_tree wolf woman worm".split()  # noqa: SIM905 - a hundred lines teach no more
+    "trout tulip turtle wardrobe whale willow_tree wolf woman worm"
 )
+CIFAR100 = tuple(_HUNDRED.split())
 
 Batch = tuple[NDArray[np.uint8], NDArray[np.int64]]  # (N, 3072) pixels and (N,) labels
 
@@ -142,7 +143,7 @@ def _read_binary(place: Place, asked: Asked) -> Dataset:
 
 
 def _read_python(place: Place, asked: Asked) -> Dataset:
-    home = place.only_home(lambda name: PY10.fullmatch(name) is not None or name == "train", "CIFAR")
+    home = place.only_home(_is_python, "CIFAR")
     files = [f.name for f in home.iterdir() if f.is_file()]
     if ten := [f for f in files if PY10.fullmatch(f)]:
         classes = _python_names(home, "batches.meta", "label_names") or CIFAR10
@@ -152,17 +153,15 @@ def _read_python(place: Place, asked: Asked) -> Dataset:
     return _assemble(home, hundred, lambda path: _python_batch(path, "fine_labels"), classes, asked, "cifar-100 python")
 
 
-def _is_binary(name: str) -> bool:
-    return BIN10.fullmatch(name) is not None or BIN100.fullmatch(name) is not None
+def _is_binary(names: Collection[str]) -> bool:
+    return any(BIN10.fullmatch(name) or BIN100.fullmatch(name) for name in names)
 
 
-def _detect_python(place: Place) -> bool:
+def _is_python(names: Collection[str]) -> bool:
     """CIFAR-10's names tell; CIFAR-100's `train` is a common word, so `test` or `meta` must lie beside it."""
-    return any(
-        any(PY10.fullmatch(name) for name in names) or ("train" in names and ("meta" in names or "test" in names))
-        for names in place.by_folder.values()
-    )
+    hundred = "train" in names and ("meta" in names or "test" in names)
+    return hundred or any(PY10.fullmatch(name) for name in names)
 
 
 BINARY = Format("cifar binary", lambda place: bool(place.homes(_is_binary)), _read_binary)
-PYTHON = Format("cifar python", _detect_python, _read_python)
+PYTHON = Format("cifar python", lambda place: bool(place.homes(_is_python)), _read_python)

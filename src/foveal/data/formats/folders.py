@@ -24,7 +24,7 @@ EXPECTED = "foveal expects a folder a class, such as {0}/cat/1.jpg and {0}/dog/2
 
 
 def _read(place: Place, asked: Asked) -> Dataset:
-    pictures = [file for file in place.files if is_picture_name(file.rpartition("/")[2])]
+    pictures = [file for file in place.files if is_picture_name(file)]
     others = len(place.files) - len(pictures)
     where, expected = shown(place.path), EXPECTED.format(shown(place.path.name))
     if not pictures:
@@ -39,6 +39,7 @@ def _read(place: Place, asked: Asked) -> Dataset:
     if depth:
         used, parts, splits = _within_splits(used, parts, splits)
     names = [part[depth] for part in parts]
+    _refuse_wrapping(place.path, used, names, depth)
     _refuse_twins(sorted(set(names)), where)
     labels, classes = named_labels(names)
     notes, skipped = _left_over(place, pictures, used, others, depth, set(names))
@@ -69,6 +70,16 @@ def _has_split_folders(pictures: Iterable[str]) -> bool:
     tops = {file.split("/", 1)[0] for file in pictures if "/" in file}
     splits = {top for top in tops if split_of(top) != UNSPLIT}
     return bool(splits) and (splits == tops or len({split_of(top) for top in splits}) > 1)
+
+
+def _refuse_wrapping(root: Path, used: Sequence[str], names: Sequence[str], depth: int) -> None:
+    """One folder that holds the class folders, as archives unpack: told rather than learnt as one class."""
+    inside = sorted({file.split("/")[1] for file in used if file.count("/") > 1})
+    if depth == 0 and len(set(names)) == 1 and len(inside) > 1:
+        raise BadData(
+            f'{shown(root)} holds one folder, "{shown(names[0])}", with {len(inside)} folders in it ({listed(inside)}); '
+            f"if those are the classes, give {shown(root / names[0])}."
+        )
 
 
 def _refuse_twins(names: Sequence[str], where: str) -> None:

@@ -11,6 +11,7 @@ import io
 import re
 import struct
 import zlib
+from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
@@ -120,8 +121,8 @@ def _read(place: Place, asked: Asked) -> Dataset:
     )
 
 
-def _is_idx(name: str) -> bool:
-    return NAME.fullmatch(name) is not None
+def _is_idx(names: Collection[str]) -> bool:
+    return any(NAME.fullmatch(name) for name in names)
 
 
 FORMAT = Format("idx", lambda place: bool(place.homes(_is_idx)), _read)

@@ -18,7 +18,6 @@ from foveal.data.dataset import Dataset, Origin, Skipped, TarPictures
 from foveal.data.formats import Asked, Format, Place, listed, named_labels, numbered_labels, read_names, split_in
 from foveal.data.formats._tar import Member, TarDamage, members
 from foveal.errors import BadData, shown
-from foveal.files.pictures import is_picture_name
 
 __all__ = ["FORMAT"]
 
@@ -177,8 +176,7 @@ def _detect(place: Place) -> bool:
     """A .tar file, or a folder with some and no loose pictures beside them."""
     if place.is_file:
         return place.path.suffix.lower() == ".tar"
-    tars = any(file.lower().endswith(".tar") for file in place.files)
-    return tars and not any(is_picture_name(file.rpartition("/")[2]) for file in place.files)
+    return not place.has_pictures and any(file.lower().endswith(".tar") for file in place.files)
 
 
 FORMAT = Format("tar shards", _detect, _read)
