@@ -14,7 +14,7 @@ from foveal.files.safely import Unreadable, open_regular
 
 __all__ = ["shape_of"]
 
-_FORMATS = ("JPEG", "MPO", "PNG", "GIF", "BMP", "TIFF", "WEBP")
+_FORMATS = ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP")
 _GREY = ("1", "L", "I", "F", "I;16", "I;16B", "I;16L", "LA")
 _ORIENTATION = 0x0112  # EXIF tag; 5 to 8 lie on their side
 
@@ -29,7 +29,8 @@ def shape_of(source: Encoded | NDArray[np.uint8], name: str = "") -> tuple[int, 
         with open_regular(source) if isinstance(source, Path) else io.BytesIO(source) as file:
             picture = Image.open(file, formats=_FORMATS)
             width, height = picture.size
-            if picture.getexif().get(_ORIENTATION, 1) in (5, 6, 7, 8):
+            turned = picture.format != "TIFF"  # whose size Pillow has turned already
+            if turned and picture.getexif().get(_ORIENTATION, 1) in (5, 6, 7, 8):
                 width, height = height, width
             return height, width, 1 if picture.mode in _GREY else 3
     except Unreadable as error:
