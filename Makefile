@@ -1,7 +1,7 @@
 # foveal, from a bare clone. Every target does the set-up it needs, in .venv; nothing is installed outside this folder.
 #
 #   make demo     train on the embedded digits, and say where the report is
-#   make test     the test suite
+#   make test     the test suite (JOBS=2 runs it in two processes)
 #   make check    lint, format, types, floors, and the examples of README and docs
 #   make lock     requirements.lock anew, after a change of the dependencies in pyproject.toml
 #   make clean    .venv and the caches of this clone away; trained models stay
@@ -31,7 +31,7 @@ demo: $(READY)
 	$(BIN)/foveal train digits
 
 test: $(READY)
-	$(ONE_THREAD) $(BIN)/python -m pytest --ignore=tests/test_docs.py $(TESTS)
+	$(ONE_THREAD) $(BIN)/python -m pytest --ignore=tests/test_docs.py $(if $(JOBS),-n $(JOBS)) $(TESTS)
 
 check: $(READY)
 	$(BIN)/ruff check .

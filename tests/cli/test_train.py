@@ -1,6 +1,10 @@
 """`foveal train` and `foveal evaluate`, from the command line to the files and back."""
 
 import json
+import os
+import signal
+import subprocess
+import sys
 import tomllib
 
 import pytest
@@ -96,3 +100,26 @@ def test_a_score_that_a_leak_makes_too_good_is_marked():
     metrics = {"test": {"n": 10, "top1": 1.0}, "leak": 3}
     assert any("too good: 3" in line for line in summary(metrics))
     assert not any("too good" in line for line in summary({**metrics, "leak": 0}))
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals as Linux and macOS have them")
+@pytest.mark.parametrize(("stop", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_the_training_with_its_own_code_and_the_way_on(tmp_path, stop, code):
+    words = ["train", "digits", "--network", "mlp", "--epochs", "5000", "--out", "run"]
+    child = subprocess.Popen(
+        [sys.executable, "-m", "foveal", *words],
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    with child:
+        for line in child.stderr:
+            if line.startswith("epoch 1"):
+                child.send_signal(stop)
+                break
+        rest, out = child.stderr.read(), child.stdout.read()
+    assert child.returncode == code
+    assert "foveal train --resume run" in rest.splitlines()[-1]
+    assert "Traceback" not in rest
+    assert out == ""
