@@ -186,10 +186,12 @@ class _Machine:
         self._fill(items)
 
     def _list(self, _: Any) -> None:
-        self.stack.append(self._marked())
+        items = self._marked()  # first: it exchanges the stack
+        self.stack.append(items)
 
     def _tuple(self, _: Any) -> None:
-        self.stack.append(tuple(self._marked()))
+        items = self._marked()
+        self.stack.append(tuple(items))
 
     def _tuple1(self, _: Any) -> None:
         self._tuple_of(1)
