@@ -18,6 +18,7 @@ from typing import Any
 __all__ = ["Jpeg", "decode_whole", "scan"]
 
 _MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")  # in entropy-coded data: 00 is stuffing, D0-D7 are restarts
+_RESTART = re.compile(rb"\xff[\xd0-\xd7]")
 _FILLER = b"\xff\x00"  # eight one bits: the code that T.81 forbids (C.2), so that it never passes for picture data
 _LOOK_AHEAD = 8  # bytes
 _START_OF_FRAME = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
@@ -32,8 +33,11 @@ class Jpeg:
     width: int = 0
     height: int = 0
     frame: int = 0  # the start-of-frame marker: C0 baseline, C2 progressive, C9 and above arithmetic
-    restarts: bool = False
+    restart_every: int = 0  # MCUs between restart markers; 0: none
     scans: int = 0
+    last_scan: int = 0  # where its data begin
+    last_components: bytes = b""
+    sampling: dict[int, tuple[int, int]] = field(default_factory=dict)  # component -> horizontal, vertical
     end: int = 0  # where the end marker stands, or the length of the data when there is none
     closed: bool = False  # an end marker was found
     lowest_bit: dict[int, bytearray] = field(default_factory=dict)  # component -> for each coefficient, 255: not sent
@@ -46,9 +50,25 @@ class Jpeg:
         """Many scans of a large picture: a file of kilobytes that takes minutes (libjpeg-turbo issue 284)."""
         return self.scans > _SLOW_SCANS and self.scans * self.width * self.height > _SLOW_WORK
 
-    def complete(self) -> bool:
-        """Whether every coefficient of every component was sent down to its last bit."""
-        return bool(self.lowest_bit) and not any(any(bits) for bits in self.lowest_bit.values())
+    def complete(self, data: bytes) -> bool:
+        """Whether every coefficient of every component was sent down to its last bit, and no restart is missing."""
+        if not self.lowest_bit or any(any(bits) for bits in self.lowest_bit.values()):
+            return False
+        if not self.restart_every:
+            return True
+        return len(_RESTART.findall(data, self.last_scan, self.end)) >= (self._units() - 1) // self.restart_every
+
+    def _units(self) -> int:
+        """MCUs of the last scan [T.81, A.2]: blocks of a lone component, else what all components have together."""
+        across, down = max(h for h, _ in self.sampling.values()), max(v for _, v in self.sampling.values())
+        if len(self.last_components) == 1:
+            h, v = self.sampling[self.last_components[0]]
+            return _up(_up(self.width * h, across), 8) * _up(_up(self.height * v, down), 8)
+        return _up(self.width, 8 * across) * _up(self.height, 8 * down)
+
+
+def _up(a: int, b: int) -> int:
+    return -(-a // b)
 
 
 def scan(data: bytes) -> Jpeg:
@@ -68,24 +88,28 @@ def scan(data: bytes) -> Jpeg:
             continue
         length = int.from_bytes(data[at + 2 : at + 4], "big")
         _read_segment(jpeg, code, data[at + 4 : at + 2 + length])
-        in_scan = in_scan or code == 0xDA
         at += 2 + max(length, 2)
+        if code == 0xDA:
+            in_scan, jpeg.last_scan = True, at
 
 
 def _read_segment(jpeg: Jpeg, code: int, body: bytes) -> None:
     if code in _START_OF_FRAME and len(body) >= 6 and not jpeg.frame:
         jpeg.frame = code
         jpeg.height, jpeg.width = int.from_bytes(body[1:3], "big"), int.from_bytes(body[3:5], "big")
-        jpeg.lowest_bit = {c: bytearray(b"\xff" * 64) for c in body[6::3][: body[5]]}
-    elif code == 0xDD and any(body):
-        jpeg.restarts = True
+        components = [body[i : i + 2] for i in range(6, min(len(body) - 2, 6 + 3 * body[5]), 3)]
+        jpeg.sampling = {c: (max(1, factors >> 4), max(1, factors & 15)) for c, factors in components}
+        jpeg.lowest_bit = {c: bytearray(b"\xff" * 64) for c in jpeg.sampling}
+    elif code == 0xDD:
+        jpeg.restart_every = int.from_bytes(body[:2], "big")
     elif code == 0xDA and body:
         jpeg.scans += 1
         n = body[0]
         if len(body) >= 4 + 2 * n:
             first, last, bits = body[1 + 2 * n], min(body[2 + 2 * n], 63), body[3 + 2 * n] & 15
-            for component in body[1 : 1 + 2 * n : 2]:
-                if component in jpeg.lowest_bit and first <= last:
+            jpeg.last_components = bytes(c for c in body[1 : 1 + 2 * n : 2] if c in jpeg.sampling)
+            for component in jpeg.last_components:
+                if first <= last:
                     jpeg.lowest_bit[component][first : last + 1] = bytes([bits]) * (last + 1 - first)
 
 
@@ -94,24 +118,26 @@ def decode_whole(image: Any, data: bytes, jpeg: Jpeg) -> bool:
 
     Args: image: after `draft`, if it is wanted; its `load` is not used, since it hides where the data end.
     """
-    if not jpeg.complete():
+    if not jpeg.complete(data):
         return False
     if jpeg.arithmetic:  # its decoder cannot wait for more, and decodes zeros for ever: Pillow's own check is all
         image.load()
         return jpeg.closed
     buffered = jpeg.frame not in (0xC0, 0xC1) or jpeg.scans > 1  # pixels come after the last scan only
-    if buffered and jpeg.restarts:
-        return _same_with_other_ends(image, data, jpeg)
     image.load_prepare()
-    whole = _feed(image, image.im, data[: jpeg.end], buffered)
+    whole = _feed(image, data[: jpeg.end], buffered)
     image.tile = []
     return whole
 
 
-def _feed(image: Any, core: Any, data: bytes, buffered: bool) -> bool:
-    """Decode into `core`; whether no more than the look-ahead was missing."""
-    decoder = _decoder(image, core)
+def _feed(image: Any, data: bytes, buffered: bool) -> bool:
+    """Decode; whether no more than the look-ahead was missing."""
+    from PIL import Image
+
+    name, extents, _, args = image.tile[0]
+    decoder = Image._getdecoder(image.mode, name, args, image.decoderconfig)
     try:
+        decoder.setimage(image.im, extents)
         consumed, error = decoder.decode(data)
         rest, eaten = data[max(consumed, 0) :], 0
         for fed in range(3 * _LOOK_AHEAD):
@@ -123,7 +149,7 @@ def _feed(image: Any, core: Any, data: bytes, buffered: bool) -> bool:
             consumed, error = decoder.decode(rest)
             rest = rest[max(consumed, 0) :]
             eaten = 0 if rest else eaten + 1
-            if eaten == _LOOK_AHEAD:  # a search for the next marker eats at once; picture data are taken in gulps
+            if buffered and eaten == _LOOK_AHEAD:  # a search for a marker eats each byte; picture data go in gulps
                 break
         else:
             return False
@@ -131,37 +157,6 @@ def _feed(image: Any, core: Any, data: bytes, buffered: bool) -> bool:
         return bool(consumed < 0 <= error)
     finally:
         decoder.cleanup()
-
-
-def _same_with_other_ends(image: Any, data: bytes, jpeg: Jpeg) -> bool:
-    """The slow check: decode with two different ends; equal pixels tell that no decoder looked at them.
-
-    For progressive files with restart markers, whose decoder also eats filler while it looks for a marker.
-    """
-    from PIL import Image
-
-    image.load_prepare()
-    cores = [image.im, Image.new(image.mode, image.size).im]
-    for core, end in zip(cores, (b"\xff\xd9", b"\x55" * 64 + b"\xff\xd9"), strict=True):
-        decoder = _decoder(image, core)
-        try:
-            consumed, error = decoder.decode(data[: jpeg.end] + end)
-        finally:
-            decoder.cleanup()
-        if consumed >= 0 or error < 0:
-            return False
-    image.tile = []
-    first, second = (Image.Image()._new(core).tobytes() for core in cores)
-    return bool(first == second)
-
-
-def _decoder(image: Any, core: Any) -> Any:
-    from PIL import Image
-
-    name, extents, _, args = image.tile[0]
-    decoder = Image._getdecoder(image.mode, name, args, image.decoderconfig)
-    decoder.setimage(core, extents)
-    return decoder
 
 
 def open_jpeg(data: bytes) -> Any:

@@ -114,7 +114,7 @@ def failed_write(path: Path, error: OSError) -> FovealError:
     if error.errno in _FULL:
         full = "no space left" if error.errno != errno.EIO else "the device failed (input/output error)"
         return NoSpace(f"{full} while writing {shown(path)}; what was there before is intact. Make room and go on.")
-    if error.errno in (errno.EISDIR, errno.EEXIST, errno.ENOTEMPTY) or path.is_dir():
+    if error.errno in (errno.EISDIR, errno.EEXIST, errno.ENOTEMPTY) or os.path.isdir(path):
         return NotWritable(f"{shown(path)} is a folder; choose another name.")
     if error.errno == errno.ENOENT:
         return NotWritable(f"cannot write to {shown(path)}: its folder does not exist.")
