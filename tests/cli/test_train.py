@@ -50,7 +50,9 @@ def test_evaluate_prints_a_page_with_every_class_and_what_is_taken_for_what(fove
 
 
 def test_json_names_the_run_and_holds_the_metrics(foveal, tmp_path):
-    done = foveal("train", "digits", "--network", "mlp", "--epochs", "1", "--json", "--set", "augment.preset=off")
+    done = foveal(
+        "train", "digits", "--network", "mlp", "--epochs", "1", "--exact", "--json", "--set", "augment.preset=off"
+    )
     result = json.loads(done.stdout)
     assert result["metrics"]["test"]["n"] == 360
     folder = tmp_path / result["run"]
@@ -59,7 +61,7 @@ def test_json_names_the_run_and_holds_the_metrics(foveal, tmp_path):
 
 
 def test_show_loop_prints_a_program_and_trains_nothing(foveal, tmp_path):
-    done = foveal("train", "digits", "--network", "mlp", "--epochs", "1", "--show-loop")
+    done = foveal("train", "digits", "--network", "mlp", "--epochs", "1", "--exact", "--show-loop")
     assert done.exit_code == 0, done.stderr
     compile(done.stdout, "loop.py", "exec")
     assert "optimizer.step()" in done.stdout
@@ -105,7 +107,7 @@ def test_a_score_that_a_leak_makes_too_good_is_marked():
 @pytest.mark.skipif(os.name != "posix", reason="signals as Linux and macOS have them")
 @pytest.mark.parametrize(("stop", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_ends_the_training_with_its_own_code_and_the_way_on(tmp_path, stop, code):
-    words = ["train", "digits", "--network", "mlp", "--epochs", "5000", "--out", "run"]
+    words = ["train", "digits", "--network", "mlp", "--epochs", "5000", "--exact", "--out", "run"]
     child = subprocess.Popen(
         [sys.executable, "-m", "foveal", *words],
         cwd=tmp_path,
