@@ -27,7 +27,7 @@ def one_label_each(dataset: Dataset) -> Dataset:
     if isinstance(dataset.pictures, ArrayPictures):
         a, b = pairs[0]
         return dataset.noted(
-            f"{len(pairs)} pictures stand in {shown(dataset.origin.source)} more than once with different labels "
+            f"{len(pairs)} pictures in {shown(dataset.origin.source)} appear again with another label "
             f"(first: {_told(dataset, a)} and {_told(dataset, b)}); all are used as they are."
         )
     for a, b in pairs[:TRIED_MAX]:

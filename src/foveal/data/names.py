@@ -5,6 +5,7 @@ Sources: the checksums that the authors' pages state (MNIST's mirror and Fashion
 
 from __future__ import annotations
 
+import os
 import tarfile
 import zlib
 from dataclasses import dataclass
@@ -126,7 +127,7 @@ def find(name: str) -> Path | None:
     record = NAMED.get(name)
     for base in data_folders():
         for folder in record.folders if record else (name,):
-            if (base / folder).exists():
+            if os.path.exists(base / folder):  # unlike Path.exists, it takes a name of any length
                 return base / folder
     if record:
         downloaded = _home(record)

@@ -139,13 +139,13 @@ def _not_found(word: str) -> str:
     """One sentence with the nearest name or neighbour."""
     path = Path(word).expanduser() if word and not word.startswith("~") else Path(word or ".")
     parent, missing = path.parent, path.name
-    while not parent.is_dir() and parent != parent.parent:
+    while not os.path.isdir(parent) and parent != parent.parent:
         parent, missing = parent.parent, parent.name
     neighbours = {str(parent / n) if parent != Path(".") else n for n in _names_in([parent])}
     plain = () if os.sep in word else (*NAMED, BUILT_IN, *_names_in(data_folders()))
     near = did_you_mean(str(parent / missing) if parent != Path(".") else missing, neighbours | set(plain))
     names = "" if near else f"; names that need no path are {BUILT_IN}, {', '.join(NAMED)} and folders of FOVEAL_DATA"
-    return f'"{shown(word)}": no such file, folder or data set{near or names + "."}'
+    return f'"{shown(word)[:200]}": no such file, folder or data set{near or names + "."}'
 
 
 def _names_in(folders: Iterable[Path]) -> list[str]:

@@ -92,8 +92,12 @@ def test_deeper_folders_belong_to_their_class(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("twins", "words"), [(("Cat", "cat"), 'classes "Cat" and "cat" differ by case only'), (("caf\u00e9", "cafe\u0301"), "differ by Unicode form only")]
-)  # fmt: skip
+    ("twins", "words"),
+    [
+        (("Cat", "cat"), 'classes "Cat" and "cat" differ by case only'),
+        (("caf\u00e9", "cafe\u0301"), "differ by Unicode form only"),
+    ],
+)
 def test_twins_are_refused(tmp_path, twins, words):
     fill(tmp_path, *many(*twins))
     if len(os.listdir(tmp_path)) < 2:

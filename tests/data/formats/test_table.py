@@ -39,7 +39,9 @@ def labels(dataset) -> dict[str, str]:
 EXPECTED = {f"a{i}.jpg": "cat" if i % 2 else "dog" for i in range(12)}
 
 
-@pytest.mark.parametrize("header", ["path,label", "File,CLASS", "filename,target", " image , label ", "path,label,note"])
+@pytest.mark.parametrize(
+    "header", ["path,label", "File,CLASS", "filename,target", " image , label ", "path,label,note"]
+)
 def test_columns_go_by_their_usual_names(folder, header):
     assert labels(open_dataset(table(folder, *ROWS, header=header))) == EXPECTED
 
@@ -112,7 +114,10 @@ def test_a_header_that_lacks_a_column_is_refused(folder, header, needle):
         (b'path,label\na0.jpg,"cat\na1.jpg,"dog"\n', "line 2: is no proper table"),
         (b"", "is empty; it needs a header"),
         (b"\n\n", "is empty; it needs a header"),
-        (b"path,label,split\na0.jpg,cat,tset\n", 'line 2: split "tset" is none of train, val, test; did you mean "test"'),
+        (
+            b"path,label,split\na0.jpg,cat,tset\n",
+            'line 2: split "tset" is none of train, val, test; did you mean "test"',
+        ),
     ],
 )
 def test_a_table_that_is_none_is_refused_with_its_line(folder, raw, needle):

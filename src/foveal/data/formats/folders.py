@@ -77,8 +77,8 @@ def _refuse_wrapping(root: Path, used: Sequence[str], names: Sequence[str], dept
     inside = sorted({file.split("/")[1] for file in used if file.count("/") > 1})
     if depth == 0 and len(set(names)) == 1 and len(inside) > 1:
         raise BadData(
-            f'{shown(root)} holds one folder, "{shown(names[0])}", with {len(inside)} folders in it ({listed(inside)}); '
-            f"if those are the classes, give {shown(root / names[0])}."
+            f'{shown(root)} holds one folder, "{shown(names[0])}", with {len(inside)} folders in it '
+            f"({listed(inside)}); if those are the classes, give {shown(root / names[0])}."
         )
 
 
