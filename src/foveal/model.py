@@ -1,4 +1,4 @@
-"""`Model`: what a user carries away. Network, preprocessing, classes and calibration, in one file that holds no code."""
+"""`Model`: what a user carries away. Network, preprocessing, classes and calibration in one file without code."""
 
 from __future__ import annotations
 
@@ -56,7 +56,9 @@ class _Facts(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
     task: Literal["classification"]
     network: _NetworkFacts
-    classes: Annotated[list[Annotated[str, Field(min_length=1, max_length=1000)]], Field(min_length=1, max_length=100_000)]
+    classes: Annotated[
+        list[Annotated[str, Field(min_length=1, max_length=1000)]], Field(min_length=1, max_length=100_000)
+    ]
     preprocess: dict[str, Any]
     temperature: Annotated[float, Field(gt=0, le=1000, allow_inf_nan=False)]
     trained: dict[str, Any]
@@ -87,15 +89,20 @@ class Model:
         step = max(1, _BATCH_PIXELS // (pixels.shape[1] * pixels.shape[2]))
         parts = []
         with torch.inference_mode():
-            for part in pixels.split(step):
+            for part in torch.split(pixels, step):
                 images = self.preprocess.tensor(part.to(device))
-                parts.append(sum(w * self.network(v).float() for w, v in viewed(images, views)).cpu())  # type: ignore[union-attr]
+                weighted = [weight * self.network(view).float() for weight, view in viewed(images, views)]
+                parts.append(torch.stack(weighted).sum(0).cpu())
         return torch.cat(parts) if parts else torch.zeros(0, len(self.classes))
 
     def predict(
-        self, pictures: Picture | Iterable[Picture], *, top: int = 5, views: Views = "none",
+        self,
+        pictures: Picture | Iterable[Picture],
+        *,
+        top: int = 5,
+        views: Views = "none",
         progress: Progress = SILENT,
-    ) -> list[Prediction]:  # fmt: skip
+    ) -> list[Prediction]:
         """Answers for paths (a folder stands for all pictures below it), file contents, uint8 arrays or PIL pictures.
 
         A picture that cannot be read gets a reason and no answer; the rest goes on.
@@ -104,9 +111,13 @@ class Model:
         return list(self.stream(pictures, top=top, views=views, progress=progress))
 
     def stream(
-        self, pictures: Picture | Iterable[Picture], *, top: int = 5, views: Views = "none",
+        self,
+        pictures: Picture | Iterable[Picture],
+        *,
+        top: int = 5,
+        views: Views = "none",
         progress: Progress = SILENT,
-    ) -> Iterator[Prediction]:  # fmt: skip
+    ) -> Iterator[Prediction]:
         """As `predict`, one after another: memory is bounded by the batch, not by the number of pictures."""
         named = list(_named(pictures))
         height, width = self.preprocess.height, self.preprocess.width
@@ -117,7 +128,9 @@ class Model:
                 yield from self._answer(part, top, views)
                 advance(len(part))
 
-    def _answer(self, named: Sequence[tuple[str, Encoded | NDArray[np.uint8]]], top: int, views: Views) -> Iterator[Prediction]:
+    def _answer(
+        self, named: Sequence[tuple[str, Encoded | NDArray[np.uint8]]], top: int, views: Views
+    ) -> Iterator[Prediction]:
         pixels: dict[int, NDArray[np.uint8]] = {}
         reasons: dict[int, str] = {}
         for i, (name, source) in enumerate(named):
@@ -156,7 +169,9 @@ def load(path: str | Path, network: nn.Module | None = None) -> Model:
     if place.is_dir():
         place = place / MODEL_FILE
         if not place.exists():
-            raise Missing(f"{shown(path)} holds no {MODEL_FILE}: the run has not ended (foveal train --resume {shown(path)}).")
+            raise Missing(
+                f"{shown(path)} holds no {MODEL_FILE}: the run has not ended (foveal train --resume {shown(path)})."
+            )
     tensors, metadata = read_tensors(place, KIND)
     facts = _checked(metadata, place)
     preprocess = _preprocess(facts, place)
@@ -165,9 +180,14 @@ def load(path: str | Path, network: nn.Module | None = None) -> Model:
     check_fit(tensors, expected, place)
     built.load_state_dict(tensors, strict=True, assign=True)
     return Model(
-        built.eval(), preprocess, tuple(facts.classes), facts.network.name, facts.network.options, facts.temperature,
+        built.eval(),
+        preprocess,
+        tuple(facts.classes),
+        facts.network.name,
+        facts.network.options,
+        facts.temperature,
         facts.trained,
-    )  # fmt: skip
+    )
 
 
 def _checked(metadata: Mapping[str, Any], path: Path) -> _Facts:
@@ -186,7 +206,7 @@ def _checked(metadata: Mapping[str, Any], path: Path) -> _Facts:
 def _preprocess(facts: _Facts, path: Path) -> Preprocess:
     try:
         values = {k: tuple(v) if isinstance(v, list) else v for k, v in facts.preprocess.items()}
-        return Preprocess(**values)
+        return Preprocess(**values)  # type: ignore[arg-type]  # checked at its birth
     except (TypeError, ValueError) as error:
         raise BadModel(f"{shown(path)}: metadata preprocess: {shown(str(error))}.") from None
 
@@ -195,16 +215,20 @@ def _built(facts: _Facts, preprocess: Preprocess, path: Path) -> nn.Module:
     """The network that the metadata names, looked up in the zoo, without memory for its weights."""
     if facts.network.name == CUSTOM:
         raise BadModel(
-            f"{shown(path)} was trained from a network of one's own; load it as foveal.load(path, network=TheNetwork())."
+            f"{shown(path)} was trained from a network of one's own; "
+            "load it as foveal.load(path, network=TheNetwork())."
         )
     if facts.network.name not in NETWORKS:
         raise BadModel(f"{shown(path)}: unknown network {shown(facts.network.name)} (foveal networks lists all).")
     try:
         with torch.device("meta"):
             return build(
-                facts.network.name, len(facts.classes), preprocess.channels, (preprocess.height, preprocess.width),
+                facts.network.name,
+                len(facts.classes),
+                preprocess.channels,
+                (preprocess.height, preprocess.width),
                 facts.network.options,
-            )  # fmt: skip
+            )
     except FovealError as error:
         raise BadModel(f"{shown(path)}: {error}") from None
 
@@ -212,8 +236,9 @@ def _built(facts: _Facts, preprocess: Preprocess, path: Path) -> nn.Module:
 def viewed(images: Tensor, views: Views) -> Iterator[tuple[float, Tensor]]:
     """The views of (N, C, H, W) whose logits are averaged, with their weights.
 
-    "mirror+shift" is the six views of the CIFAR-10 speed runs: the picture, and the picture moved by a pixel up-left and
-    down-right, each also mirrored; half of the weight lies on the unmoved one. Jordan 2024, arXiv:2404.00498, section 3.7.
+    "mirror+shift" is the six views of the CIFAR-10 speed runs: the picture, and the picture moved by a pixel up-left
+    and down-right, each also mirrored; half of the weight lies on the unmoved one.
+    Source: Jordan 2024, arXiv:2404.00498, section 3.7.
     """
     if views == "none":
         yield 1.0, images
@@ -230,7 +255,7 @@ def viewed(images: Tensor, views: Views) -> Iterator[tuple[float, Tensor]]:
 
 def _named(pictures: Picture | Iterable[Picture]) -> Iterator[tuple[str, Encoded | NDArray[np.uint8]]]:
     if isinstance(pictures, str | Path | bytes | np.ndarray) or hasattr(pictures, "convert"):
-        pictures = [pictures]
+        pictures = [pictures]  # type: ignore[list-item]
     for number, picture in enumerate(pictures):
         if isinstance(picture, bytes):
             yield f"picture {number}", picture

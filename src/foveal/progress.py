@@ -28,7 +28,7 @@ class Progress(Protocol):
 class _Silent:
     @contextmanager
     def task(self, name: str, total: int, unit: str = "pictures") -> Iterator[Callable[[int], None]]:
-        yield lambda n: None
+        yield lambda _: None
 
     def say(self, sentence: str) -> None:
         pass

@@ -8,6 +8,7 @@ was chosen. Command-line flags are short names for these keys; `--set training.l
 from __future__ import annotations
 
 import math
+import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -29,7 +30,7 @@ RECIPE_MAX_BYTES = 1 << 20  # a recipe is a page of text; more is an accident or
 
 
 def parse_size(text: str) -> tuple[int, int]:
-    """"224" -> (224, 224) and "192x256" -> (192, 256): height before width, in pixels."""
+    """ "224" -> (224, 224) and "192x256" -> (192, 256): height before width, in pixels."""
     parts = text.lower().replace("×", "x").split("x")
     if len(parts) not in (1, 2) or not all(p.isascii() and p.isdigit() and 1 <= int(p) <= 8192 for p in parts):
         raise ValueError(f"must be a side or HxW in pixels, such as 224 or 192x256, is {shown(text)}")
@@ -196,51 +197,54 @@ def parse_setting(text: str) -> tuple[str, Any]:
 
 def _validated(tree: Mapping[str, Any], where: str) -> Recipe:
     try:
-        recipe = Recipe.model_validate(tree)
+        return Recipe.model_validate(tree)
     except ValidationError as error:
         raise BadRecipe(_sentence(error, where)) from None
-    if recipe.training.early_stopping and recipe.training.minutes:
-        return recipe
-    return recipe
 
 
 def _sentence(error: ValidationError, where: str) -> str:
-    """One sentence for the first thing that pydantic found; its words for a union's branches are gathered."""
+    """One sentence for the first thing that pydantic found; what the branches of a union want is gathered."""
     first = error.errors()[0]
-    key = ".".join(str(p) for p in first["loc"][:2])
-    value = first["input"]
     same = [e for e in error.errors() if e["loc"][:2] == first["loc"][:2]]
-    wants = " or ".join(dict.fromkeys(_wanted(e) for e in same))
-    got = "a text" if isinstance(value, str) and "one of" not in wants and '"' not in wants else type(value).__name__
-    literal = f'"{shown(value)}"' if isinstance(value, str) else shown(str(value)[:60])
-    hint = ""
-    if isinstance(value, str):
-        options = [w for e in same for w in str(e.get("ctx", {}).get("expected", "")).replace("'", "").split(", ")]
-        options = [o for part in options for o in part.split(" or ")]
-        hint = did_you_mean(value, [o for o in options if o])
-    del got
-    return f"{where}: {key} {wants}, is {literal}{hint}"
+    key = ".".join(str(part) for part in first["loc"][:2])
+    wanted = " or ".join(dict.fromkeys(_wanted(e) for e in same))
+    value = first["input"]
+    if not isinstance(value, str):
+        return f"{where}: {key} must be {wanted}, is {shown(str(value)[:60])}"
+    words = [word for e in same for word in _words(e)]
+    return f'{where}: {key} must be {wanted}, is "{shown(value[:60])}"{did_you_mean(value[:60], words)}'
+
+
+def _words(error: Any) -> list[str]:
+    """The texts that a key may be."""
+    return re.findall(r"'([^']*)'", error["ctx"]["expected"]) if error["type"] == "literal_error" else []
+
+
+_TYPES = {
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "int_parsing": "a whole number",
+    "float_type": "a number",
+    "float_parsing": "a number",
+    "bool_type": "true or false",
+    "string_type": "a text",
+    "finite_number": "finite",
+}
+_BOUNDS = {"gt": "above", "ge": "at least", "lt": "below", "le": "at most"}
 
 
 def _wanted(error: Any) -> str:
     kind, context = error["type"], error.get("ctx", {})
+    if kind in _TYPES:
+        return _TYPES[kind]
     if kind == "literal_error":
-        return "must be one of " + context["expected"].replace("'", "").replace(" or ", ", ")
-    if kind in ("int_type", "int_from_float", "int_parsing"):
-        return "must be a whole number"
-    if kind in ("float_type", "float_parsing"):
-        return "must be a number"
-    if kind in ("bool_type", "bool_parsing"):
-        return "must be true or false"
-    if kind == "string_type":
-        return "must be a text"
-    if kind == "finite_number":
-        return "must be finite"
-    for name, word in (("gt", "above"), ("ge", "at least"), ("lt", "below"), ("le", "at most")):
-        if name in context:
-            return f"must be {word} {context[name]:g}" if isinstance(context[name], float) else f"must be {word} {context[name]}"
+        words = _words(error)
+        return f'"{words[0]}"' if len(words) == 1 else "one of " + ", ".join(words)
+    for bound, word in _BOUNDS.items():
+        if bound in context:
+            return f"{word} {context[bound]:g}"
     if kind == "value_error":
-        return str(context["error"]).split(", is ")[0]
+        return str(context["error"]).split(", is ")[0].removeprefix("must be ")
     return str(error["msg"])
 
 

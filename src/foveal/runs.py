@@ -61,10 +61,15 @@ class Evaluation:
 
 
 def train(
-    source: Source, *, out: Path | str | None = None, recipe: Recipe | None = None,
-    settings: Mapping[str, Any] | None = None, network: nn.Module | None = None, progress: Progress = SILENT,
+    source: Source,
+    *,
+    out: Path | str | None = None,
+    recipe: Recipe | None = None,
+    settings: Mapping[str, Any] | None = None,
+    network: nn.Module | None = None,
+    progress: Progress = SILENT,
     loading_threads: int = 0,
-) -> Run:  # fmt: skip
+) -> Run:
     """Train, calibrate, score and report, in a folder of its own.
 
     Args:   source, a folder, file or name, or arrays (X, y): see `open_dataset`.
@@ -72,8 +77,8 @@ def train(
             recipe and settings (`{"training.epochs": 3}`), what is not left to the planner.
             network, a module of one's own that maps (N, C, H, W) to (N, K) logits; it is trained in place.
             loading_threads, how many load pictures while the network computes (0: as many as help); changes no bit.
-    Raises: BadData, BadRecipe, Missing, NotWritable: refused, and no folder left behind. NoSpace, NotFinite, Interrupted:
-            stopped midway; `resume` goes on.
+    Raises: BadData, BadRecipe, Missing, NotWritable: refused, and no folder left behind.
+            NoSpace, NotFinite, Interrupted: stopped midway; `resume` goes on.
     """
     began = time.perf_counter()
     recipe = (recipe or Recipe()).with_settings(dict(settings or {}), "settings")
@@ -99,9 +104,13 @@ def train(
 
 
 def resume(
-    folder: Path | str, *, settings: Mapping[str, Any] | None = None, network: nn.Module | None = None,
-    progress: Progress = SILENT, source: tuple[Any, Any] | None = None,
-) -> Run:  # fmt: skip
+    folder: Path | str,
+    *,
+    settings: Mapping[str, Any] | None = None,
+    network: nn.Module | None = None,
+    progress: Progress = SILENT,
+    source: tuple[Any, Any] | None = None,
+) -> Run:
     """Go on with a run that was stopped, to the bit on the CPU; `training.epochs` may be raised.
 
     Args: network and source again, where the run was started with a module or with arrays of one's own.
@@ -122,9 +131,15 @@ def resume(
 
 
 def evaluate(
-    model_path: str | Path | Model, source: Source, *, on: str = "test", views: str = "none",
-    split: str | Path | None = None, test_if: str | None = None, progress: Progress = SILENT,
-) -> Evaluation:  # fmt: skip
+    model_path: str | Path | Model,
+    source: Source,
+    *,
+    on: str = "test",
+    views: str = "none",
+    split: str | Path | None = None,
+    test_if: str | None = None,
+    progress: Progress = SILENT,
+) -> Evaluation:
     """Score a model on one split of a source, or on "all". Classes are matched by name, never by position.
 
     Raises: BadData when no picture of a class that the model knows is there; BadRecipe for an unknown split or view.
@@ -132,7 +147,9 @@ def evaluate(
     if views not in VIEWS:
         raise BadRecipe(f'--views is one of {", ".join(VIEWS)}, got "{shown(views)}"{did_you_mean(views, VIEWS)}')
     if on not in (*SPLITS, "all"):
-        raise BadRecipe(f'--on is one of {", ".join(SPLITS)}, all, got "{shown(on)}"{did_you_mean(on, (*SPLITS, "all"))}')
+        raise BadRecipe(
+            f'--on is one of {", ".join(SPLITS)}, all, got "{shown(on)}"{did_you_mean(on, (*SPLITS, "all"))}'
+        )
     model = model_path if isinstance(model_path, Model) else load(model_path)
     dataset = open_dataset(source, split=split, test_if=test_if, progress=progress)
     chosen = np.arange(len(dataset)) if on == "all" else dataset.indices(on)
@@ -152,7 +169,7 @@ def evaluate(
     skipped = [Skipped(dataset.pictures.name(i), reason) for i, reason in store.broken]
     if not len(usable):
         raise BadData(f"{shown(dataset.origin.place)}: no usable picture of a class that the model knows.")
-    logits = _all_logits(model, store, usable, views, progress)  # type: ignore[arg-type]
+    logits = _all_logits(model, store, usable, views, progress)
     scores = model.task.score(logits, truth[usable], model.temperature)
     return Evaluation(scores, tuple(notes), dataset.skipped + tuple(skipped))
 
@@ -170,9 +187,15 @@ def loop_script(source: Source, recipe: Recipe | None = None, settings: Mapping[
 
 
 def _run(
-    folder: Path, dataset: Dataset, recipe: Recipe, network: nn.Module | None, progress: Progress, began: float,
-    loading_threads: int, going_on: bool,
-) -> Run:  # fmt: skip
+    folder: Path,
+    dataset: Dataset,
+    recipe: Recipe,
+    network: nn.Module | None,
+    progress: Progress,
+    began: float,
+    loading_threads: int,
+    going_on: bool,
+) -> Run:
     """Ground, training, model, scores, baseline, report; each written as soon as it stands."""
     with threads_used(int(recipe.training.threads)):
         ground = lay_ground(dataset, recipe, network, progress=progress, loading_threads=loading_threads)
@@ -207,14 +230,20 @@ def _scored(folder: Path, ground: Ground, fitted: Fitted, progress: Progress, be
         "warnings": warnings,
         "leak": len(duplicates_across(ground.dataset)),
         "seconds": {
-            "store": round(ground.store.seconds, 3), "measure": round(ground.measured.seconds, 3),
-            "train": round(fitted.seconds, 3), "test": round(tested, 3),
+            "store": round(ground.store.seconds, 3),
+            "measure": round(ground.measured.seconds, 3),
+            "train": round(fitted.seconds, 3),
+            "test": round(tested, 3),
             "baseline": round(baseline.seconds, 3) if baseline else 0.0,
             "total": round(time.perf_counter() - began, 3),
         },
-        "arithmetic": {**ground.measured.as_dict(), "chosen": ground.arithmetic.name, "device": ground.arithmetic.device},
+        "arithmetic": {
+            **ground.measured.as_dict(),
+            "chosen": ground.arithmetic.name,
+            "device": ground.arithmetic.device,
+        },
         "machine": machine(),
-    }  # fmt: skip
+    }
     from foveal.report.page import write_report  # with its plotting library: only a finished run needs it
 
     report = folder / "report.html"
@@ -242,9 +271,14 @@ def _baseline(ground: Ground, on: str, trained: float, progress: Progress) -> Ba
         return None
     seconds = max(2.0, min(BASELINE_SECONDS, BASELINE_SHARE * trained))
     found = hog_baseline(
-        ground.store.rows, ground.dataset.labels, ground.splits["train"], ground.splits[on], ground.dataset.classes,
-        seconds, progress,
-    )  # fmt: skip
+        ground.store.rows,
+        ground.dataset.labels,
+        ground.splits["train"],
+        ground.splits[on],
+        ground.dataset.classes,
+        seconds,
+        progress,
+    )
     note = f" {found.note}" if found.note else ""
     progress.say(f"Baseline {found.name}: {found.top1:.2%} in {found.seconds:.1f} s.{note}")
     return found
@@ -254,19 +288,21 @@ def _warnings(dataset: Dataset, on: str) -> list[str]:
     """What takes something away from the score."""
     warnings = []
     if on != "test":
-        warnings.append(f"There are no test pictures: the score is on {on}, which the training has used; it is too good.")
+        warnings.append(
+            f"There are no test pictures: the score is on {on}, which the training has used; it is too good."
+        )
     pairs = duplicates_across(dataset)
     if pairs:
         first, second = (shown(name) for name in pairs[0])
         rest = f", and {len(pairs) - 1} more" if len(pairs) > 1 else ""
-        warnings.append(f"{first} and {second} are the same picture on both sides of the split{rest}: the score is too good.")
+        warnings.append(
+            f"{first} and {second} are the same picture on both sides of the split{rest}: the score is too good."
+        )
     return warnings
 
 
 def _opened(source: Source, recipe: Recipe, progress: Progress) -> Dataset:
-    return open_dataset(
-        source, split=recipe.data.split or None, test_if=recipe.data.test_if or None, progress=progress
-    )
+    return open_dataset(source, split=recipe.data.split or None, test_if=recipe.data.test_if or None, progress=progress)
 
 
 def _tell(dataset: Dataset, progress: Progress) -> None:

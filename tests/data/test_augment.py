@@ -14,10 +14,17 @@ from foveal.recipe import AugmentRecipe
 OFF = resolve(AugmentRecipe(preset="off"), (24, 32), 3, 1000)
 EVERYTHING = OFF.model_copy(
     update={
-        "flip": "both", "crop": 0.5, "zoom": 0.2, "translate": 0.1, "rotate": 20.0, "shear": 10.0, "pad_crop": 3,
-        "color": 0.3, "cutout": 0.3,
+        "flip": "both",
+        "crop": 0.5,
+        "zoom": 0.2,
+        "translate": 0.1,
+        "rotate": 20.0,
+        "shear": 10.0,
+        "pad_crop": 3,
+        "color": 0.3,
+        "cutout": 0.3,
     }
-)  # fmt: skip
+)
 BLACK = np.zeros(3, np.uint8)
 
 

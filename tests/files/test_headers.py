@@ -37,7 +37,7 @@ def test_arrays_tell_their_own_shape():
 
 def test_what_is_no_picture_is_a_bad_picture(tmp_path):
     (tmp_path / "a.png").write_bytes(b"nothing")
-    with pytest.raises(BadPicture, match="a.png is not a picture"):
+    with pytest.raises(BadPicture, match=r"a\.png is not a picture"):
         shape_of(tmp_path / "a.png", "a.png")
     with pytest.raises(BadPicture):
         shape_of(tmp_path / "gone.png")

@@ -12,9 +12,14 @@ from foveal.networks.entry import Entry
 from foveal.networks.lenet import lenet5
 
 STATED = {  # what each builder's line in its file says
-    "mlp": 669_706, "lenet5": 61_706, "resnet18": 11_689_512, "resnet34": 21_797_672, "resnet50": 25_557_032,
-    "speednet": 1_972_792, "speednet_small": 290_216,
-}  # fmt: skip
+    "mlp": 669_706,
+    "lenet5": 61_706,
+    "resnet18": 11_689_512,
+    "resnet34": 21_797_672,
+    "resnet50": 25_557_032,
+    "speednet": 1_972_792,
+    "speednet_small": 290_216,
+}
 
 
 def natural(entry: Entry, classes: int = 7, channels: int = 3):

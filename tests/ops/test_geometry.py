@@ -59,5 +59,7 @@ def test_stacks_map_pairwise():
 
 
 def test_the_first_pixels_centre_is_half_a_pixel_in():
-    halved = on_pixel_centres(scale_matrix(0.5, 0.5))  # pixel 0 and 1 meet in pixel 0: centres 0.5 and 1.5 -> 0.25, 0.75
+    halved = on_pixel_centres(
+        scale_matrix(0.5, 0.5)
+    )  # pixel 0 and 1 meet in pixel 0: centres 0.5 and 1.5 -> 0.25, 0.75
     assert_allclose(map_points(halved, np.array([[0.0, 0.0], [1.0, 1.0]])), [[-0.25, -0.25], [0.25, 0.25]])

@@ -109,7 +109,7 @@ def test_one_cycle_is_pytorchs_cosine_one():
     parameter = nn.Parameter(torch.zeros(1))
     optimizer = torch.optim.SGD([parameter], lr=1.0)
     theirs = torch.optim.lr_scheduler.OneCycleLR(optimizer, 1.0, total_steps=201, pct_start=0.3, cycle_momentum=False)
-    for step in range(0, 200):
+    for step in range(200):
         if step >= 62:  # theirs counts the rise from step to step, ours from share to share: compare the fall
             assert abs(rate_factor("one-cycle", 0.3, step, 200) - optimizer.param_groups[0]["lr"]) < 0.012
         optimizer.step()

@@ -1,7 +1,6 @@
 """Augmentation: one matrix, one resample; then colour, cutout, and mixing of neighbours.
 
-All geometry that is drawn for a picture (flip, crop, zoom, translation, rotation, shear, padded crop) is multiplied into
-one 3×3 matrix, and the picture is resampled once. Points and boxes follow by `ops.geometry.map_points` with the same
+All geometry drawn for a picture (flip, crop, zoom, translation, rotation, shear, padded crop) is multiplied into one 3×3 matrix, and the picture is resampled once. Points and boxes follow by `ops.geometry.map_points` with the same
 matrix. Every draw is a function of (seed, epoch, sample), see `ops/draws.py`.
 """
 
@@ -37,20 +36,32 @@ def resolve(recipe: AugmentRecipe, size: tuple[int, int], channels: int, picture
         preset = "strong" if pictures < STRONG_BELOW else "mild" if pictures < OFF_FROM else "off"
     strengths = _preset(preset, min(size), channels)
     chosen = {k: (strengths[k] if v == "auto" else v) for k, v in recipe.model_dump().items() if k != "preset"}
-    return AugmentRecipe(preset=preset, **chosen)
+    return AugmentRecipe.model_validate({"preset": preset, **chosen})
 
 
 def _preset(preset: str, side: int, channels: int) -> dict[str, object]:
     off: dict[str, object] = {
-        "flip": "none", "crop": 1.0, "zoom": 0.0, "translate": 0.0, "rotate": 0.0, "shear": 0.0,
-        "pad_crop": 0, "color": 0.0, "cutout": 0.0, "mixup": 0.0, "cutmix": 0.0,
-    }  # fmt: skip
+        "flip": "none",
+        "crop": 1.0,
+        "zoom": 0.0,
+        "translate": 0.0,
+        "rotate": 0.0,
+        "shear": 0.0,
+        "pad_crop": 0,
+        "color": 0.0,
+        "cutout": 0.0,
+        "mixup": 0.0,
+        "cutmix": 0.0,
+    }
     if preset == "off":
         return off
     strong = preset == "strong"
     if channels == 1 and side <= GLYPH_SIDE:
-        drawn = {"zoom": 0.15, "translate": 0.08, "rotate": 12.0, "shear": 8.0} if strong else {
-            "zoom": 0.1, "translate": 0.07, "rotate": 10.0, "shear": 5.0}  # fmt: skip
+        drawn = (
+            {"zoom": 0.15, "translate": 0.08, "rotate": 12.0, "shear": 8.0}
+            if strong
+            else {"zoom": 0.1, "translate": 0.07, "rotate": 10.0, "shear": 5.0}
+        )
         return off | drawn
     flip = "horizontal" if channels == 3 else "none"
     if side <= 64:  # photographs of the size of CIFAR: every pixel counts, a resample blurs
@@ -157,7 +168,7 @@ def _colors(strength: float, either_way: NDArray[np.float64], channels: int) -> 
 
 
 def _holes(share: float, u: NDArray[np.float64], width: int, height: int) -> NDArray[np.int64]:
-    """A square of `share` of the shorter side, its centre anywhere. Source: DeVries and Taylor 2017, arXiv:1708.04552."""
+    """A square of `share` of the shorter side, its centre anywhere. DeVries and Taylor 2017, arXiv:1708.04552."""
     side = max(1, round(share * min(width, height)))
     x, y = np.floor(u[:, 0] * width).astype(np.int64), np.floor(u[:, 1] * height).astype(np.int64)
     left, top = x - side // 2, y - side // 2
@@ -177,9 +188,13 @@ def warp(pictures: NDArray[np.uint8], drawn: Drawn, fill: NDArray[np.uint8]) -> 
     affine = on_pixel_centres(drawn.matrices)[:, :2]
     for i in range(len(pictures)):
         cv2.warpAffine(
-            pictures[i], affine[i], (width, height), dst=out[i], flags=cv2.INTER_LINEAR,
+            pictures[i],
+            affine[i],
+            (width, height),
+            dst=out[i],
+            flags=cv2.INTER_LINEAR,
             borderMode=cv2.BORDER_REFLECT_101,
-        )  # fmt: skip
+        )
         if drawn.colors is not None:
             out[i] = cv2.transform(out[i], drawn.colors[i]).reshape(height, width, channels)
         if drawn.holes_xyxy is not None:

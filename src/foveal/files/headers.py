@@ -35,5 +35,5 @@ def shape_of(source: Encoded | NDArray[np.uint8], name: str = "") -> tuple[int, 
             return height, width, 1 if picture.mode in _GREY else 3
     except Unreadable as error:
         raise BadPicture(name or str(source), error.reason) from None
-    except Exception as error:  # noqa: BLE001 - Pillow's readers raise whatever their input makes them
+    except Exception as error:  # Pillow's readers raise whatever their input makes them
         raise BadPicture(name or "a picture", "is not a picture foveal reads") from error

@@ -2,8 +2,8 @@
 
 LeCun, Bottou, Bengio, Haffner 1998, "Gradient-based learning applied to document recognition", Proc. IEEE 86(11),
 section II.B and figure 2. This is the form that courses teach today. Differs from the paper: max pooling without
-weights for the trainable sub-sampling, ReLU for the scaled tanh, every map of C3 sees every map of S2 (table I left some
-out), a softmax for the radial-basis output; the first convolution pads by 2, so that 28×28 pictures take the place of
+weights for the trainable sub-sampling, ReLU for the scaled tanh, every map of C3 sees every map of S2 (table I leaves
+some out), a softmax for the radial-basis output; the first convolution pads by 2, so that 28×28 pictures take the place of
 the paper's 32×32.
 """
 
@@ -51,14 +51,28 @@ class LeNet5(nn.Module):
 
 
 @network(
-    paper="LeCun, Bottou, Bengio, Haffner 1998", year=1998, smallest=12, natural=28, takes_size=True,
-    stages=(Stage("pool1", 2, 6), Stage("pool2", 4, 16)), classifier="fc3", options=("dropout", "batch_norm"),
-    recipe={"training.optimizer": "adamw", "training.learning_rate": 3e-3, "training.weight_decay": 0.01,
-            "training.batch_size": 128, "training.epochs": 12},
-)  # fmt: skip
+    paper="LeCun, Bottou, Bengio, Haffner 1998",
+    year=1998,
+    smallest=12,
+    natural=28,
+    takes_size=True,
+    stages=(Stage("pool1", 2, 6), Stage("pool2", 4, 16)),
+    classifier="fc3",
+    options=("dropout", "batch_norm"),
+    recipe={
+        "training.optimizer": "adamw",
+        "training.learning_rate": 3e-3,
+        "training.weight_decay": 0.01,
+        "training.batch_size": 128,
+        "training.epochs": 12,
+    },
+)
 def lenet5(
-    num_classes: int = 10, in_channels: int = 1, size: tuple[int, int] = (28, 28), dropout: float = 0.0,
+    num_classes: int = 10,
+    in_channels: int = 1,
+    size: tuple[int, int] = (28, 28),
+    dropout: float = 0.0,
     batch_norm: bool = False,
-) -> LeNet5:  # 61 706 parameters at 1x28x28  # fmt: skip
+) -> LeNet5:  # 61 706 parameters at 1x28x28
     """LeNet-5 with ReLU and max pooling."""
     return LeNet5(num_classes, in_channels, size, dropout, batch_norm)

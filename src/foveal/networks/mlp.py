@@ -18,9 +18,14 @@ class MLP(nn.Module):
     """Two hidden layers."""
 
     def __init__(
-        self, num_classes: int, in_channels: int, size: tuple[int, int], hidden: tuple[int, int], dropout: float,
+        self,
+        num_classes: int,
+        in_channels: int,
+        size: tuple[int, int],
+        hidden: tuple[int, int],
+        dropout: float,
         batch_norm: bool,
-    ) -> None:  # fmt: skip
+    ) -> None:
         super().__init__()
         self.flatten = nn.Flatten()
         self.fc1 = nn.Linear(in_channels * size[0] * size[1], hidden[0])
@@ -42,14 +47,28 @@ class MLP(nn.Module):
 
 
 @network(
-    paper="Rumelhart, Hinton, Williams 1986", year=1986, smallest=1, natural=28, takes_size=True,
-    stages=(Stage("relu1", 1, 512), Stage("relu2", 1, 512)), classifier="fc3", options=("dropout", "batch_norm"),
-    recipe={"training.optimizer": "adamw", "training.learning_rate": 2e-3, "training.weight_decay": 0.01,
-            "training.batch_size": 128, "training.epochs": 12},
-)  # fmt: skip
+    paper="Rumelhart, Hinton, Williams 1986",
+    year=1986,
+    smallest=1,
+    natural=28,
+    takes_size=True,
+    stages=(Stage("relu1", 1, 512), Stage("relu2", 1, 512)),
+    classifier="fc3",
+    options=("dropout", "batch_norm"),
+    recipe={
+        "training.optimizer": "adamw",
+        "training.learning_rate": 2e-3,
+        "training.weight_decay": 0.01,
+        "training.batch_size": 128,
+        "training.epochs": 12,
+    },
+)
 def mlp(
-    num_classes: int = 10, in_channels: int = 1, size: tuple[int, int] = (28, 28), dropout: float = 0.2,
+    num_classes: int = 10,
+    in_channels: int = 1,
+    size: tuple[int, int] = (28, 28),
+    dropout: float = 0.2,
     batch_norm: bool = False,
-) -> MLP:  # 669 706 parameters at 1x28x28  # fmt: skip
+) -> MLP:  # 669 706 parameters at 1x28x28
     """The plain perceptron with two hidden layers of 512."""
     return MLP(num_classes, in_channels, size, (512, 512), dropout, batch_norm)

@@ -84,9 +84,13 @@ class ResNet(nn.Module):
     """[table 1]"""
 
     def __init__(
-        self, block: type[BasicBlock | Bottleneck], depths: tuple[int, int, int, int], num_classes: int,
-        in_channels: int, dropout: float,
-    ) -> None:  # fmt: skip
+        self,
+        block: type[BasicBlock | Bottleneck],
+        depths: tuple[int, int, int, int],
+        num_classes: int,
+        in_channels: int,
+        dropout: float,
+    ) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(in_channels, 64, kernel_size=7, stride=2, padding=3, bias=False)
         self.bn1 = nn.BatchNorm2d(64)
@@ -136,33 +140,56 @@ def _stages(wide: int) -> tuple[Stage, ...]:
 
 _PAPER = "He, Zhang, Ren, Sun 2015, arXiv:1512.03385"
 _RECIPE = {
-    "training.optimizer": "sgd", "training.learning_rate": 0.1, "training.weight_decay": 5e-4,
-    "training.batch_size": 64, "training.label_smoothing": 0.1, "training.epochs": 30, "training.ema": 0.99,
-}  # fmt: skip
+    "training.optimizer": "sgd",
+    "training.learning_rate": 0.1,
+    "training.weight_decay": 5e-4,
+    "training.batch_size": 64,
+    "training.label_smoothing": 0.1,
+    "training.epochs": 30,
+    "training.ema": 0.99,
+}
 
 
 @network(
-    paper=_PAPER, year=2015, smallest=32, natural=224, stages=_stages(1), classifier="fc", options=("dropout",),
+    paper=_PAPER,
+    year=2015,
+    smallest=32,
+    natural=224,
+    stages=_stages(1),
+    classifier="fc",
+    options=("dropout",),
     recipe=_RECIPE,
-)  # fmt: skip
+)
 def resnet18(num_classes: int = 1000, in_channels: int = 3, dropout: float = 0.0) -> ResNet:  # 11 689 512 parameters
     """ResNet with 18 layers [table 1, column 1]."""
     return ResNet(BasicBlock, (2, 2, 2, 2), num_classes, in_channels, dropout)
 
 
 @network(
-    paper=_PAPER, year=2015, smallest=32, natural=224, stages=_stages(1), classifier="fc", options=("dropout",),
+    paper=_PAPER,
+    year=2015,
+    smallest=32,
+    natural=224,
+    stages=_stages(1),
+    classifier="fc",
+    options=("dropout",),
     recipe=_RECIPE,
-)  # fmt: skip
+)
 def resnet34(num_classes: int = 1000, in_channels: int = 3, dropout: float = 0.0) -> ResNet:  # 21 797 672 parameters
     """ResNet with 34 layers [table 1, column 2]."""
     return ResNet(BasicBlock, (3, 4, 6, 3), num_classes, in_channels, dropout)
 
 
 @network(
-    paper=_PAPER, year=2015, smallest=32, natural=224, stages=_stages(4), classifier="fc", options=("dropout",),
+    paper=_PAPER,
+    year=2015,
+    smallest=32,
+    natural=224,
+    stages=_stages(4),
+    classifier="fc",
+    options=("dropout",),
     recipe=_RECIPE,
-)  # fmt: skip
+)
 def resnet50(num_classes: int = 1000, in_channels: int = 3, dropout: float = 0.0) -> ResNet:  # 25 557 032 parameters
     """ResNet with 50 layers [table 1, column 3]."""
     return ResNet(Bottleneck, (3, 4, 6, 3), num_classes, in_channels, dropout)

@@ -1,7 +1,7 @@
 """Speednet: a small wide network that learns pictures of about 32×32 in minutes.
 
-The family of the CIFAR-10 speed runs: Page 2018, "How to train your ResNet" (wide groups of 3×3 convolutions, a whitening
-first layer); Jordan 2024, "94 % on CIFAR-10 in 3.29 seconds on a single GPU", arXiv:2404.00498, section 3 (frozen
+The family of the CIFAR-10 speed runs: Page 2018, "How to train your ResNet" (wide groups of 3×3 convolutions, a
+whitening first layer); Jordan 2024, "94 % on CIFAR-10 in 3.29 seconds on a single GPU", arXiv:2404.00498, section 3 (frozen
 whitening, dirac initialisation, scaled head); trained with Muon (`training/optimisers.py`). Differs from the paper: the
 last pooling covers whatever map is left, so that other sizes than 32×32 work; any number of input channels.
 """
@@ -20,7 +20,7 @@ _WHITEN_EPSILON = 5e-4  # below this variance a direction is noise and not blown
 
 
 def _norm(channels: int) -> nn.BatchNorm2d:
-    """Batch norm without a gain, whose running statistics follow the last few steps [section 3, "batchnorm momentum"]."""
+    """Batch norm without a gain, whose running statistics follow the last few steps [section 3]."""
     norm = nn.BatchNorm2d(channels, eps=1e-12, momentum=0.4)
     norm.weight.requires_grad_(False)
     return norm
@@ -104,24 +104,56 @@ _PAPER = "Jordan 2024, arXiv:2404.00498 (after Page 2018)"
 
 
 @network(
-    paper=_PAPER, year=2024, smallest=16, natural=32, classifier="head", options=("dropout",), prepare=whiten,
-    stages=tuple(Stage(name, 2 << i, channels) for i, (name, channels) in enumerate(zip(_STAGES, (64, 256, 256)))),
-    recipe={"training.optimizer": "muon", "training.learning_rate": 0.12, "training.momentum": 0.6,
-            "training.weight_decay": 1e-3, "training.batch_size": 500, "training.label_smoothing": 0.2,
-            "training.schedule": "linear", "training.warmup": 0.0, "training.epochs": 8},
-)  # fmt: skip
+    paper=_PAPER,
+    year=2024,
+    smallest=16,
+    natural=32,
+    classifier="head",
+    options=("dropout",),
+    prepare=whiten,
+    stages=tuple(
+        Stage(name, 2 << i, channels) for i, (name, channels) in enumerate(zip(_STAGES, (64, 256, 256), strict=True))
+    ),
+    recipe={
+        "training.optimizer": "muon",
+        "training.learning_rate": 0.12,
+        "training.momentum": 0.6,
+        "training.weight_decay": 1e-3,
+        "training.batch_size": 500,
+        "training.label_smoothing": 0.2,
+        "training.schedule": "linear",
+        "training.warmup": 0.0,
+        "training.epochs": 8,
+    },
+)
 def speednet(num_classes: int = 10, in_channels: int = 3, dropout: float = 0.0) -> Speednet:  # 1 972 792 parameters
     """The wide one, for colour pictures of about 32×32."""
     return Speednet(num_classes, in_channels, (64, 256, 256), dropout)
 
 
 @network(
-    paper=_PAPER, year=2024, smallest=16, natural=28, classifier="head", options=("dropout",), prepare=whiten,
-    stages=tuple(Stage(name, 2 << i, channels) for i, (name, channels) in enumerate(zip(_STAGES, (32, 64, 128)))),
-    recipe={"training.optimizer": "muon", "training.learning_rate": 0.12, "training.momentum": 0.6,
-            "training.weight_decay": 1e-3, "training.batch_size": 500, "training.label_smoothing": 0.2,
-            "training.schedule": "linear", "training.warmup": 0.0, "training.epochs": 10},
-)  # fmt: skip
+    paper=_PAPER,
+    year=2024,
+    smallest=16,
+    natural=28,
+    classifier="head",
+    options=("dropout",),
+    prepare=whiten,
+    stages=tuple(
+        Stage(name, 2 << i, channels) for i, (name, channels) in enumerate(zip(_STAGES, (32, 64, 128), strict=True))
+    ),
+    recipe={
+        "training.optimizer": "muon",
+        "training.learning_rate": 0.12,
+        "training.momentum": 0.6,
+        "training.weight_decay": 1e-3,
+        "training.batch_size": 500,
+        "training.label_smoothing": 0.2,
+        "training.schedule": "linear",
+        "training.warmup": 0.0,
+        "training.epochs": 10,
+    },
+)
 def speednet_small(num_classes: int = 10, in_channels: int = 1, dropout: float = 0.0) -> Speednet:  # 290 216 parameters
     """The narrow one, for grey pictures of about 28×28."""
     return Speednet(num_classes, in_channels, (32, 64, 128), dropout)

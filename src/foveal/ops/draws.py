@@ -1,6 +1,6 @@
 """Chance as a function: every random number of a run is computed from (seed, epoch, sample), never drawn from a state.
 
-So the pictures of an epoch are the same whoever loads them, in whatever order, and a resumed run has nothing to restore.
+So the pictures of an epoch are the same whoever loads them, in whatever order; a resumed run has nothing to restore.
 The generator is the finaliser of SplitMix64 (Steele, Lea, Flood 2014, "Fast splittable pseudorandom number generators",
 figure 16) used as a counter-based hash.
 """

@@ -44,7 +44,11 @@ def flip_matrix(
 
 
 def linear_about(
-    x: float, y: float, angle_degrees: NDArray[np.float64], shear_degrees: NDArray[np.float64], zoom: NDArray[np.float64]
+    x: float,
+    y: float,
+    angle_degrees: NDArray[np.float64],
+    shear_degrees: NDArray[np.float64],
+    zoom: NDArray[np.float64],
 ) -> Matrix:
     """(N, 3, 3): rotate (clockwise as seen, since y points down), shear along x and zoom, about the point (x, y)."""
     angle, shear = np.deg2rad(angle_degrees), np.tan(np.deg2rad(shear_degrees))
@@ -53,12 +57,13 @@ def linear_about(
     matrix[..., 0, 0], matrix[..., 0, 1] = zoom * cos, zoom * (cos * shear - sin)
     matrix[..., 1, 0], matrix[..., 1, 1] = zoom * sin, zoom * (sin * shear + cos)
     matrix[..., 2, 2] = 1
-    return translation(x, y) @ matrix @ translation(-x, -y)
+    about: Matrix = translation(x, y) @ matrix @ translation(-x, -y)
+    return about
 
 
 def inverse(matrix: Matrix) -> Matrix:
     """(..., 3, 3): the way back."""
-    return np.linalg.inv(matrix)
+    return np.linalg.inv(matrix).astype(np.float64)
 
 
 def map_points(matrix: Matrix, points: NDArray[np.float64]) -> NDArray[np.float64]:

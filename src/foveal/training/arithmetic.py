@@ -53,9 +53,7 @@ class Arithmetic:
 
     def images(self, images: Tensor) -> Tensor:
         """(N, C, H, W) in this layout."""
-        return images.contiguous(
-            memory_format=torch.channels_last if self.channels_last else torch.contiguous_format
-        )
+        return images.contiguous(memory_format=torch.channels_last if self.channels_last else torch.contiguous_format)
 
     def autocast(self) -> AbstractContextManager[Any]:
         """Inside, convolutions and matrix products run in this format; outside, everything is float32."""
@@ -77,15 +75,22 @@ class Measured:
     def as_dict(self) -> dict[str, Any]:
         """For metrics.json."""
         return {
-            "chosen": self.arithmetic, "threads": self.threads, "images_per_second": self.images_per_second,
-            "seconds": round(self.seconds, 3), "cached": self.cached,
-        }  # fmt: skip
+            "chosen": self.arithmetic,
+            "threads": self.threads,
+            "images_per_second": self.images_per_second,
+            "seconds": round(self.seconds, 3),
+            "cached": self.cached,
+        }
 
 
 def measure(
-    network: nn.Module, in_channels: int, size: tuple[int, int], batch_size: int, device: str = "cpu",
+    network: nn.Module,
+    in_channels: int,
+    size: tuple[int, int],
+    batch_size: int,
+    device: str = "cpu",
     seconds: float = SECONDS_AT_MOST,
-) -> Measured:  # fmt: skip
+) -> Measured:
     """Time a training step each way and take the fastest whose loss and gradients are finite.
 
     Args: network, left as it was; pictures of (in_channels, H, W); `seconds`, the most that it may take.
@@ -115,7 +120,7 @@ def measure(
 
 
 def _time_way(arithmetic: Arithmetic, network: nn.Module, images: Tensor, seconds: float, best: float) -> float:
-    """Images a second of a forward and backward pass, the best of a few; 0 when not sound. Stops early when hopeless."""
+    """Images a second of a forward and backward pass, the best of a few; 0 when not sound."""
     trial = arithmetic.network(copy.deepcopy(network)).train()
     pictures = arithmetic.images(images.to(arithmetic.device))
     end, speed, warm = time.perf_counter() + seconds, 0.0, False
@@ -182,9 +187,7 @@ def machine() -> dict[str, str]:
     }
 
 
-def _cache_file(
-    network: nn.Module, in_channels: int, size: tuple[int, int], batch_size: int, device: str
-) -> Path:
+def _cache_file(network: nn.Module, in_channels: int, size: tuple[int, int], batch_size: int, device: str) -> Path:
     shape = [(name, list(p.shape)) for name, p in network.named_parameters()]
     facts = [machine(), device, shape, in_channels, list(size), batch_size, torch.get_num_threads()]
     key = hashlib.blake2b(json.dumps(facts).encode(), digest_size=16).hexdigest()

@@ -51,7 +51,9 @@ def newest(folder: Path) -> tuple[Path | None, list[str]]:
         else:
             return path, damaged
     if found:
-        raise BadModel(f"{shown(folder)}: no checkpoint is whole ({damaged[0]}); start the run anew with another --out.")
+        raise BadModel(
+            f"{shown(folder)}: no checkpoint is whole ({damaged[0]}); start the run anew with another --out."
+        )
     return None, []
 
 
@@ -68,7 +70,9 @@ def restore(path: Path, learner: Learner) -> dict[str, Any]:
         learner.take_up(tensors, metadata["learner"])
         facts: dict[str, Any] = metadata["run"]
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise BadModel(f"{shown(path)} does not fit this run's network ({shown(str(error).splitlines()[0])}).") from error
+        raise BadModel(
+            f"{shown(path)} does not fit this run's network ({shown(str(error).splitlines()[0])})."
+        ) from error
     return facts
 
 

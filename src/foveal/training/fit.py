@@ -152,9 +152,13 @@ def settle(dataset: Dataset, recipe: Recipe, network: nn.Module | None = None) -
 
 
 def lay_ground(
-    dataset: Dataset, recipe: Recipe, network: nn.Module | None = None, *, progress: Progress = SILENT,
+    dataset: Dataset,
+    recipe: Recipe,
+    network: nn.Module | None = None,
+    *,
+    progress: Progress = SILENT,
     loading_threads: int = 0,
-) -> Ground:  # fmt: skip
+) -> Ground:
     """Store, preprocessing, network, arithmetic of a settled recipe. Says what was chosen.
 
     Raises: BadData, BadRecipe, NoSpace; nothing is written but the cache.
@@ -180,15 +184,21 @@ def lay_ground(
     task = Classification(dataset.classes, float(recipe.training.label_smoothing), weights)
     fill = np.round(np.array(preprocess.mean) * 255).astype(np.uint8)
     batches = TrainingBatches(
-        store, dataset.labels, splits["train"], int(recipe.training.batch_size), recipe.augment, fill,
-        recipe.training.seed, loading_threads,
-    )  # fmt: skip
+        store,
+        dataset.labels,
+        splits["train"],
+        int(recipe.training.batch_size),
+        recipe.augment,
+        fill,
+        recipe.training.seed,
+        loading_threads,
+    )
     progress.say(f"Augmentation {in_words(recipe.augment)}.")
     return Ground(dataset, store, splits, preprocess, recipe, network, batches, task, arithmetic, measured)
 
 
 def choose_device(asked: str) -> str:
-    """"auto" is the best present; a device that is not there is refused."""
+    """ "auto" is the best present; a device that is not there is refused."""
     cuda, mps = torch.cuda.is_available(), torch.backends.mps.is_available()
     if asked == "auto":
         return "cuda" if cuda else "mps" if mps else "cpu"
@@ -225,14 +235,17 @@ def _options(recipe: Recipe) -> dict[str, Any]:
 
 
 def _without_broken(dataset: Dataset, store: PixelStore) -> tuple[Dataset, dict[str, NDArray[np.int64]]]:
-    """Broken pictures leave their splits and are told; a class that loses all of its training pictures stops the run."""
+    """Broken pictures leave their splits and are told; a class that loses all its training pictures stops the run."""
     broken = np.array([index for index, _ in store.broken], np.int64)
     splits = {name: np.setdiff1d(dataset.indices(name), broken) for name in SPLITS}
     skipped = [Skipped(dataset.pictures.name(index), reason) for index, reason in store.broken]
     place = shown(dataset.origin.place)
     if not len(splits["train"]):
-        raise BadData(f"{place}: no usable picture to train on ({skipped[0].name} {skipped[0].reason})." if skipped
-                      else f"{place}: no picture to train on.")  # fmt: skip
+        raise BadData(
+            f"{place}: no usable picture to train on ({skipped[0].name} {skipped[0].reason})."
+            if skipped
+            else f"{place}: no picture to train on."
+        )
     before = dataset.counts("train")
     after = np.bincount(dataset.labels[splits["train"]], minlength=len(before))
     for lost in np.flatnonzero((before > 0) & (after == 0)):
@@ -326,9 +339,15 @@ def fit(ground: Ground, folder: Path, *, resume: bool = False, progress: Progres
     with _Signals() as signals, progress.task("training", pictures) as advance:
         watch = _Keeper(folder, ground.batches.batch_size, facts, ground.plan, signals, progress, advance)
         train_epochs(
-            learner, ground.plan, ground.batches, ground.task, ground.preprocess, ground.arithmetic,
-            lambda state: ground.validate(state, learner), watch,
-        )  # fmt: skip
+            learner,
+            ground.plan,
+            ground.batches,
+            ground.task,
+            ground.preprocess,
+            ground.arithmetic,
+            lambda state: ground.validate(state, learner),
+            watch,
+        )
     early = learner.epoch < ground.plan.epochs
     kept = checkpoint.best(checkpoints)
     if ground.plan.early_stopping and kept is not None:
@@ -362,7 +381,9 @@ def _take_up(checkpoints: Path, learner: Learner, facts: dict[str, Any], progres
     if was.get("classes") != facts["classes"]:
         raise BadModel(f"{shown(path)}: the run was started with other classes than the data has now.")
     if was.get("data") != facts["data"]:
-        raise BadData(f"{shown(path)}: the pictures have changed since the run was started; train anew, with another --out.")
+        raise BadData(
+            f"{shown(path)}: the pictures have changed since the run was started; train anew, with another --out."
+        )
     if (was.get("torch"), was.get("instructions")) != (facts["torch"], facts["instructions"]):
         progress.say("The run was started with another PyTorch or processor: it goes on, but not to the bit.")
     progress.say(f"Going on from epoch {learner.epoch + 1}, step {learner.step + 1} ({shown(path.name)}).")
@@ -444,4 +465,3 @@ class _Signals:
     def __exit__(self, *_: object) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
-

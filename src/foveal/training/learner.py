@@ -105,11 +105,15 @@ class Learner:
     def facts(self) -> dict[str, Any]:
         """Everything that is no tensor, as plain values."""
         return {
-            "epoch": self.epoch, "step": self.step, "tally": asdict(self.tally),
+            "epoch": self.epoch,
+            "step": self.step,
+            "tally": asdict(self.tally),
             "history": [asdict(row) for row in self.history],
-            "best_loss": self.best_loss if math.isfinite(self.best_loss) else None, "best_epoch": self.best_epoch,
-            "seconds": self.seconds, "updates": self.averaged.updates if self.averaged else 0,
-        }  # fmt: skip
+            "best_loss": self.best_loss if math.isfinite(self.best_loss) else None,
+            "best_epoch": self.best_epoch,
+            "seconds": self.seconds,
+            "updates": self.averaged.updates if self.averaged else 0,
+        }
 
     def take_up(self, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
         """Become what `tensors()` and `facts()` told. Optimiser state is matched by the parameter's name."""
@@ -123,9 +127,7 @@ class Learner:
         for name, parameter in self.network.named_parameters():
             own = {key.rpartition(".")[2]: value for key, value in state.items() if key.rpartition(".")[0] == name}
             if own:
-                self.optimizer.state[parameter] = {
-                    key: _beside(parameter, value) for key, value in own.items()
-                }
+                self.optimizer.state[parameter] = {key: _beside(parameter, value) for key, value in own.items()}
         self.epoch, self.step = int(facts["epoch"]), int(facts["step"])
         self.tally = Tally(**facts["tally"])
         self.history = [Epoch(**row) for row in facts["history"]]

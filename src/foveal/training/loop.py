@@ -1,4 +1,4 @@
-"""The loop: every network of foveal learns on this page. `foveal train --show-loop` prints it with a run's own values."""
+"""The loop: every network of foveal learns on this page. `foveal train --show-loop` prints it with a run's values."""
 
 from __future__ import annotations
 
@@ -34,9 +34,15 @@ class Watch(Protocol):
 
 
 def train_epochs(
-    learner: Learner, plan: Plan, batches: TrainingBatches, task: Classification, preprocess: Preprocess,
-    arithmetic: Arithmetic, validate: Callable[[dict[str, Tensor]], tuple[float, float]], watch: Watch,
-) -> None:  # fmt: skip
+    learner: Learner,
+    plan: Plan,
+    batches: TrainingBatches,
+    task: Classification,
+    preprocess: Preprocess,
+    arithmetic: Arithmetic,
+    validate: Callable[[dict[str, Tensor]], tuple[float, float]],
+    watch: Watch,
+) -> None:
     """Train from where the learner stands to the last epoch of the plan, or until validation stops getting better."""
     network, optimizer = learner.network, learner.optimizer
     steps = len(batches) * plan.epochs
@@ -59,7 +65,7 @@ def train_epochs(
             loss = task.loss(logits, targets)
             if finite(loss, learner, plan.on_nan):
                 optimizer.zero_grad(set_to_none=True)
-                loss.backward()
+                loss.backward()  # type: ignore[no-untyped-call]
                 if plan.clip:
                     nn.utils.clip_grad_norm_(network.parameters(), plan.clip)
                 optimizer.step()  # every network of foveal learns on this line
@@ -102,10 +108,15 @@ def end_epoch(
     seconds = tally.seconds + time.perf_counter() - began
     learner.history.append(
         Epoch(
-            epoch=learner.epoch + 1, train_loss=tally.loss / seen, train_top1=tally.right / seen, val_loss=val_loss,
-            val_top1=val_top1, learning_rate=learning_rate,
-            images_per_second=tally.seen / max(tally.seconds, 1e-9), seconds=seconds,
-        )  # fmt: skip
+            epoch=learner.epoch + 1,
+            train_loss=tally.loss / seen,
+            train_top1=tally.right / seen,
+            val_loss=val_loss,
+            val_top1=val_top1,
+            learning_rate=learning_rate,
+            images_per_second=tally.seen / max(tally.seconds, 1e-9),
+            seconds=seconds,
+        )
     )
     learner.epoch, learner.step, learner.tally = learner.epoch + 1, 0, Tally()
     learner.seconds += seconds

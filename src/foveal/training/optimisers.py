@@ -1,4 +1,4 @@
-"""Optimisers: how a gradient becomes a step. SGD with Nesterov momentum and AdamW are PyTorch's; Muon is written out here."""
+"""Optimisers: how a gradient becomes a step. SGD with Nesterov and AdamW are PyTorch's; Muon is written out here."""
 
 from __future__ import annotations
 
@@ -45,7 +45,10 @@ ADAM_SHARE = 0.05
 
 
 def _muon_groups(network: nn.Module, rate: float, decay: float) -> list[dict[str, Any]]:
-    normed, filters, rest_matrices, rest = [], [], [], []
+    normed: list[Tensor] = []
+    filters: list[Tensor] = []
+    rest_matrices: list[Tensor] = []
+    rest: list[Tensor] = []
     heads = {id(p) for p in _last_linear(network)}
     without_bias = {id(m.weight) for m in network.modules() if isinstance(m, nn.Conv2d) and m.bias is None}
     for parameter in network.parameters():
@@ -73,13 +76,13 @@ class Muon(torch.optim.Optimizer):
     """Momentum orthogonalised: each filter bank moves equally far in all its directions.
 
     A filter bank (C', C, h, w) is a matrix C' × C·h·w; its Nesterov momentum is replaced by the nearest orthogonal
-    matrix, found by Newton–Schulz iterations. With `keep_norm` (for convolutions that a batch norm follows, whose length
-    changes nothing but the effective rate) the bank is first brought back to the norm √C'. What is no hidden matrix
+    matrix, found by Newton–Schulz iterations. With `keep_norm` (for convolutions that a batch norm follows, whose
+    length changes nothing but the effective rate) the bank is first brought back to the norm √C'. What is no hidden matrix
     (heads, biases, gains: `rule` "adam") is moved by Adam.
 
     Source: Jordan et al. 2024, "Muon: an optimizer for hidden layers in neural networks"; normalised filters as in the
-    CIFAR-10 speed runs of the same author. Adam: Kingma and Ba 2014, arXiv:1412.6980, algorithm 1; its decay decoupled as
-    in Loshchilov and Hutter 2017, arXiv:1711.05101.
+    CIFAR-10 speed runs of the same author. Adam: Kingma and Ba 2014, arXiv:1412.6980, algorithm 1; its decay decoupled
+    as in Loshchilov and Hutter 2017, arXiv:1711.05101.
     """
 
     def __init__(self, params: Any, momentum: float = 0.6, lr: float = 0.1) -> None:
@@ -133,10 +136,10 @@ class Muon(torch.optim.Optimizer):
 
 
 def orthogonalised(matrix: Tensor, steps: int = 3) -> Tensor:
-    """(M, N) with about the same singular vectors and all singular values near 1 (between 0.5 and 1.5 when they were not tiny).
+    """(M, N) with the same singular directions and all singular values near 1, between 0.5 and 1.5 when not tiny.
 
-    Newton–Schulz iterations with a quintic whose slope at zero is steep: precise values matter less than reach, so three
-    steps do. Source: Jordan et al. 2024, section "Newton–Schulz".
+    Newton–Schulz iterations with a quintic whose slope at zero is steep: precise values matter less than reach, so
+    three steps do. Source: Jordan et al. 2024, section "Newton–Schulz".
     """
     a, b, c = 3.4445, -4.7750, 2.0315
     wide = matrix.shape[0] <= matrix.shape[1]
@@ -145,4 +148,5 @@ def orthogonalised(matrix: Tensor, steps: int = 3) -> Tensor:
     for _ in range(steps):
         gram = x @ x.T
         x = a * x + (b * gram + c * gram @ gram) @ x
-    return (x if wide else x.T).to(matrix.dtype)
+    found: Tensor = x if wide else x.T
+    return found.to(matrix.dtype)

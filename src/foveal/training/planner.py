@@ -19,9 +19,18 @@ __all__ = ["Facts", "Plan", "choose_network", "choose_size", "epochs_in", "resol
 
 # What a network of the user's own gets, and what the zoo's entries leave open.
 DEFAULTS: dict[str, Any] = {
-    "optimizer": "sgd", "learning_rate": 0.05, "momentum": 0.9, "weight_decay": 5e-4, "schedule": "cosine",
-    "warmup": 0.1, "label_smoothing": 0.0, "ema": 0.0, "clip": 0.0, "batch_size": 64, "epochs": 30,
-}  # fmt: skip
+    "optimizer": "sgd",
+    "learning_rate": 0.05,
+    "momentum": 0.9,
+    "weight_decay": 5e-4,
+    "schedule": "cosine",
+    "warmup": 0.1,
+    "label_smoothing": 0.0,
+    "ema": 0.0,
+    "clip": 0.0,
+    "batch_size": 64,
+    "epochs": 30,
+}
 FULL_DATA = 20_000  # training pictures from which the entry's epochs are meant; fewer pictures get more epochs
 MOST_EPOCHS = 120
 FEWEST_STEPS = 20  # in an epoch, when the batch size is ours to choose
@@ -59,9 +68,16 @@ class Plan:
         """The numbers of a resolved recipe."""
         t = recipe.training
         return Plan(
-            int(t.epochs), float(t.learning_rate), t.schedule, float(t.warmup), float(t.clip), t.on_nan, t.seed,
-            t.early_stopping, recipe.augment,
-        )  # fmt: skip
+            int(t.epochs),
+            float(t.learning_rate),
+            t.schedule,
+            float(t.warmup),
+            float(t.clip),
+            t.on_nan,
+            t.seed,
+            t.early_stopping,
+            recipe.augment,
+        )
 
 
 def choose_size(recipe: Recipe, facts: Facts, device: str) -> tuple[int, int]:
@@ -92,7 +108,7 @@ def choose_network(recipe: Recipe, size: tuple[int, int], channels: int) -> str:
 
 
 def resolve(recipe: Recipe, facts: Facts, size: tuple[int, int], network: str, device: str, threads: int) -> Recipe:
-    """The recipe with a number for every "auto" but the arithmetic, which is measured. `epochs` as if time were no matter."""
+    """The recipe with a number for every "auto" but the arithmetic, and the epochs where `minutes` plan them."""
     entry = {} if network == "custom" else {k.partition(".")[2]: v for k, v in find(network).recipe.items()}
     usual = DEFAULTS | entry
     asked = recipe.training
@@ -101,16 +117,21 @@ def resolve(recipe: Recipe, facts: Facts, size: tuple[int, int], network: str, d
     batch = _batch(asked.batch_size, int(usual["batch_size"]), facts.pictures)
     usual |= {
         "batch_size": batch,
-        "learning_rate": _scaled(float(usual["learning_rate"]), batch, int(usual["batch_size"]), str(usual["optimizer"])),
+        "learning_rate": _scaled(
+            float(usual["learning_rate"]), batch, int(usual["batch_size"]), str(usual["optimizer"])
+        ),
         "epochs": _epochs(int(usual["epochs"]), facts.pictures),
         "class_weights": _class_weights(facts.counts),
     }
     chosen = {key: usual[key] for key, value in asked if value == "auto" and key in usual}
     settings: dict[str, Any] = {f"training.{key}": value for key, value in chosen.items()}
     settings |= {
-        "training.batch_size": batch, "training.device": device, "training.threads": threads, "network.name": network,
+        "training.batch_size": batch,
+        "training.device": device,
+        "training.threads": threads,
+        "network.name": network,
         "data.size": f"{size[0]}x{size[1]}",
-    }  # fmt: skip
+    }
     resolved = recipe.with_settings(settings)
     augment = resolve_augment(recipe.augment, size, facts.channels, facts.pictures)
     return resolved.model_copy(update={"augment": augment})
@@ -129,7 +150,7 @@ def _batch(asked: int | str, usual: int, pictures: int) -> int:
     """The usual batch, smaller on few pictures (an epoch should have some steps); never more than there are."""
     if isinstance(asked, int):
         return min(asked, max(1, pictures))
-    fitting = 2 ** max(3, int(math.log2(max(1, pictures / FEWEST_STEPS))))
+    fitting = 1 << max(3, int(math.log2(max(1, pictures / FEWEST_STEPS))))
     return max(1, min(usual, fitting, pictures))
 
 

@@ -11,8 +11,8 @@ def rate_factor(schedule: str, warmup: float, step: int, steps: int) -> float:
     """The share of the peak rate in step `step` (from 0) of `steps`.
 
     `warmup` is the share of all steps in which the rate rises. "cosine" and "linear" rise in a line and fall to 0 along
-    their curve; "one-cycle" rises along a cosine from 1/25 of the peak and falls along one to 1/250,000; "constant" rises
-    and stays.
+    their curve; "one-cycle" rises along a cosine from 1/25 of the peak and falls along one to 1/250,000; "constant"
+    rises and stays.
     Source: Loshchilov and Hutter 2016, arXiv:1608.03983, equation 5; Smith and Topin 2017, arXiv:1708.07120, section 3.
     """
     done = step / max(1, steps)

@@ -1,4 +1,4 @@
-"""`foveal train --show-loop`: the very loop that would run, with the recipe's values in it, as a script to read and run."""
+"""`foveal train --show-loop`: the very loop that would run, with the recipe's values in it, as a script to run."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from foveal.training.planner import Plan
 
 __all__ = ["as_script"]
 
-_HEAD = '''"""The training loop of `foveal train {source}`, with the values of its recipe. Running it gives the same weights.
+_HEAD = '''"""The training loop of `foveal train {source}`, with its recipe's values. Running it gives the same weights.
 
 What stands here is foveal's own loop (foveal/training/loop.py); change what you like.
 """
@@ -69,11 +69,12 @@ def as_script(recipe: Recipe) -> str:
     code = code.split("\n", 1)[1]
     name = re.sub(r'["\\\n]', "", recipe.data.source)
     values = vars(Plan.of(recipe))
-    code = re.sub(r"\bplan\.(\w+)", lambda found: _literal(found, values, code), code)
+    code = re.sub(r"\bplan\.(\w+)", lambda found: _literal(found, values), code)
     toml = recipe.to_toml().replace("\\", "\\\\").replace('"""', '\\"\\"\\"')
+    code = code.replace("  # type: ignore[no-untyped-call]", "")
     return _HEAD.format(source=name) + imports.rstrip() + "\n" + _NEEDED + code + _TAIL.format(recipe=toml)
 
 
-def _literal(found: re.Match[str], values: dict[str, object], code: str) -> str:
+def _literal(found: re.Match[str], values: dict[str, object]) -> str:
     value = values[found[1]]
     return repr(value) if isinstance(value, int | float | str) else found[0]  # the augmentation is a value of many keys
