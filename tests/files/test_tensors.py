@@ -167,7 +167,7 @@ REFUSED: dict[str, tuple[Callable[[], bytes], str]] = {
     "M06 hole": (lambda: by_hand({"x": {"dtype": "U8", "shape": [2], "data_offsets": [2, 4]}}, bytes(4)), "bad off"),
     "M06 reversed": (lambda: by_hand(changed(conv__bias={"data_offsets": [16, 0]})), '"conv.bias": bad offsets'),
     "M06 negative": (lambda: by_hand(changed(conv__bias={"data_offsets": [-16, 0]})), '"conv.bias": bad offsets'),
-    "M06 beyond": (lambda: by_hand({"x": {"dtype": "U8", "shape": [9], "data_offsets": [0, 9]}}, bytes(4)), "cut short"),
+    "M06 beyond": (lambda: by_hand({"x": {"dtype": "U8", "shape": [9], "data_offsets": [0, 9]}}, bytes(4)), "is cut"),
     "M07": (lambda: GOOD + zipped("a"), "bytes after the last tensor"),
     "M08 tensor": (lambda: twice("conv.bias"), 'name "conv.bias" appears twice'),
     "M08 metadata": (lambda: with_facts('{"kind": "model", "kind": "model"}'), 'name "kind" appears twice'),

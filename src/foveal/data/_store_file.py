@@ -49,6 +49,17 @@ class Damaged(Exception):
     """Why a store is not used; it is then built again."""
 
 
+class _Handle:
+    """A descriptor that is closed with the last store that uses it."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.descriptor = os.dup(file.fileno())
+
+    def __del__(self) -> None:
+        with suppress(OSError):
+            os.close(self.descriptor)
+
+
 @dataclass(frozen=True)
 class Stored:
     """An opened store."""
@@ -57,12 +68,12 @@ class Stored:
     data: NDArray[np.uint8]  # mapped bytes
     blocks: NDArray[np.uint64]  # (B, 3) offset, length, CRC-32
     broken: tuple[tuple[int, str], ...]
-    file: BinaryIO  # kept open: tells whether the file is still as long as the mapping
+    handle: _Handle  # of the file: tells whether it is still as long as the mapping
     size: int  # bytes
 
     def still_whole(self) -> bool:
         """Reading a mapping beyond the end of its file kills the process: asked before each slice."""
-        return os.fstat(self.file.fileno()).st_size >= self.size
+        return os.fstat(self.handle.descriptor).st_size >= self.size
 
 
 # -------------------------------------------------------------------------------------------------- writing
@@ -194,23 +205,19 @@ def read_store(path: Path, threads: int) -> Stored | None:
     """A store, verified and mapped; None when there is none. Raises: Damaged."""
     if not os.path.lexists(path):
         return None
-    file = _opened(path)
-    try:
-        facts = _header(file)
-        size = PAGE + facts["data"] + facts["index"]
-        if os.fstat(file.fileno()).st_size != size:
-            raise Damaged("is cut short")
-        mapped = np.memmap(file, np.uint8, "r")
-        blocks, broken = _index(mapped[PAGE + facts["data"] :].tobytes(), facts["blocks"])
-        data = mapped[PAGE : PAGE + facts["data"]]
-        _verify(data, blocks, threads)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        file.close()
-        raise Damaged("cannot be read") from error
-    except Damaged:
-        file.close()
-        raise
-    return Stored(tuple(facts["shape"]), data, blocks, broken, file, size)
+    with _opened(path) as file:
+        try:
+            facts = _header(file)
+            size = PAGE + facts["data"] + facts["index"]
+            if os.fstat(file.fileno()).st_size != size:
+                raise Damaged("is cut short")
+            mapped = np.memmap(file, np.uint8, "r")
+            blocks, broken = _index(mapped[PAGE + facts["data"] :].tobytes(), facts["blocks"])
+            data = mapped[PAGE : PAGE + facts["data"]]
+            _verify(data, blocks, threads)
+            return Stored(tuple(facts["shape"]), data, blocks, broken, _Handle(file), size)
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise Damaged("cannot be read") from error
 
 
 def _opened(path: Path) -> BinaryIO:

@@ -95,9 +95,7 @@ def open_store(
     stored, built = _found(path, threads, progress), False
     if stored is None or stored.shape != shape:
         remove_stale(path.parent)
-        _build(path, kind, shape, dataset, preprocess, progress, threads)
-        bound(path, progress)
-        stored, built = _just_built(path, threads), True
+        stored, built = _built(path, kind, shape, dataset, preprocess, progress, threads), True
     seconds = time.perf_counter() - started
     note = _note(kind, shape, stored, path, seconds if built else None)
     whole = stored.data.reshape(shape) if kind == "pixels" else None
@@ -170,18 +168,6 @@ def _found(path: Path, threads: int, progress: Progress) -> Stored | None:
     return stored
 
 
-def _just_built(path: Path, threads: int) -> Stored:
-    try:
-        stored = read_store(path, threads)
-    except Damaged as damaged:
-        raise BadData(
-            f"the pixel store {shown(path)} {damaged}, just after it was written; is the disk sound?"
-        ) from None
-    if stored is None:
-        raise BadData(f"the pixel store {shown(path)} was removed just after it was written; start again.")
-    return stored
-
-
 def _size(shape: tuple[int, int, int, int]) -> str:
     return f"{shape[1]} × {shape[2]}"
 
@@ -197,6 +183,24 @@ def _note(kind: str, shape: tuple[int, int, int, int], stored: Stored, path: Pat
 
 
 # -------------------------------------------------------------------------------------------------- building
+
+
+def _built(
+    path: Path, kind: str, shape: tuple[int, int, int, int], dataset: Dataset, preprocess: Preprocess,
+    progress: Progress, threads: int,
+) -> Stored:  # fmt: skip
+    """Build and open a store; once more when another process clears the cache in between."""
+    for _ in range(3):
+        _build(path, kind, shape, dataset, preprocess, progress, threads)
+        bound(path, progress)
+        try:
+            if (stored := read_store(path, threads)) is not None:
+                return stored
+        except Damaged as damaged:
+            raise BadData(
+                f"the pixel store {shown(path)} {damaged} just after it was written: is the disk sound?"
+            ) from None
+    raise BadData(f"the pixel store {shown(path)} is removed as often as it is built; let other processes end first.")
 
 
 def _build(
