@@ -74,6 +74,19 @@ def test_what_cannot_be_read_is_equal_to_nothing_and_asked_again(tmp_path, reads
     assert digests(pictures)[2].tobytes() == blake2b(b"a", digest_size=16).digest()
 
 
+def test_a_file_that_may_be_read_again_is_read_again(tmp_path, monkeypatch):
+    """Rights change without a trace in size and time, so nothing is remembered about what could not be read."""
+    pictures = files(tmp_path, b"a", b"b")
+
+    def forbidden(path, limit):
+        raise safely.Unreadable("cannot be read (permission denied)")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("foveal.data.fingerprints.read_all", forbidden)
+        digests(pictures)
+    assert digests(pictures)[0].tobytes() == blake2b(b"a", digest_size=16).digest()
+
+
 @pytest.mark.parametrize(
     "damage", [lambda raw: raw[:-5], lambda raw: raw[:40] + b"?" + raw[41:], lambda raw: b"", lambda raw: b"x" * 99]
 )

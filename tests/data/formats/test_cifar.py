@@ -199,7 +199,9 @@ def test_a_hostile_batch_is_refused_and_runs_nothing(tmp_path, which):
     folder = tmp_path / "cifar"
     folder.mkdir()
     (folder / "data_batch_1").write_bytes(hostile(canary)[which])
-    with pytest.raises(BadData, match=r"data_batch_1 (holds an object that is not an array|is cut short or damaged)"):
+    damaged = which in ("a name made of a memory", "calling a value")  # no pickle of Python's own
+    needle = "is cut short or damaged|holds an object" if damaged else "holds an object that is not an array"
+    with pytest.raises(BadData, match=f"data_batch_1 ({needle})"):
         open_dataset(folder)
     assert not canary.exists()
 
