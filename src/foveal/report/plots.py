@@ -1,0 +1,335 @@
+"""The report's charts: each function draws one message, which is the figure's title, and leaves showing to the caller.
+
+Charts stay readable in grey (lines differ by dash, cells carry their counts) and know no screen: they are drawn in the
+few inks of `INKS`, which the page exchanges for those of the reader's light or dark scheme.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from functools import wraps
+from typing import TYPE_CHECKING, Any, Literal, ParamSpec
+
+import numpy as np
+from numpy.typing import NDArray
+
+from foveal.ops.statistics import CalibrationBins, wilson_interval
+from foveal.report.pictures import contact_sheet, filter_sheet, shrunk
+from foveal.report.story import Mistake
+from foveal.report.words import best_epoch, bought, calibration_in_words, clipped, confusions, decimals, percent
+from foveal.tasks.classification import Scores
+from foveal.training.baseline import Baseline
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+__all__ = [
+    "INKS",
+    "STYLE",
+    "plot_class_f1",
+    "plot_comparison",
+    "plot_confusion",
+    "plot_contact_sheet",
+    "plot_curves",
+    "plot_filters",
+    "plot_mistakes",
+    "plot_reliability",
+]
+
+P = ParamSpec("P")
+
+INKS = {  # contrast on white: ink 15.5, muted 5.7, accent 5.3, warm 5.2 to 1
+    "ink": "#1c2430",
+    "muted": "#5a6775",
+    "rule": "#d9dfe6",
+    "accent": "#1d6fb0",
+    "warm": "#b4541a",
+    "paper": "#ffffff",
+}
+MOST_NUMBERED = 26  # classes up to which a cell of the confusion matrix has room for its count
+MOST_NAMED = 60  # and up to which a row has room for its name
+MOST_BARS = 24
+WIDTH = 5.2  # inches: half of the page on a desk, all of it on a phone
+
+STYLE: Mapping[Any, Any] = {
+    "font.size": 9,
+    "text.color": INKS["ink"],
+    "text.parse_math": False,  # a class may be called "$x$"
+    "axes.edgecolor": INKS["rule"],
+    "axes.labelcolor": INKS["muted"],
+    "axes.labelsize": 9,
+    "axes.linewidth": 0.8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "grid.color": INKS["rule"],
+    "grid.linewidth": 0.6,
+    "xtick.color": INKS["rule"],
+    "ytick.color": INKS["rule"],
+    "xtick.labelcolor": INKS["muted"],
+    "ytick.labelcolor": INKS["muted"],
+    "xtick.labelsize": 8.5,
+    "ytick.labelsize": 8.5,
+    "xtick.major.size": 3,
+    "ytick.major.size": 0,
+    "lines.linewidth": 1.8,
+    "figure.facecolor": INKS["paper"],
+    "axes.facecolor": "none",
+}
+
+
+def _styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
+    """Draws with the report's style; matplotlib's settings are the caller's again afterwards."""
+
+    @wraps(draw)
+    def drawn(*args: P.args, **kwargs: P.kwargs) -> Figure:
+        import matplotlib
+
+        with matplotlib.rc_context(dict(STYLE)):
+            figure = draw(*args, **kwargs)
+            for axes in figure.axes:  # ticks are made when first looked at, and would take the caller's style
+                for label in (*axes.get_xticklabels(), *axes.get_yticklabels()):
+                    label.set_parse_math(False)
+        return figure
+
+    return drawn
+
+
+def _canvas(title: str, height: float, **layout: Any) -> tuple[Figure, NDArray[Any]]:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(WIDTH, height), layout="constrained")
+    figure.suptitle(title, x=0.01, ha="left", fontsize=10.5, wrap=True)
+    axes: NDArray[Any] = figure.subplots(squeeze=False, **layout)
+    return figure, axes
+
+
+@_styled
+def plot_comparison(scores: Scores, baseline: Baseline | None, views: Mapping[str, float]) -> Figure:
+    """Accuracy of the network, of its test-time views and of the baseline, with 95 % intervals."""
+    rows = [("network", scores.top1, scores.top1_interval)]
+    rows += [
+        (clipped(name, 28), top1, wilson_interval(round(top1 * scores.n), scores.n)) for name, top1 in views.items()
+    ]
+    rows += [(baseline.name, baseline.top1, baseline.interval)] if baseline else []
+    title = (
+        bought(scores, baseline) if baseline else f"Right on {percent(scores.top1, decimals(scores.n))} of the pictures"
+    )
+    figure, [[axes]] = _canvas(title, 0.75 + 0.42 * len(rows))
+    for y, (_, top1, (low, high)) in enumerate(rows):
+        ink = INKS["accent"] if y <= len(views) else INKS["muted"]
+        axes.plot([100 * low, 100 * high], [y, y], color=ink, linewidth=5, alpha=0.3, solid_capstyle="butt")
+        axes.plot([100 * top1], [y], "o" if y == 0 else "D", color=ink, markersize=8 if y == 0 else 6)
+        above = axes.annotate(percent(top1, decimals(scores.n)), (100 * top1, y), (0, 9), textcoords="offset points")
+        above.set(ha="center", va="bottom", color=ink, fontweight="bold")
+    _name_ticks(axes, "y", range(len(rows)), [name for name, *_ in rows])
+    axes.set(ylim=(len(rows) - 0.6, -0.85), xlabel="accuracy, %  (bar: 95 % interval)")
+    axes.grid(axis="x")
+    axes.spines["left"].set_visible(False)
+    return figure
+
+
+@_styled
+def plot_curves(history: Sequence[Mapping[str, Any]], quantity: Literal["top1", "loss"] = "top1") -> Figure:
+    """Training and validation over the epochs: accuracy in %, or loss in nats."""
+    share = quantity == "top1"
+    word, unit, factor = ("accuracy", "%", 100) if share else ("loss", "nats", 1)
+    best = best_epoch(history, f"val_{quantity}", lowest=not share)
+    if best:
+        value = percent(best[1]) if share else f"{best[1]:.3f}"
+        title = f"Validation {word} was best in epoch {best[0]}: {value}"
+    else:
+        title = f"Training {word} over the epochs"
+    figure, [[axes]] = _canvas(title, 3.0)
+    ends = []
+    for split, ink, dash in (("val", "accent", "-"), ("train", "muted", (0, (4, 2)))):
+        known = [(row["epoch"], row[f"{split}_{quantity}"]) for row in history if _known(row, f"{split}_{quantity}")]
+        if not known:
+            continue
+        x, y = np.array(known, dtype=np.float64).T
+        marker = "o" if len(x) == 1 else ""
+        axes.plot(x, factor * y, color=INKS[ink], linestyle=dash, marker=marker, markersize=5)
+        ends.append((x[-1], factor * y[-1], {"val": "validation", "train": "training"}[split], INKS[ink]))
+    if best:
+        axes.plot([best[0]], [factor * best[1]], "o", color=INKS["accent"], markersize=6)
+    _label_ends(axes, ends)
+    axes.set(xlabel="epoch", ylabel=f"{word}, {unit}")
+    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.grid(axis="y")
+    return figure
+
+
+@_styled
+def plot_confusion(scores: Scores) -> Figure:
+    """What was taken for what. A row is a true class; its errors stand off the diagonal, in the warm ink."""
+    worst = confusions(scores, limit=1)
+    title = "No picture was taken for another class"
+    if worst:
+        truth, guess, times = worst[0]
+        title = f"Most often confused: {clipped(truth)} taken for {clipped(guess)} ({times}×)"
+    K = len(scores.classes)
+    figure, [[axes]] = _canvas(title, 4.9)
+    if K <= MOST_NUMBERED:
+        _draw_cells(axes, scores, _confusion_inks(scores))
+    else:
+        axes.imshow(_confusion_inks(scores), interpolation="none")
+    axes.set(aspect="equal", xlim=(-0.5, K - 0.5), ylim=(K - 0.5, -0.5))
+    _name_classes(axes, scores.classes)
+    axes.set(xlabel="taken for", ylabel="truth")
+    for side in ("left", "bottom"):
+        axes.spines[side].set_visible(False)
+    return figure
+
+
+@_styled
+def plot_reliability(bins: CalibrationBins) -> Figure:
+    """Of the answers given with about p %, how many were right? On the dashed line the probabilities are honest."""
+    figure, axes = _canvas(calibration_in_words(bins), 3.9, nrows=2, sharex=True, height_ratios=[4, 1])
+    upper, lower = axes[:, 0]
+    full = np.flatnonzero(bins.count)
+    upper.plot([0, 100], [0, 100], color=INKS["muted"], linestyle=(0, (4, 2)), linewidth=1)
+    for b in full:
+        low, high = wilson_interval(round(bins.accuracy[b] * bins.count[b]), int(bins.count[b]))
+        upper.plot([100 * bins.confidence[b]] * 2, [100 * low, 100 * high], color=INKS["accent"], alpha=0.35, lw=4)
+    sizes = 25 + 55 * bins.count[full] / max(1, bins.count.max())  # square points: the fuller the bin, the larger
+    upper.scatter(100 * bins.confidence[full], 100 * bins.accuracy[full], s=sizes, color=INKS["accent"], zorder=3)
+    upper.set(xlim=(0, 101), ylim=(0, 103), ylabel="were right, %")
+    upper.grid()
+    centres, width = (bins.edges[1:] + bins.edges[:-1]) * 50, 90 / len(bins.count)
+    lower.bar(centres, bins.count, width=width, color=INKS["muted"])
+    lower.set(xlabel="stated probability, %  (bar on a dot: 95 % interval)", ylabel="answers", yscale="symlog")
+    lower.set_yticks([0, int(bins.count.max(initial=1))])
+    lower.minorticks_off()
+    lower.yaxis.set_major_formatter("{x:.0f}")
+    return figure
+
+
+@_styled
+def plot_class_f1(scores: Scores) -> Figure:
+    """F1 of each class, the weakest on top; of many classes, the weakest only."""
+    defined = np.flatnonzero(~np.isnan(scores.f1))
+    order = defined[np.argsort(scores.f1[defined], kind="stable")][:MOST_BARS]
+    names = [clipped(scores.classes[k], 18) for k in order]
+    values = 100 * scores.f1[order]
+    title = f"Weakest class: {names[0]} (F1 {percent(values[0] / 100)})" if len(order) else "No class could be scored"
+    if len(order) and values[0] == 100:
+        title = "Every class was told apart without a mistake"
+    figure, [[axes]] = _canvas(title, 0.9 + 0.21 * max(3, len(order)))
+    axes.barh(range(len(order)), values, color=INKS["accent"], height=0.62, alpha=0.85)
+    for y, value in enumerate(values):
+        axes.annotate(f"{value:.1f}", (value, y), (4, 0), textcoords="offset points", va="center", color=INKS["ink"])
+    _name_ticks(axes, "y", range(len(order)), names)
+    few = f"the {len(order)} weakest of {len(defined)} classes" if len(order) < len(defined) else "each class"
+    axes.set(xlim=(0, 110), ylim=(len(order) - 0.4, -0.6), xlabel=f"F1 of {few}, %", xticks=range(0, 101, 25))
+    axes.spines["left"].set_visible(False)
+    axes.grid(axis="x")
+    return figure
+
+
+@_styled
+def plot_contact_sheet(originals: NDArray[np.uint8], augmented: NDArray[np.uint8], words: str = "") -> Figure:
+    """Originals on the left, what the network was shown of them to the right."""
+    return _plot_sheet(contact_sheet(originals, augmented), f"Original (left) and drawn versions{_after(words)}")
+
+
+@_styled
+def plot_filters(filters: NDArray[np.float32]) -> Figure:
+    """The filters of the first convolution, each stretched to its own largest weight; grey is 0."""
+    count, _, h, w = filters.shape
+    return _plot_sheet(filter_sheet(filters), f"The {count} filters of the first layer, {h} × {w}")
+
+
+@_styled
+def plot_mistakes(mistakes: Sequence[Mistake], most: int = 24) -> Figure:
+    """The pictures that were mistaken with the most confidence, six a row."""
+    chosen = list(mistakes[:most])
+    rows = max(1, math.ceil(len(chosen) / 6))
+    figure, axes = _canvas("The most confident mistakes", 0.5 + 1.25 * rows, nrows=rows, ncols=6)
+    for place in axes.flat:
+        place.set_axis_off()
+    for place, mistake in zip(axes.flat, chosen, strict=False):
+        place.imshow(shrunk(mistake.picture, 160), interpolation="none")
+        words = f"{clipped(mistake.truth, 12)}, not\n{clipped(mistake.guess, 12)} ({percent(mistake.probability, 0)})"
+        place.set_title(words, fontsize=7)
+    return figure
+
+
+def _plot_sheet(sheet: NDArray[np.uint8], title: str) -> Figure:
+    figure, [[axes]] = _canvas(title, 0.4 + WIDTH * sheet.shape[0] / sheet.shape[1])
+    axes.imshow(sheet, interpolation="none")
+    axes.set_axis_off()
+    return figure
+
+
+def _after(words: str) -> str:
+    return f": {words}" if words else ""
+
+
+def _known(row: Mapping[str, Any], key: str) -> bool:
+    return row.get(key) is not None and math.isfinite(row[key])
+
+
+def _name_ticks(axes: Axes, which: Literal["x", "y"], places: Sequence[int], names: Sequence[str]) -> None:
+    axis = axes.xaxis if which == "x" else axes.yaxis
+    axis.set_ticks(list(places), list(names))
+    for label in axis.get_ticklabels():
+        label.set(parse_math=False, color=INKS["ink"])
+
+
+def _label_ends(axes: Axes, ends: Sequence[tuple[float, float, str, str]]) -> None:
+    """Names the lines at their right end, above and below each other where the ends are close."""
+    ordered = sorted(ends, key=lambda end: -end[1])
+    for place, (x, y, name, ink) in enumerate(ordered):
+        shift = 0 if len(ordered) == 1 else 5 - 10 * place
+        axes.annotate(
+            name, (x, y), (6, shift), textcoords="offset points", color=ink, va="center", annotation_clip=False
+        )
+
+
+def _confusion_inks(scores: Scores) -> NDArray[np.float64]:
+    """(K, K, 4): recall on the diagonal in the accent; errors in the warm ink, by the square root of their share.
+
+    Errors of a good classifier are few beside its hits: on one scale for both they would all be white.
+    """
+    from matplotlib.colors import to_rgb
+
+    shares = scores.confusion / np.maximum(scores.support[:, None], 1)
+    right = np.eye(len(shares), dtype=bool)
+    errors = np.where(right, 0.0, shares)
+    alpha = np.where(right, 0.1 + 0.75 * shares, 0.8 * np.sqrt(errors / max(errors.max(), 0.02)))
+    alpha[right & (scores.support[:, None] == 0)] = 0
+    inks = np.where(right[..., None], to_rgb(INKS["accent"]), to_rgb(INKS["warm"]))
+    return np.concatenate([inks, alpha[..., None]], axis=2)
+
+
+def _draw_cells(axes: Axes, scores: Scores, inks: NDArray[np.float64]) -> None:
+    """A square and a number for each cell that is not 0, on a faint grid."""
+    from matplotlib.patches import Rectangle
+
+    K = len(scores.classes)
+    edges = np.arange(K + 1) - 0.5
+    axes.hlines(edges, -0.5, K - 0.5, color=INKS["rule"], linewidth=0.5)
+    axes.vlines(edges, -0.5, K - 0.5, color=INKS["rule"], linewidth=0.5)
+    size = 9 if K <= 12 else 6
+    for truth, guess in np.argwhere(scores.confusion).tolist():
+        fill = inks[truth, guess]
+        axes.add_patch(Rectangle((guess - 0.46, truth - 0.46), 0.92, 0.92, facecolor=fill, edgecolor="none"))
+        ink, weight = (INKS["paper"], "bold") if truth == guess and fill[3] > 0.6 else (INKS["ink"], "normal")
+        number = str(scores.confusion[truth, guess])
+        axes.text(guess, truth, number, ha="center", va="center", fontsize=size, color=ink, fontweight=weight)
+
+
+def _name_classes(axes: Axes, classes: Sequence[str]) -> None:
+    """Names where there is room; above that, numbers of the classes."""
+    K = len(classes)
+    if K > MOST_NAMED:
+        return
+    size = 8.5 if K <= 16 else max(4.0, 8.5 * 16 / K)
+    names = [clipped(name, 14) for name in classes]
+    _name_ticks(axes, "x", range(K), names)
+    _name_ticks(axes, "y", range(K), names)
+    axes.tick_params(labelsize=size, length=0)
+    if max(map(len, names)) > 3 or K > 16:
+        axes.tick_params(axis="x", labelrotation=90)
