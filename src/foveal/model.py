@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from foveal.errors import BadModel, BadPicture, FovealError, Missing, shown
 from foveal.files.pictures import Encoded, is_picture_name
 from foveal.files.safely import walk
-from foveal.files.tensors import check_fit, read_tensors, write_tensors
+from foveal.files.tensors import read_metadata, read_tensors, write_tensors
 from foveal.networks.catalogue import NETWORKS, build
 from foveal.preprocess import Preprocess
 from foveal.progress import SILENT, Progress
@@ -172,12 +172,13 @@ def load(path: str | Path, network: nn.Module | None = None) -> Model:
             raise Missing(
                 f"{shown(path)} holds no {MODEL_FILE}: the run has not ended (foveal train --resume {shown(path)})."
             )
-    tensors, metadata = read_tensors(place, KIND)
-    facts = _checked(metadata, place)
+    facts = _checked(read_metadata(place, KIND), place)
     preprocess = _preprocess(facts, place)
     built = network if network is not None else _built(facts, preprocess, place)
     expected = {name: (tuple(value.shape), value.dtype) for name, value in built.state_dict().items()}
-    check_fit(tensors, expected, place)
+    tensors, metadata = read_tensors(place, KIND, expected=lambda _: expected)  # refused before a tensor is read
+    if _checked(metadata, place) != facts:
+        raise BadModel(f"{shown(place)} changed while it was read; try again.")
     built.load_state_dict(tensors, strict=True, assign=True)
     return Model(
         built.eval(),

@@ -60,9 +60,7 @@ class Preprocess:
         Raises: BadPicture when the picture cannot be decoded whole.
         """
         cover = (math.ceil(self.height / self.crop_fraction), math.ceil(self.width / self.crop_fraction))
-        picture = read_image(
-            source, name=name, channels=self.channels, cover=cover, max_megapixels=self.max_megapixels
-        )
+        picture = read_image(source, name=name, channels=self.channels, cover=cover, max_megapixels=self.max_megapixels)
         return fit(picture, cover, (self.height, self.width), self.interpolation)
 
     def tensor(self, pixels: Tensor) -> Tensor:

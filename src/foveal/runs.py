@@ -151,7 +151,7 @@ def evaluate(
             f'--on is one of {", ".join(SPLITS)}, all, got "{shown(on)}"{did_you_mean(on, (*SPLITS, "all"))}'
         )
     model = model_path if isinstance(model_path, Model) else load(model_path)
-    dataset = open_dataset(source, split=split, test_if=test_if, progress=progress)
+    dataset = open_dataset(source, split=split, test_if=test_if, min_classes=1, progress=progress)
     chosen = np.arange(len(dataset)) if on == "all" else dataset.indices(on)
     if not len(chosen):
         raise BadData(f"{shown(dataset.origin.place)} has no {on} pictures; use --on all, or --split FILE.csv.")

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foveal.errors import BadPicture
+from foveal.files._quiet import quiet_warnings
 from foveal.files.pictures import Encoded
 from foveal.files.safely import Unreadable, open_regular
 
@@ -26,7 +27,7 @@ def shape_of(source: Encoded | NDArray[np.uint8], name: str = "") -> tuple[int, 
     from PIL import Image
 
     try:
-        with open_regular(source) if isinstance(source, Path) else io.BytesIO(source) as file:
+        with quiet_warnings(), open_regular(source) if isinstance(source, Path) else io.BytesIO(source) as file:
             picture = Image.open(file, formats=_FORMATS)
             width, height = picture.size
             turned = picture.format != "TIFF"  # whose size Pillow has turned already

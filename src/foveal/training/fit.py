@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import csv
 import hashlib
 import io
@@ -41,7 +42,7 @@ from foveal.tasks.classification import Classification, balanced_weights, fit_te
 from foveal.training import checkpoint, planner
 from foveal.training.arithmetic import Arithmetic, Measured, measure
 from foveal.training.learner import Averaged, Epoch, Learner
-from foveal.training.loop import train_epochs
+from foveal.training.loop import Watch, train_epochs
 from foveal.training.optimisers import make_optimizer
 
 __all__ = ["Fitted", "Ground", "choose_device", "fit", "lay_ground", "settle"]
@@ -50,6 +51,8 @@ LOOKED_AT = 64  # pictures whose header tells the usual size and colour
 STATISTICS_OF = 4096  # training pictures for mean and deviation
 SIGHT_OF = 2048  # training pictures that a network's `prepare` sees
 CHECKPOINT_SECONDS = 45.0  # in the middle of an epoch; below the promised minute, since a step may take long
+REHEARSAL_SECONDS = 4.0  # of the loop, to plan --minutes
+REHEARSAL_SHARE = 0.03  # and never more than this of them
 EPOCH_CHECKPOINT_SECONDS = 5.0  # at the end of one: shorter epochs are cheaper to repeat than to write
 
 
@@ -78,6 +81,19 @@ class Ground:
         decay = float(self.recipe.training.ema)
         return Learner(
             network, make_optimizer(network, self.recipe.training), Averaged(network, decay) if decay else None
+        )
+
+    def train(self, learner: Learner, watch: Watch) -> None:
+        """The loop, from where the learner stands."""
+        train_epochs(
+            learner,
+            self.plan,
+            self.batches,
+            self.task,
+            self.preprocess,
+            self.arithmetic,
+            lambda state: self.validate(state, learner),
+            watch,
         )
 
     def validate(self, state: dict[str, Tensor], learner: Learner) -> tuple[float, float]:
@@ -178,7 +194,7 @@ def lay_ground(
     preprocess = _with_statistics(preprocess, store, splits["train"])
     _prepare(network, name, preprocess, store, splits["train"])
     _check_batch(network, recipe, len(splits["train"]))
-    recipe, arithmetic, measured = _arithmetic(network, recipe, preprocess, len(splits["train"]), device, progress)
+    recipe, arithmetic, measured = _arithmetic(network, recipe, preprocess, device, progress)
     counts = np.bincount(dataset.labels[splits["train"]], minlength=len(dataset.classes))
     weights = balanced_weights(counts) if recipe.training.class_weights == "balanced" else None
     task = Classification(dataset.classes, float(recipe.training.label_smoothing), weights)
@@ -194,7 +210,8 @@ def lay_ground(
         loading_threads,
     )
     progress.say(f"Augmentation {in_words(recipe.augment)}.")
-    return Ground(dataset, store, splits, preprocess, recipe, network, batches, task, arithmetic, measured)
+    ground = Ground(dataset, store, splits, preprocess, recipe, network, batches, task, arithmetic, measured)
+    return _planned(ground, progress)
 
 
 def choose_device(asked: str) -> str:
@@ -284,33 +301,71 @@ def _check_batch(network: nn.Module, recipe: Recipe, pictures: int) -> None:
 
 
 def _arithmetic(
-    network: nn.Module, recipe: Recipe, preprocess: Preprocess, pictures: int, device: str, progress: Progress
+    network: nn.Module, recipe: Recipe, preprocess: Preprocess, device: str, progress: Progress
 ) -> tuple[Recipe, Arithmetic, Measured]:
-    """What the recipe says, else the fastest as measured; with --minutes, the epochs that fit as well."""
+    """What the recipe says, else the fastest as measured."""
     asked = recipe.training
     threads, batch = int(asked.threads), int(asked.batch_size)
     size = (preprocess.height, preprocess.width)
-    plan_by_time = asked.minutes > 0 and recipe_epochs_open(recipe)
-    if asked.arithmetic == "auto" or plan_by_time:
-        measured = measure(network, preprocess.channels, size, batch, device)
-        told = ", ".join(f"{way} {speed:.0f}" for way, speed in measured.images_per_second.items())
-        how = "measured earlier" if measured.cached else f"measured in {measured.seconds:.1f} s"
-        progress.say(f"Arithmetic {measured.arithmetic} on {threads} threads of {device} (pictures/s: {told}; {how}).")
-    else:
-        measured = Measured(asked.arithmetic, threads, {}, 0.0)
-    way = measured.arithmetic if asked.arithmetic == "auto" else asked.arithmetic
-    settings: dict[str, Any] = {"training.arithmetic": way}
-    if plan_by_time:
-        steps = max(1, pictures // batch)
-        speed = measured.images_per_second.get(way) or max(measured.images_per_second.values())
-        settings["training.epochs"] = planner.epochs_in(asked.minutes, steps, batch, speed)
-        progress.say(f"{settings['training.epochs']} epochs fit into {asked.minutes:g} minutes.")
-    return recipe.with_settings(settings), Arithmetic(way, device), measured
+    if asked.arithmetic != "auto":
+        return recipe, Arithmetic(asked.arithmetic, device), Measured(asked.arithmetic, threads, {}, 0.0)
+    measured = measure(network, preprocess.channels, size, batch, device)
+    told = ", ".join(f"{way} {speed:.0f}" for way, speed in measured.images_per_second.items())
+    how = "measured earlier" if measured.cached else f"measured in {measured.seconds:.1f} s"
+    on = f"{threads} thread{'s' if threads > 1 else ''} of {device}"
+    progress.say(f"Arithmetic {measured.arithmetic} on {on} (pictures/s: {told}; {how}).")
+    recipe = recipe.with_settings({"training.arithmetic": measured.arithmetic})
+    return recipe, Arithmetic(measured.arithmetic, device), measured
 
 
-def recipe_epochs_open(recipe: Recipe) -> bool:
-    """Whether the epochs are still to be planned."""
-    return recipe.training.epochs == "auto"
+class _Enough(Exception):
+    """The rehearsal has seen what it needs."""
+
+
+@dataclass
+class _Stopwatch:
+    """Looks on while the loop is rehearsed: the first step warms up, the rest is timed."""
+
+    until: float
+    steps: int = 0
+    began: float = 0.0
+    seconds: float = 0.0
+
+    def after_step(self, learner: Learner, steps: int) -> None:
+        now = time.perf_counter()
+        if self.steps == 0:
+            self.began = now
+        self.steps += 1
+        self.seconds = now - self.began
+        if now > self.until and self.steps > 1:
+            raise _Enough
+
+    def after_epoch(self, learner: Learner) -> None:
+        raise _Enough
+
+
+def _planned(ground: Ground, progress: Progress) -> Ground:
+    """With --minutes: the epochs that fit, by rehearsing the loop on a copy of the network for a few seconds."""
+    minutes = ground.recipe.training.minutes
+    if not minutes or ground.recipe.training.epochs != "auto":
+        return ground
+    rehearsed = replace(
+        ground,
+        network=copy.deepcopy(ground.network),
+        recipe=ground.recipe.with_settings({"training.epochs": 1, "training.on_nan": "skip"}),
+    )
+    learner = rehearsed.learner()
+    seconds = min(REHEARSAL_SECONDS, REHEARSAL_SHARE * minutes * 60)
+    watch = _Stopwatch(time.perf_counter() + seconds)
+    with contextlib.suppress(_Enough):
+        rehearsed.train(learner, watch)
+    began = time.perf_counter()
+    rehearsed.validate(learner.result(), learner)
+    validation = time.perf_counter() - began
+    step = watch.seconds / max(1, watch.steps - 1) if watch.steps > 1 else seconds
+    epochs = planner.epochs_in(minutes, len(ground.batches) * step + validation)
+    progress.say(f"{epochs} epochs fit into {minutes:g} minutes.")
+    return replace(ground, recipe=ground.recipe.with_settings({"training.epochs": epochs}))
 
 
 @dataclass(frozen=True, eq=False)
@@ -338,21 +393,12 @@ def fit(ground: Ground, folder: Path, *, resume: bool = False, progress: Progres
     pictures = len(ground.batches) * ground.batches.batch_size * (ground.plan.epochs - learner.epoch)
     with _Signals() as signals, progress.task("training", pictures) as advance:
         watch = _Keeper(folder, ground.batches.batch_size, facts, ground.plan, signals, progress, advance)
-        train_epochs(
-            learner,
-            ground.plan,
-            ground.batches,
-            ground.task,
-            ground.preprocess,
-            ground.arithmetic,
-            lambda state: ground.validate(state, learner),
-            watch,
-        )
-    early = learner.epoch < ground.plan.epochs
+        ground.train(learner, watch)
+    early, history = learner.epoch < ground.plan.epochs, learner.history
     kept = checkpoint.best(checkpoints)
     if ground.plan.early_stopping and kept is not None:
         checkpoint.restore(kept, learner)
-    return Fitted(ground.model(learner), learner.history, learner.seconds, learner.best_epoch, early)
+    return Fitted(ground.model(learner), history, sum(row.seconds for row in history), learner.best_epoch, early)
 
 
 def _run_facts(ground: Ground) -> dict[str, Any]:

@@ -108,7 +108,7 @@ class Learner:
             "epoch": self.epoch,
             "step": self.step,
             "tally": asdict(self.tally),
-            "history": [asdict(row) for row in self.history],
+            "history": [{key: _known(value) for key, value in asdict(row).items()} for row in self.history],
             "best_loss": self.best_loss if math.isfinite(self.best_loss) else None,
             "best_epoch": self.best_epoch,
             "seconds": self.seconds,
@@ -130,13 +130,21 @@ class Learner:
                 self.optimizer.state[parameter] = {key: _beside(parameter, value) for key, value in own.items()}
         self.epoch, self.step = int(facts["epoch"]), int(facts["step"])
         self.tally = Tally(**facts["tally"])
-        self.history = [Epoch(**row) for row in facts["history"]]
+        self.history = [
+            Epoch(**{key: math.nan if value is None else value for key, value in row.items()})
+            for row in facts["history"]
+        ]
         self.best_loss = math.inf if facts["best_loss"] is None else float(facts["best_loss"])
         self.best_epoch, self.seconds = int(facts["best_epoch"]), float(facts["seconds"])
 
 
 def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {name[len(prefix) :]: value for name, value in tensors.items() if name.startswith(prefix)}
+
+
+def _known(value: float) -> float | None:
+    """None for NaN: a validation that there is not, in words that JSON has."""
+    return None if math.isnan(value) else value
 
 
 def _beside(parameter: Tensor, value: Tensor) -> Tensor:

@@ -52,8 +52,7 @@ def train_epochs(
         for batch in batches.epoch(learner.epoch, start=learner.step):
             now = len(batches) * learner.epoch + learner.step
             torch.manual_seed(step_seed(plan.seed, now))  # what dropout draws belongs to the step
-            factor = rate_factor(plan.schedule, plan.warmup, now, steps)
-            set_rate(optimizer, factor)
+            set_rate(optimizer, rate_factor(plan.schedule, plan.warmup, now, steps))
 
             images = arithmetic.images(preprocess.tensor(batch.pixels.to(arithmetic.device)))  # (N, C, H, W) float32
             labels = batch.labels.to(arithmetic.device)  # (N,) int64
@@ -77,7 +76,8 @@ def train_epochs(
             learner.tally.seconds += time.perf_counter() - began
             began = time.perf_counter()
             watch.after_step(learner, len(batches))
-        end_epoch(learner, validate, plan.learning_rate * factor)
+        last = rate_factor(plan.schedule, plan.warmup, len(batches) * (learner.epoch + 1) - 1, steps)
+        end_epoch(learner, validate, plan.learning_rate * last)
         watch.after_epoch(learner)
         if plan.early_stopping and learner.epoch - learner.best_epoch >= plan.early_stopping:
             break

@@ -77,8 +77,8 @@ class Muon(torch.optim.Optimizer):
 
     A filter bank (C', C, h, w) is a matrix C' × C·h·w; its Nesterov momentum is replaced by the nearest orthogonal
     matrix, found by Newton–Schulz iterations. With `keep_norm` (for convolutions that a batch norm follows, whose
-    length changes nothing but the effective rate) the bank is first brought back to the norm √C'. What is no hidden matrix
-    (heads, biases, gains: `rule` "adam") is moved by Adam.
+    length changes nothing but the effective rate) the bank is first brought back to the norm √C'. What is no hidden
+    matrix (heads, biases, gains: `rule` "adam") is moved by Adam.
 
     Source: Jordan et al. 2024, "Muon: an optimizer for hidden layers in neural networks"; normalised filters as in the
     CIFAR-10 speed runs of the same author. Adam: Kingma and Ba 2014, arXiv:1412.6980, algorithm 1; its decay decoupled

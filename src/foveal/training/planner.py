@@ -36,6 +36,7 @@ MOST_EPOCHS = 120
 FEWEST_STEPS = 20  # in an epoch, when the batch size is ours to choose
 SMALL_SIDE = 64  # up to here pictures are taken at their own size
 LARGE_SIDE = {"cpu": 128, "gpu": 224}  # pixels; a step costs four times less at half the side
+MOST_PLANNED = 100_000
 TIME_KEPT = 0.06  # share of --minutes left for store, tests and report
 
 
@@ -123,6 +124,8 @@ def resolve(recipe: Recipe, facts: Facts, size: tuple[int, int], network: str, d
         "epochs": _epochs(int(usual["epochs"]), facts.pictures),
         "class_weights": _class_weights(facts.counts),
     }
+    if asked.minutes:
+        del usual["epochs"]  # planned when a step has been timed
     chosen = {key: usual[key] for key, value in asked if value == "auto" and key in usual}
     settings: dict[str, Any] = {f"training.{key}": value for key, value in chosen.items()}
     settings |= {
@@ -171,16 +174,15 @@ def _class_weights(counts: Sequence[int]) -> str:
     return "balanced" if some and max(some) > 3 * min(some) else "none"
 
 
-def epochs_in(minutes: float, steps: int, batch_size: int, images_per_second: float) -> int:
+def epochs_in(minutes: float, seconds_an_epoch: float) -> int:
     """Whole epochs that fit into `minutes`, with a share kept for what stands around training.
 
     Raises: BadRecipe when not even one does.
     """
-    seconds = steps * batch_size / images_per_second
-    epochs = int(minutes * 60 * (1 - TIME_KEPT) / seconds)
+    epochs = int(minutes * 60 * (1 - TIME_KEPT) / seconds_an_epoch)
     if epochs < 1:
         raise BadRecipe(
-            f"--minutes {minutes:g} is too short: one epoch takes about {seconds / 60:.1f} minutes here; "
+            f"--minutes {minutes:g} is too short: one epoch takes about {seconds_an_epoch / 60:.2g} minutes here; "
             "give more time, or a smaller --size or --network."
         )
-    return epochs
+    return min(epochs, MOST_PLANNED)
