@@ -86,7 +86,7 @@ def inline_chart(figure: Figure, key: str) -> Chart:
     """
     import matplotlib
 
-    title = figure.get_suptitle()
+    title = figure.get_suptitle().replace("\n", " ")
     figure.suptitle("")
     text = io.StringIO()
     with matplotlib.rc_context({**plots.STYLE, "svg.fonttype": "none", "svg.hashsalt": key}), warnings.catch_warnings():
@@ -137,9 +137,8 @@ def _answer(story: Story) -> dict[str, Any]:
         "accuracy": words.percent(scores.top1, digits),
         "interval": f"{words.percent(low, digits)} and {words.percent(high, digits)}",
         "errors": scores.n - scores.right,
-        "bought": words.bought(scores, story.baseline) if story.baseline else "",
+        "doubt": words.doubt(scores, story.baseline) if story.baseline else "",
         "digits": digits,
-        "calibration": words.calibration_in_words(story.calibration),
         "temperature": words.temperature_in_words(story.temperature),
         "pictures_total": sum(int(np.sum(n)) for n in story.counts.values()),
         "views": [(shown(name), words.percent(top1, digits)) for name, top1 in story.views_scores.items()],

@@ -7,6 +7,7 @@ few inks of `INKS`, which the page exchanges for those of the reader's light or 
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from typing import TYPE_CHECKING, Any, Literal, ParamSpec
@@ -101,7 +102,7 @@ def _canvas(title: str, height: float, **layout: Any) -> tuple[Figure, NDArray[A
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(WIDTH, height), layout="constrained")
-    figure.suptitle(title, x=0.01, ha="left", fontsize=10.5, wrap=True)
+    figure.suptitle(textwrap.fill(title, 70), x=0.01, ha="left", fontsize=10.5)  # wrap=True would read $ as formulas
     axes: NDArray[Any] = figure.subplots(squeeze=False, **layout)
     return figure, axes
 
@@ -169,6 +170,7 @@ def plot_confusion(scores: Scores) -> Figure:
     if worst:
         truth, guess, times = worst[0]
         title = f"Most often confused: {clipped(truth)} taken for {clipped(guess)} ({times}×)"
+        title = title if times > 1 else "No two classes were confused more than once"
     K = len(scores.classes)
     figure, [[axes]] = _canvas(title, 4.9)
     if K <= MOST_NUMBERED:
@@ -199,7 +201,7 @@ def plot_reliability(bins: CalibrationBins) -> Figure:
     upper.grid()
     centres, width = (bins.edges[1:] + bins.edges[:-1]) * 50, 90 / len(bins.count)
     lower.bar(centres, bins.count, width=width, color=INKS["muted"])
-    lower.set(xlabel="stated probability, %  (bar on a dot: 95 % interval)", ylabel="answers", yscale="symlog")
+    lower.set(xlabel="stated probability, %  (bar on a dot: 95 % interval)", ylabel="answers (log)", yscale="symlog")
     lower.set_yticks([0, int(bins.count.max(initial=1))])
     lower.minorticks_off()
     lower.yaxis.set_major_formatter("{x:.0f}")

@@ -21,6 +21,7 @@ __all__ = [
     "confusions",
     "count",
     "decimals",
+    "doubt",
     "percent",
     "seconds_in_words",
     "temperature_in_words",
@@ -74,19 +75,23 @@ def clipped(name: str, length: int = 24) -> str:
 
 
 def bought(scores: Scores, baseline: Baseline) -> str:
-    """What the network brought over the classic method, and whether the test set is large enough to say so."""
+    """What the network brought over the classic method."""
     ours, theirs, digits = 1 - scores.top1, 1 - baseline.top1, decimals(scores.n)
-    change = f"errors {percent(theirs, digits)} → {percent(ours, digits)}"
-    apart = scores.top1_interval[0] > baseline.interval[1] or baseline.interval[0] > scores.top1_interval[1]
-    doubt = "" if apart else " The two intervals overlap: more test pictures would tell them apart."
     if ours < theirs:
         fewer = percent((theirs - ours) / theirs, 0)
-        return f"The network made {fewer} fewer errors than {baseline.name}: {change}.{doubt}"
+        change = f"{percent(theirs, digits)} → {percent(ours, digits)}"
+        return f"The network made {fewer} fewer errors than {baseline.name}: {change}"
     if ours > theirs:
-        return (
-            f"{baseline.name} did better here: {percent(theirs, digits)} errors against {percent(ours, digits)}.{doubt}"
-        )
-    return f"{baseline.name} does equally well here ({percent(ours, digits)} errors).{doubt}"
+        return f"{baseline.name} did better here: {percent(theirs, digits)} errors against {percent(ours, digits)}"
+    return f"{baseline.name} does equally well here: {percent(ours, digits)} errors"
+
+
+def doubt(scores: Scores, baseline: Baseline) -> str:
+    """Whether there are enough pictures to tell the two apart, and what the baseline was spared."""
+    apart = scores.top1_interval[0] > baseline.interval[1] or baseline.interval[0] > scores.top1_interval[1]
+    overlap = "" if apart else "The intervals overlap: it takes more test pictures to tell the two apart."
+    note = f"{baseline.name}: {shown(baseline.note)}" if baseline.note else ""
+    return " ".join(filter(None, (overlap, note)))
 
 
 def calibration_in_words(bins: CalibrationBins) -> str:
@@ -98,7 +103,7 @@ def calibration_in_words(bins: CalibrationBins) -> str:
     points = f"{100 * bins.error:.1f} points"
     if abs(lean) < 0.005 or abs(lean) < bins.error / 3:
         return f"Its probabilities are off by {points} on average"
-    return f"Its probabilities are off by {points} on average: a little too {'sure' if lean > 0 else 'modest'}"
+    return f"Its probabilities are off by {points} on average: too {'sure' if lean > 0 else 'modest'}"
 
 
 def temperature_in_words(temperature: float) -> str:

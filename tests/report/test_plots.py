@@ -1,0 +1,223 @@
+from __future__ import annotations
+
+import io
+
+import matplotlib
+import numpy as np
+import pytest
+
+from foveal.ops.statistics import calibration_bins
+from foveal.report import plots, words
+from foveal.report.pictures import contact_sheet, data_uri, filter_sheet, sheet, shrunk
+from foveal.report.story import Mistake
+from foveal.tasks.classification import Classification
+from foveal.training.baseline import Baseline
+
+
+def _scores(confusion):
+    """Scores whose confusion matrix is the given one."""
+    counts = np.asarray(confusion)
+    labels = np.repeat(np.arange(len(counts)), counts.sum(axis=1))
+    guesses = np.concatenate([np.repeat(np.arange(len(counts)), row) for row in counts])
+    return Classification(tuple(f"c{k}" for k in range(len(counts)))).score(4.0 * np.eye(len(counts))[guesses], labels)
+
+
+def _texts(figure):
+    return [t.get_text() for axes in figure.axes for t in axes.texts]
+
+
+def test_confusion_tells_the_most_frequent_mistake_and_every_count():
+    figure = plots.plot_confusion(_scores([[8, 1, 0], [3, 5, 0], [0, 0, 9]]))
+    assert figure.get_suptitle() == "Most often confused: c1 taken for c0 (3×)"
+    (axes,) = figure.axes
+    written = {(round(t.get_position()[1]), round(t.get_position()[0])): t.get_text() for t in axes.texts}
+    assert written == {(0, 0): "8", (0, 1): "1", (1, 0): "3", (1, 1): "5", (2, 2): "9"}
+    assert axes.get_ylabel() == "truth"
+    assert axes.get_ylim()[0] > axes.get_ylim()[1]
+
+
+@pytest.mark.parametrize("K", [2, 26, 27, 60, 61, 150])
+def test_confusion_can_be_drawn_for_any_number_of_classes(K):
+    rng = np.random.default_rng(0)
+    figure = plots.plot_confusion(_scores(rng.integers(0, 2, (K, K)) + 9 * np.eye(K, dtype=int)))
+    figure.savefig(io.BytesIO(), format="svg")
+
+
+def test_errors_are_seen_in_another_ink_than_hits():
+    inks = plots._confusion_inks(_scores([[99, 1], [0, 100]]))
+    assert (inks[0, 0, :3] != inks[0, 1, :3]).any()
+    assert inks[0, 1, 3] > 0.3  # one error in a hundred can be seen
+    assert inks[1, 0, 3] == 0
+
+
+def test_curves_mark_the_best_epoch():
+    rows = [{"epoch": e, "val_top1": v, "train_top1": 0.9} for e, v in ((1, 0.5), (2, 0.8), (3, 0.7))]
+    figure = plots.plot_curves(rows)
+    assert figure.get_suptitle().replace("\u202f", " ") == "Validation accuracy was best in epoch 2: 80.0 %"
+    assert figure.axes[0].get_ylabel() == "accuracy, %"
+    assert sorted(_texts(figure)) == ["training", "validation"]
+    dashes = {line.get_linestyle() for line in figure.axes[0].lines[:2]}
+    assert len(dashes) == 2  # apart in grey, too
+
+
+def test_the_lowest_loss_is_the_best():
+    rows = [{"epoch": e, "val_loss": v, "train_loss": 0.9} for e, v in ((1, 0.5), (2, float("nan")), (3, 0.3))]
+    assert plots.plot_curves(rows, "loss").get_suptitle() == "Validation loss was best in epoch 3: 0.300"
+
+
+def test_reliability_puts_each_full_bin_at_its_place():
+    p = np.array([[0.9, 0.1]] * 10 + [[0.6, 0.4]] * 10)
+    bins = calibration_bins(p, [0] * 8 + [1] * 2 + [0] * 6 + [1] * 4)
+    figure = plots.plot_reliability(bins)
+    (dots,) = figure.axes[0].collections
+    np.testing.assert_allclose(sorted(dots.get_offsets().tolist()), [[60, 60], [90, 80]])
+    assert "5.0 points" in figure.get_suptitle()
+    assert "too sure" in figure.get_suptitle()
+
+
+def test_weakest_classes_stand_on_top():
+    figure = plots.plot_class_f1(_scores([[5, 5, 0], [0, 10, 0], [0, 0, 10]]))
+    assert "c0" in figure.get_suptitle()
+    (axes,) = figure.axes
+    assert [t.get_text() for t in axes.get_yticklabels()] == ["c0", "c1", "c2"]
+    assert axes.get_ylim()[0] > axes.get_ylim()[1]
+
+
+def test_of_many_classes_only_the_weakest_are_drawn():
+    figure = plots.plot_class_f1(_scores(np.eye(100, dtype=int) * 5))
+    assert len(figure.axes[0].patches) == plots.MOST_BARS
+    assert "of 100 classes" in figure.axes[0].get_xlabel()
+
+
+def test_comparison_shows_every_way_of_answering():
+    scores = _scores([[8, 2], [1, 9]])
+    figure = plots.plot_comparison(
+        scores, Baseline("HOG + linear", 0.7, (0.5, 0.85), 9, 20, 1.0, ""), {"mirrored": 0.9}
+    )
+    assert [t.get_text() for t in figure.axes[0].get_yticklabels()] == ["network", "mirrored", "HOG + linear"]
+
+
+def test_a_dollar_in_a_class_name_is_no_formula():
+    from dataclasses import replace
+
+    scores = replace(_scores([[3, 2], [0, 5]]), classes=("$\\frac$", "$x"))
+    for figure in (plots.plot_confusion(scores), plots.plot_class_f1(scores)):
+        out = io.StringIO()
+        figure.savefig(out, format="svg")
+
+
+def test_drawing_leaves_the_callers_settings_alone():
+    before = dict(matplotlib.rcParams)
+    plots.plot_confusion(_scores([[3, 2], [0, 5]]))
+    assert dict(matplotlib.rcParams) == before
+
+
+def test_sheets_can_be_drawn():
+    rng = np.random.default_rng(0)
+    pictures = rng.integers(0, 256, (8, 9, 7, 1), dtype=np.uint8)
+    figures = [
+        plots.plot_contact_sheet(pictures[:2], pictures[2:], "mild"),
+        plots.plot_filters(rng.normal(size=(5, 3, 3, 3)).astype(np.float32)),
+        plots.plot_mistakes([Mistake("a", pictures[0], "x", "y", 0.9)] * 7),
+        plots.plot_mistakes([]),
+    ]
+    for figure in figures:
+        figure.savefig(io.BytesIO(), format="png", dpi=30)
+        assert figure.get_suptitle()
+
+
+# pictures
+
+
+def test_a_sheet_holds_each_picture_whole():
+    pictures = np.random.default_rng(0).integers(0, 256, (6, 8, 8, 3), dtype=np.uint8)
+    out = contact_sheet(pictures[:2], pictures[2:])
+    opaque = out[..., 3] > 0
+    factor = 96 // 8
+    assert opaque.sum() == 6 * (8 * factor) ** 2
+    first_row = out[: 8 * factor, :, :3]
+    np.testing.assert_array_equal(first_row[::factor, : 8 * factor : factor], pictures[0])
+    np.testing.assert_array_equal(first_row[::factor][:, -8 * factor :: factor], pictures[3])
+
+
+def test_large_pictures_shrink_and_small_ones_do_not():
+    assert shrunk(np.zeros((300, 600, 3), np.uint8), 96).shape == (48, 96, 3)
+    assert shrunk(np.zeros((8, 5, 1), np.uint8), 96).shape == (8, 5, 3)
+    assert shrunk(np.zeros((1, 500, 3), np.uint8), 96).shape == (1, 96, 3)
+
+
+def test_a_filter_of_zeros_is_grey_and_the_largest_weight_is_white():
+    weights = np.zeros((2, 1, 3, 3), np.float32)
+    weights[1, 0, 1, 1] = 0.01
+    out = filter_sheet(weights)
+    values = {tuple(v) for v in out[out[..., 3] > 0][:, :3].tolist()}
+    assert values == {(128, 128, 128), (255, 255, 255)}
+
+
+def test_broken_weights_do_not_stop_the_report():
+    assert filter_sheet(np.full((2, 3, 3, 3), np.nan, np.float32)).dtype == np.uint8
+
+
+def test_small_pictures_are_kept_without_loss_and_noise_is_not():
+    assert data_uri(np.zeros((8, 8, 3), np.uint8)).startswith("data:image/png;base64,")
+    photo = sheet([[np.random.default_rng(0).integers(0, 256, (192, 192, 3), dtype=np.uint8)]], side=192)
+    assert data_uri(photo).startswith("data:image/webp;base64,")
+
+
+# words
+
+
+@pytest.mark.parametrize(
+    ("share", "digits", "said"),
+    [(0.9806, 1, "98.1 %"), (1.0, 1, "100.0 %"), (0.99999, 1, "99.9 %"), (0.99999, 2, "99.99 %"), (0.996, 0, "99 %"),
+     (0.0, 1, "0.0 %"), (float("nan"), 1, "–"), (None, 1, "–")],
+)  # fmt: skip
+def test_percentages_never_round_up_to_all(share, digits, said):
+    assert words.percent(share, digits).replace("\u202f", " ") == said
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [
+        (0.04, "0.0 s"),
+        (9.94, "9.9 s"),
+        (59.6, "1 min"),
+        (75.2, "1 min 15 s"),
+        (3600, "1 h"),
+        (7325, "2 h 2 min"),
+    ],
+)
+def test_durations_are_said_as_people_do(seconds, said):
+    assert words.seconds_in_words(seconds).replace("\u202f", " ") == said
+
+
+def test_what_the_network_bought_is_said_in_errors():
+    scores = _scores([[99, 1], [0, 100]])
+
+    def against(top1, interval):
+        baseline = Baseline("HOG + linear", top1, interval, 9, 200, 1.0, "")
+        return words.bought(scores, baseline).replace("\u202f", " ")
+
+    assert against(0.95, (0.91, 0.97)) == "The network made 90 % fewer errors than HOG + linear: 5.0 % → 0.5 %"
+    assert against(0.999, (0.998, 1.0)).startswith("HOG + linear did better here: 0.1 % errors against 0.5 %")
+    assert against(0.995, (0.97, 0.999)).startswith("HOG + linear does equally well")
+
+
+def test_intervals_that_overlap_are_owned_up_to():
+    scores = _scores([[99, 1], [0, 100]])
+    assert words.doubt(scores, Baseline("HOG", 0.9, (0.85, 0.94), 9, 200, 1.0, "")) == ""
+    assert "overlap" in words.doubt(scores, Baseline("HOG", 0.99, (0.96, 0.998), 9, 200, 1.0, ""))
+    assert words.doubt(scores, Baseline("HOG", 0.9, (0.85, 0.94), 9, 200, 1.0, "On half.")) == "HOG: On half."
+
+
+def test_single_mistakes_have_no_most_frequent_pair():
+    figure = plots.plot_confusion(_scores([[8, 1], [1, 9]]))
+    assert figure.get_suptitle() == "No two classes were confused more than once"
+
+
+def test_the_most_frequent_confusions_are_listed_in_order():
+    assert words.confusions(_scores([[8, 1, 0], [3, 5, 2], [0, 0, 9]])) == [
+        ("c1", "c0", 3),
+        ("c1", "c2", 2),
+        ("c0", "c1", 1),
+    ]
