@@ -29,6 +29,7 @@ from torch.func import functional_call
 from foveal.data.augment import in_words
 from foveal.data.batches import TrainingBatches, batches_in_order
 from foveal.data.dataset import SPLITS, Dataset, Skipped
+from foveal.data.on_device import DeviceBatches, fits
 from foveal.data.store import PixelStore, open_store
 from foveal.errors import BadData, BadModel, BadPicture, BadRecipe, Interrupted, Missing, NotFinite, shown
 from foveal.files.durable import write_text
@@ -209,6 +210,8 @@ def lay_ground(
         recipe.training.seed,
         loading_threads,
     )
+    if fits(batches, device):
+        batches = DeviceBatches.upload(batches, device)
     progress.say(f"Augmentation {in_words(recipe.augment)}.")
     ground = Ground(dataset, store, splits, preprocess, recipe, network, batches, task, arithmetic, measured)
     return _planned(ground, progress)
