@@ -1,0 +1,195 @@
+"""How much of the machine's own convolution rate does a whole training step of ResNet-18 at 224² reach?
+
+The machine's rate is the best of four 3×3 convolutions (64 channels at 56², 128 at 28², 256 at 14², 512 at 7²; batch
+32, bf16, channels last, forward and backward, by autocast or on bf16 tensors, whichever is faster), counted as three
+times the forward multiply-adds. The step is foveal's own: batches drawn and warped from the pixel store, the loop's
+lines with loss, optimiser and average, on all pictures of `clothing`, in the arithmetic that foveal measured. Its
+floating-point operations are what torch's FlopCounterMode counts in a forward and backward pass. One, the other, one,
+the other.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from _common import Measure, Result, all_for_training, data_set, figures, parser, say, scratch
+from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from foveal.training.fit import Ground
+    from foveal.training.learner import Learner
+
+SHAPES = ((64, 56), (128, 28), (256, 14), (512, 7))  # channels, side: the four stages of ResNet-18
+WAYS = ("autocast", "bf16 tensors")
+
+
+def main() -> None:
+    """Measure and tell."""
+    arguments = parser(__doc__)
+    arguments.add_argument("--data", type=Path, metavar="DIR", help="the pictures [clothing below $FOVEAL_DATA]")
+    arguments.add_argument("--pairs", type=int, default=7, help="times that both are measured")
+    arguments.add_argument("--batch", type=int, default=32)
+    arguments.add_argument("--size", type=int, default=224)
+    arguments.add_argument("--arithmetic", default="auto", help="of the step, if not the measured one")
+    arguments.add_argument("--profile", action="store_true", help="instead, print where a step's time goes")
+    asked = arguments.parse_args()
+    if asked.quick:
+        asked.pairs, asked.batch, asked.size = 2, 8, 96
+    with scratch(asked) as place:
+        _, table = all_for_training(data_set("clothing", asked.data), place, 4 if asked.quick else None)
+        ground = lay(table, asked.batch, asked.size, asked.arithmetic)
+        if asked.profile:
+            print(profiled(ground))
+            return
+        measured(ground, asked.pairs, asked.quick).finish(asked)
+
+
+def measured(ground: Ground, pairs: int, quick: bool) -> Result:
+    """Convolutions and training, in turn."""
+    work = operations(ground)
+    learner, step_rates, best_rates, shares = ground.learner(), [], [], []
+    convolutions: dict[str, list[float]] = {}
+    seconds = 0.05 if quick else 0.4
+    epoch_of_steps(ground, learner)  # warm
+    for pair in range(pairs):
+        best = 0.0
+        for channels, side in SHAPES:
+            for way in WAYS:
+                rate = convolution(channels, side, 32, way, seconds)
+                convolutions.setdefault(f"{channels} channels at {side}², {way}", []).append(rate)
+                best = max(best, rate)
+        took = epoch_of_steps(ground, learner)
+        step = work / statistics.median(took)
+        best_rates.append(best / 1e12)
+        step_rates.append(step / 1e12)
+        shares.append(100 * step / best)
+        say(f"pair {pair + 1}: convolutions {best / 1e12:.3f} TFLOP/s, step {step / 1e12:.3f}, {shares[-1]:.1f} %")
+    speed = [ground.batches.batch_size * rate * 1e12 / work for rate in step_rates]
+    share = statistics.median(shares)
+    return Result(
+        "step_rate",
+        f"A training step of ResNet-18 at {ground.preprocess.height}², batch {ground.batches.batch_size}, "
+        f"{ground.arithmetic.name}: {work / 1e9:.1f} GFLOP. {pairs} pairs, medians and spread.",
+        ["what", "TFLOP/s"],
+        [
+            *([name, figures([r / 1e12 for r in rates], digits=3)] for name, rates in convolutions.items()),
+            ["the best of them", figures(best_rates, digits=3)],
+            ["the whole step", figures(step_rates, digits=3)],
+        ],
+        [
+            Measure("share of the convolution rate", figures(shares, "%", 1), "70 %", share >= 70),
+            Measure("pictures a second", figures(speed, "", 1)),
+        ],
+        {"shares": shares, "steps": step_rates, "convolutions": convolutions, "flop": work},
+    )
+
+
+def lay(table: Path, batch: int, size: int, arithmetic: str) -> Ground:
+    """foveal's ground for a training, with everything but size, batch and network as it decides."""
+    from foveal import Recipe, open_dataset
+    from foveal.training.fit import lay_ground, settle
+
+    settings = {
+        "data.source": str(table), "data.size": str(size), "network.name": "resnet18",
+        "training.batch_size": batch, "training.epochs": 1000, "training.arithmetic": arithmetic,
+    }  # fmt: skip
+    dataset = open_dataset(str(table))
+    ground = lay_ground(dataset, settle(dataset, Recipe().with_settings(settings)))
+    told = ", ".join(f"{way} {speed:.0f}" for way, speed in ground.measured.images_per_second.items())
+    say(f"{len(dataset)} pictures, {ground.arithmetic.name} ({told} pictures/s without data and optimiser)")
+    return ground
+
+
+def operations(ground: Ground) -> int:
+    """Floating-point operations of one step's forward and backward pass."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    network = ground.network
+    images = torch.zeros(
+        ground.batches.batch_size, ground.preprocess.channels, ground.preprocess.height, ground.preprocess.width
+    )
+    with FlopCounterMode(display=False) as counter:
+        loss: Tensor = network(images).sum()
+        loss.backward()  # type: ignore[no-untyped-call]
+    network.zero_grad(set_to_none=True)
+    return int(counter.get_total_flops())
+
+
+def convolution(channels: int, side: int, batch: int, way: str, seconds: float) -> float:
+    """Floating-point operations a second of a 3×3 convolution, forward and backward; the median of what fits."""
+    kind = torch.bfloat16 if way == "bf16 tensors" else torch.float32
+    layer = nn.Conv2d(channels, channels, 3, padding=1, bias=False).to(kind, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    x = torch.randn(batch, channels, side, side).to(kind, memory_format=torch.channels_last).requires_grad_()
+    slope = torch.randn(batch, channels, side, side).to(torch.bfloat16, memory_format=torch.channels_last)
+
+    def once() -> None:
+        x.grad = layer.weight.grad = None
+        with torch.autocast("cpu", torch.bfloat16, enabled=way == "autocast"):
+            y: Tensor = layer(x)
+        y.backward(slope)  # type: ignore[no-untyped-call]
+
+    times = timed(once, seconds)
+    return 3 * 2 * batch * channels * channels * 9 * side * side / statistics.median(times)
+
+
+def timed(once: Callable[[], None], seconds: float) -> list[float]:
+    """How long each call took, after two that do not count."""
+    for _ in range(2):
+        once()
+    times: list[float] = []
+    while sum(times) < seconds or len(times) < 3:
+        start = time.perf_counter()
+        once()
+        times.append(time.perf_counter() - start)
+    return times
+
+
+class Stamps:
+    """A watch that writes down when each step ended."""
+
+    def __init__(self) -> None:
+        self.times: list[float] = []
+
+    def after_step(self, learner: Learner, steps: int) -> None:
+        self.times.append(time.perf_counter())
+
+    def after_epoch(self, learner: Learner) -> None:
+        pass
+
+
+def epoch_of_steps(ground: Ground, learner: Learner, watch: Stamps | None = None) -> list[float]:
+    """Seconds of each step but the first of one more epoch, through the very loop that `foveal train` runs."""
+    from foveal.training.loop import train_epochs
+
+    watch = watch or Stamps()
+    train_epochs(
+        learner, replace(ground.plan, epochs=learner.epoch + 1), ground.batches, ground.task, ground.preprocess,
+        ground.arithmetic, lambda state: ground.validate(state, learner), watch,
+    )  # fmt: skip
+    return [after - before for before, after in zip(watch.times, watch.times[1:], strict=False)]
+
+
+def profiled(ground: Ground) -> str:
+    """Where the time of an epoch's steps goes, by operator."""
+    from torch.profiler import ProfilerActivity, profile
+
+    learner = ground.learner()
+    epoch_of_steps(ground, learner)
+    with profile(activities=[ProfilerActivity.CPU], record_shapes=True) as profiler:
+        took = epoch_of_steps(ground, learner)
+    say(f"{len(took) + 1} steps, median {1000 * statistics.median(took):.0f} ms, {ground.arithmetic.name}")
+    by_name: str = profiler.key_averages().table(sort_by="self_cpu_time_total", row_limit=25)
+    by_shape: str = profiler.key_averages(group_by_input_shape=True).table(
+        sort_by="self_cpu_time_total", row_limit=40, max_name_column_width=40, max_shapes_column_width=90
+    )
+    return f"{by_name}\n{by_shape}"
+
+
+if __name__ == "__main__":
+    main()
