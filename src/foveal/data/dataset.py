@@ -17,7 +17,17 @@ from numpy.typing import NDArray
 from foveal.errors import BadData
 from foveal.files.pictures import Encoded
 
-__all__ = ["SPLITS", "UNSPLIT", "ArrayPictures", "Dataset", "FilePictures", "Origin", "Pictures", "Skipped", "TarPictures"]
+__all__ = [
+    "SPLITS",
+    "UNSPLIT",
+    "ArrayPictures",
+    "Dataset",
+    "FilePictures",
+    "Origin",
+    "Pictures",
+    "Skipped",
+    "TarPictures",
+]
 
 SPLITS = ("train", "val", "test")
 UNSPLIT = -1  # not decided by the source; `data/split.py` decides
@@ -171,7 +181,9 @@ class Dataset:
     def __post_init__(self) -> None:
         n = len(self.pictures)
         if self.labels.shape != (n,) or self.splits.shape != (n,):
-            raise BadData(f"{self.origin.place}: {n} pictures but {len(self.labels)} labels and {len(self.splits)} splits.")
+            raise BadData(
+                f"{self.origin.place}: {n} pictures but {len(self.labels)} labels and {len(self.splits)} splits."
+            )
         if len(set(self.classes)) != len(self.classes):
             raise BadData(f"{self.origin.place}: a class name appears twice in {', '.join(self.classes)}.")
         if n and not (0 <= self.labels.min() and self.labels.max() < len(self.classes)):

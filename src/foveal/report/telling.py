@@ -24,9 +24,18 @@ SHEET_ROWS, SHEET_VERSIONS = 6, 7
 
 
 def story(
-    name: str, ground: Ground, fitted: Fitted, on: str, logits: Tensor, scores: Scores, baseline: Baseline | None,
-    metrics: Mapping[str, Any], machine: Mapping[str, str], warnings: Sequence[str], file_bytes: int,
-) -> Story:  # fmt: skip
+    name: str,
+    ground: Ground,
+    fitted: Fitted,
+    on: str,
+    logits: Tensor,
+    scores: Scores,
+    baseline: Baseline | None,
+    metrics: Mapping[str, Any],
+    machine: Mapping[str, str],
+    warnings: Sequence[str],
+    file_bytes: int,
+) -> Story:
     """Everything that the page needs, gathered."""
     indices = ground.splits[on]
     probabilities = softmax(logits.double().numpy() / fitted.model.temperature)
