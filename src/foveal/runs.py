@@ -182,7 +182,7 @@ def loop_script(source: Source, recipe: Recipe | None = None, settings: Mapping[
     with torch.random.fork_rng(devices=[]):
         dataset = _opened(source, recipe, SILENT)
         recipe = settle(dataset, recipe)
-        with threads_used(int(recipe.training.threads)):
+        with threads_used(recipe.training.threads):
             return as_script(lay_ground(dataset, recipe).recipe)
 
 
@@ -197,7 +197,7 @@ def _run(
     going_on: bool,
 ) -> Run:
     """Ground, training, model, scores, baseline, report; each written as soon as it stands."""
-    with threads_used(int(recipe.training.threads)):
+    with threads_used(recipe.training.threads):
         ground = lay_ground(dataset, recipe, network, progress=progress, loading_threads=loading_threads)
         write_text(folder / "recipe.toml", ground.recipe.to_toml())
         _write_skipped(folder, ground.dataset)

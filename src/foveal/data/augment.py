@@ -1,6 +1,7 @@
 """Augmentation: one matrix, one resample; then colour, cutout, and mixing of neighbours.
 
-All geometry drawn for a picture (flip, crop, zoom, translation, rotation, shear, padded crop) is multiplied into one 3×3 matrix, and the picture is resampled once. Points and boxes follow by `ops.geometry.map_points` with the same
+All geometry drawn for a picture (flip, crop, zoom, translation, rotation, shear, padded crop) is multiplied into one
+3×3 matrix, and the picture is resampled once. Points and boxes follow by `ops.geometry.map_points` with the same
 matrix. Every draw is a function of (seed, epoch, sample), see `ops/draws.py`.
 """
 

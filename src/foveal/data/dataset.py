@@ -186,7 +186,7 @@ class Dataset:
             )
         if len(set(self.classes)) != len(self.classes):
             raise BadData(f"{self.origin.place}: a class name appears twice in {', '.join(self.classes)}.")
-        if n and not (0 <= self.labels.min() and self.labels.max() < len(self.classes)):
+        if n and not (self.labels.min() >= 0 and self.labels.max() < len(self.classes)):
             raise BadData(
                 f"{self.origin.place}: label {int(self.labels.max())}, but {len(self.classes)} class names "
                 f"(labels are 0 to {len(self.classes) - 1})."

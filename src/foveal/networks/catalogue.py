@@ -16,7 +16,7 @@ from foveal.networks.mlp import mlp
 from foveal.networks.resnet import resnet18, resnet34, resnet50
 from foveal.networks.speednet import speednet, speednet_small
 
-__all__ = ["NETWORKS", "build", "catalogue", "find"]
+__all__ = ["NETWORKS", "build", "catalogue", "find", "forward_flops"]
 
 
 def catalogue(*builders: Callable[..., nn.Module]) -> Mapping[str, Entry]:
@@ -65,3 +65,16 @@ def build(
             raise BadRecipe(f"{name} has no option {option} (it has {', '.join(entry.options) or 'none'}).")
         arguments[option] = value
     return entry.build(**arguments)
+
+
+def forward_flops(name: str, num_classes: int, in_channels: int, size: tuple[int, int]) -> int:
+    """Floating-point operations of one picture's forward pass (two a multiply-add), counted without computing any."""
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    with torch.device("meta"):
+        network = build(name, num_classes, in_channels, size).eval()
+        counter = FlopCounterMode(display=False)
+        with counter, torch.no_grad():
+            network(torch.empty(1, in_channels, *size))
+    return int(counter.get_total_flops())

@@ -3,8 +3,8 @@
 LeCun, Bottou, Bengio, Haffner 1998, "Gradient-based learning applied to document recognition", Proc. IEEE 86(11),
 section II.B and figure 2. This is the form that courses teach today. Differs from the paper: max pooling without
 weights for the trainable sub-sampling, ReLU for the scaled tanh, every map of C3 sees every map of S2 (table I leaves
-some out), a softmax for the radial-basis output; the first convolution pads by 2, so that 28×28 pictures take the place of
-the paper's 32×32.
+some out), a softmax for the radial-basis output; the first convolution pads by 2, so that 28×28 pictures take the
+place of the paper's 32×32.
 """
 
 from __future__ import annotations

@@ -1,9 +1,10 @@
 """Speednet: a small wide network that learns pictures of about 32×32 in minutes.
 
 The family of the CIFAR-10 speed runs: Page 2018, "How to train your ResNet" (wide groups of 3×3 convolutions, a
-whitening first layer); Jordan 2024, "94 % on CIFAR-10 in 3.29 seconds on a single GPU", arXiv:2404.00498, section 3 (frozen
-whitening, dirac initialisation, scaled head); trained with Muon (`training/optimisers.py`). Differs from the paper: the
-last pooling covers whatever map is left, so that other sizes than 32×32 work; any number of input channels.
+whitening first layer); Jordan 2024, "94 % on CIFAR-10 in 3.29 seconds on a single GPU", arXiv:2404.00498, section 3
+(frozen whitening, dirac initialisation, scaled head); trained with Muon (`training/optimisers.py`). Differs from the
+paper: the last pooling covers whatever map is left, so that other sizes than 32×32 work; any number of input
+channels.
 """
 
 from __future__ import annotations

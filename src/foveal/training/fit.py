@@ -35,7 +35,7 @@ from foveal.errors import BadData, BadModel, BadPicture, BadRecipe, Interrupted,
 from foveal.files.durable import write_text
 from foveal.files.headers import shape_of
 from foveal.model import CUSTOM, Model
-from foveal.networks.catalogue import build, find
+from foveal.networks.catalogue import build, find, forward_flops
 from foveal.preprocess import Preprocess
 from foveal.progress import SILENT, Progress
 from foveal.recipe import Recipe, parse_size
@@ -157,15 +157,37 @@ def settle(dataset: Dataset, recipe: Recipe, network: nn.Module | None = None) -
     Raises: BadRecipe (a network or size that does not go), Missing (device), BadData.
     """
     device = choose_device(recipe.training.device)
-    threads = recipe.training.threads
     if network is not None:
         recipe = recipe.with_settings({"network.name": CUSTOM})
     height, width, channels = _usual_shape(dataset)
     facts = planner.Facts(len(dataset.indices("train")), (height, width), channels, tuple(dataset.counts("train")))
     size = planner.choose_size(recipe, facts, device)
-    name = planner.choose_network(recipe, size, channels)
-    threads = torch.get_num_threads() if threads == "auto" else threads
-    return planner.resolve(recipe, facts, size, name, device, threads)
+    if recipe.training.minutes and recipe.network.name == "auto":
+        name, size = _by_time(recipe, facts, size, device, len(dataset.classes))
+    else:
+        name = planner.choose_network(recipe, size, channels)
+    return planner.resolve(recipe, facts, size, name, device)
+
+
+def _by_time(
+    recipe: Recipe, facts: planner.Facts, size: tuple[int, int], device: str, classes: int
+) -> tuple[str, tuple[int, int]]:
+    """Network and size whose usual epochs fit into --minutes: one rung is timed, the others follow from their FLOPs."""
+    rungs = planner.ladder(recipe, size, facts.channels)
+    if len(rungs) == 1:
+        return rungs[0]
+    timed = len(rungs) // 2
+    name, timed_size = rungs[timed]
+    with torch.random.fork_rng(devices=[]):
+        trial = build(name, classes, facts.channels, timed_size)
+    measured = measure(trial, facts.channels, timed_size, 64, device)
+    fastest = max(measured.images_per_second.values())
+    work = [forward_flops(name, classes, facts.channels, size) for name, size in rungs]
+    return rungs[
+        planner.choose_by_time(
+            recipe.training.minutes, facts.pictures, rungs, lambda rung: fastest * work[timed] / work[rung]
+        )
+    ]
 
 
 def lay_ground(
@@ -308,16 +330,20 @@ def _arithmetic(
 ) -> tuple[Recipe, Arithmetic, Measured]:
     """What the recipe says, else the fastest as measured."""
     asked = recipe.training
-    threads, batch = int(asked.threads), int(asked.batch_size)
-    size = (preprocess.height, preprocess.width)
+    threads = torch.get_num_threads()  # the run's own, where the recipe names them
     if asked.arithmetic != "auto":
-        return recipe, Arithmetic(asked.arithmetic, device), Measured(asked.arithmetic, threads, {}, 0.0)
-    measured = measure(network, preprocess.channels, size, batch, device)
-    told = ", ".join(f"{way} {speed:.0f}" for way, speed in measured.images_per_second.items())
-    how = "measured earlier" if measured.cached else f"measured in {measured.seconds:.1f} s"
-    on = f"{threads} thread{'s' if threads > 1 else ''} of {device}"
-    progress.say(f"Arithmetic {measured.arithmetic} on {on} (pictures/s: {told}; {how}).")
-    recipe = recipe.with_settings({"training.arithmetic": measured.arithmetic})
+        measured = Measured(asked.arithmetic, threads, {}, 0.0)
+    else:
+        size = (preprocess.height, preprocess.width)
+        measured = measure(network, preprocess.channels, size, int(asked.batch_size), device)
+        told = ", ".join(f"{way} {speed:.0f}" for way, speed in measured.images_per_second.items())
+        how = "measured earlier" if measured.cached else f"measured in {measured.seconds:.1f} s"
+        if asked.threads == "auto":
+            threads = measured.threads
+            torch.set_num_threads(threads)
+        on = f"{threads} thread{'s' if threads > 1 else ''} of {device}"
+        progress.say(f"Arithmetic {measured.arithmetic} on {on} (pictures/s: {told}; {how}).")
+    recipe = recipe.with_settings({"training.arithmetic": measured.arithmetic, "training.threads": threads})
     return recipe, Arithmetic(measured.arithmetic, device), measured
 
 

@@ -131,7 +131,7 @@ class Learner:
         self.epoch, self.step = int(facts["epoch"]), int(facts["step"])
         self.tally = Tally(**facts["tally"])
         self.history = [
-            Epoch(**{key: math.nan if value is None else value for key, value in row.items()})
+            Epoch(**{k: math.nan if v is None else v for k, v in row.items()})  # type: ignore[arg-type]
             for row in facts["history"]
         ]
         self.best_loss = math.inf if facts["best_loss"] is None else float(facts["best_loss"])

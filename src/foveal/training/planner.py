@@ -6,7 +6,7 @@ What it decides is written into the run's recipe, so that repeating and resuming
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -15,7 +15,16 @@ from foveal.errors import BadRecipe
 from foveal.networks.catalogue import find
 from foveal.recipe import AugmentRecipe, Recipe, parse_size
 
-__all__ = ["Facts", "Plan", "choose_network", "choose_size", "epochs_in", "resolve"]
+__all__ = [
+    "Facts",
+    "Plan",
+    "choose_by_time",
+    "choose_network",
+    "choose_size",
+    "epochs_in",
+    "ladder",
+    "resolve",
+]
 
 # What a network of the user's own gets, and what the zoo's entries leave open.
 DEFAULTS: dict[str, Any] = {
@@ -108,7 +117,31 @@ def choose_network(recipe: Recipe, size: tuple[int, int], channels: int) -> str:
     return "resnet18"
 
 
-def resolve(recipe: Recipe, facts: Facts, size: tuple[int, int], network: str, device: str, threads: int) -> Recipe:
+def ladder(recipe: Recipe, size: tuple[int, int], channels: int) -> list[tuple[str, tuple[int, int]]]:
+    """What --minutes may choose from with `--network auto`, the dearest first. A size that was asked for stays."""
+    if max(size) <= SMALL_SIDE:
+        names = ("speednet_small",) if channels == 1 else ("speednet", "speednet_small")
+        return [(name, size) for name in names]
+    if recipe.data.size != "auto":
+        return [("resnet34", size), ("resnet18", size)]
+    return [("resnet34", (224, 224)), *(("resnet18", (side, side)) for side in (224, 160, 128, 96, 64))]
+
+
+def choose_by_time(
+    minutes: float, pictures: int, rungs: Sequence[tuple[str, tuple[int, int]]], speed: Callable[[int], float]
+) -> int:
+    """The first rung of the ladder whose usual epochs fit into the minutes; the last one where none does.
+
+    Args: speed, of a training step at one rung, in pictures a second.
+    """
+    for number, (name, _) in enumerate(rungs):
+        epochs = _epochs(int(find(name).recipe["training.epochs"]), pictures)
+        if epochs * pictures / speed(number) <= minutes * 60 * (1 - TIME_KEPT):
+            return number
+    return len(rungs) - 1
+
+
+def resolve(recipe: Recipe, facts: Facts, size: tuple[int, int], network: str, device: str) -> Recipe:
     """The recipe with a number for every "auto" but the arithmetic, and the epochs where `minutes` plan them."""
     entry = {} if network == "custom" else {k.partition(".")[2]: v for k, v in find(network).recipe.items()}
     usual = DEFAULTS | entry
@@ -131,7 +164,6 @@ def resolve(recipe: Recipe, facts: Facts, size: tuple[int, int], network: str, d
     settings |= {
         "training.batch_size": batch,
         "training.device": device,
-        "training.threads": threads,
         "network.name": network,
         "data.size": f"{size[0]}x{size[1]}",
     }
