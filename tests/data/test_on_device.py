@@ -1,4 +1,4 @@
-"""What is drawn on a GPU is what is drawn on the CPU; tried on the CPU as the device, and on CUDA where there is one."""
+"""What is drawn on a GPU is what is drawn on the CPU; tried on the CPU as device, and on CUDA where there is one."""
 
 import numpy as np
 import pytest
