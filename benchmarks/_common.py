@@ -108,10 +108,20 @@ def machine() -> dict[str, Any]:
     for name in ("foveal", "numpy", "pillow", "opencv-python-headless"):
         versions[name] = metadata.version(name)
     return {
-        **{key: known[key] for key in ("processor", "cores", "instructions", "system")},
+        **{key: known[key] for key in ("processor", "cores", "system")},
+        "instructions": known["instructions"] + _bf16_units(),
         "versions": versions,
         "load": _LOAD,
     }
+
+
+def _bf16_units() -> str:
+    """What the processor has for bf16, which torch's own name for it does not tell."""
+    try:
+        flags = set(Path("/proc/cpuinfo").read_text().partition("flags")[2].partition("\n")[0].split())
+    except OSError:
+        return ""
+    return "".join(f" + {unit}" for unit in ("avx512_bf16", "amx_bf16") if unit in flags)
 
 
 def _load() -> str:

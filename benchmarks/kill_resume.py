@@ -57,7 +57,7 @@ def told(asked: argparse.Namespace, place: Path) -> Result:
     columns = ["run", "what happened", "weights"]
     result = Result(
         "kill_resume",
-        f"`{asked.network}` on {asked.source}, {asked.epochs} epochs, {lasted:.0f} s; "
+        f"`{asked.network}` on {Path(asked.source).name}, {asked.epochs} epochs, {lasted:.0f} s; "
         + ", ".join(f"{key} = {value}" for key, value in SETTINGS.items()) + ".",
         columns,
     )  # fmt: skip

@@ -44,7 +44,7 @@ def told(asked: argparse.Namespace, found: dict[str, list[Trained]]) -> Result:
     """A row a network."""
     result = Result(
         "mnist",
-        f"`foveal train {asked.source}`, {asked.seeds} seeds; accuracy on the {pictures(found)} test pictures.",
+        f"`foveal train {Path(asked.source).name}`, {asked.seeds} seeds; accuracy on {pictures(found)} test pictures.",
         ["network", "mean", "each seed", "epochs", "training, s", "in all, s", "HOG and a linear classifier"],
     )  # fmt: skip
     for network, runs in found.items():

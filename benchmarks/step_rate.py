@@ -6,10 +6,13 @@ times the forward multiply-adds. The step is foveal's own: batches drawn and war
 lines with loss, optimiser and average, on all pictures of `clothing`, in the arithmetic that foveal measured. Its
 floating-point operations are what torch's FlopCounterMode counts in a forward and backward pass. One, the other, one,
 the other.
+
+Beside it stands what the network's own convolutions reach when each is timed alone: no step can be faster than that.
 """
 
 from __future__ import annotations
 
+import copy
 import statistics
 import time
 from collections.abc import Callable
@@ -42,7 +45,8 @@ def main() -> None:
     if asked.quick:
         asked.pairs, asked.batch, asked.size = 2, 8, 96
     with scratch(asked) as place:
-        _, table = all_for_training(data_set("clothing", asked.data), place, 4 if asked.quick else None)
+        most = 4 if asked.quick else 20 if asked.profile else None  # pictures a class
+        _, table = all_for_training(data_set("clothing", asked.data), place, most)
         ground = lay(table, asked.batch, asked.size, asked.arithmetic)
         if asked.profile:
             print(profiled(ground))
@@ -53,7 +57,8 @@ def main() -> None:
 def measured(ground: Ground, pairs: int, quick: bool) -> Result:
     """Convolutions and training, in turn."""
     work = operations(ground)
-    learner, step_rates, best_rates, shares = ground.learner(), [], [], []
+    learner, step_rates, best_rates, own_rates, shares = ground.learner(), [], [], [], []
+    layers = own_layers(ground)
     convolutions: dict[str, list[float]] = {}
     seconds = 0.05 if quick else 0.4
     epoch_of_steps(ground, learner)  # warm
@@ -64,6 +69,7 @@ def measured(ground: Ground, pairs: int, quick: bool) -> Result:
                 rate = convolution(channels, side, 32, way, seconds)
                 convolutions.setdefault(f"{channels} channels at {side}², {way}", []).append(rate)
                 best = max(best, rate)
+        own_rates.append(own_rate(layers, seconds / 4) / 1e12)
         took = epoch_of_steps(ground, learner)
         step = work / statistics.median(took)
         best_rates.append(best / 1e12)
@@ -72,6 +78,7 @@ def measured(ground: Ground, pairs: int, quick: bool) -> Result:
         say(f"pair {pair + 1}: convolutions {best / 1e12:.3f} TFLOP/s, step {step / 1e12:.3f}, {shares[-1]:.1f} %")
     speed = [ground.batches.batch_size * rate * 1e12 / work for rate in step_rates]
     share = statistics.median(shares)
+    of_own = [100 * step / own for step, own in zip(step_rates, own_rates, strict=True)]
     return Result(
         "step_rate",
         f"A training step of ResNet-18 at {ground.preprocess.height}², batch {ground.batches.batch_size}, "
@@ -80,13 +87,15 @@ def measured(ground: Ground, pairs: int, quick: bool) -> Result:
         [
             *([name, figures([r / 1e12 for r in rates], digits=3)] for name, rates in convolutions.items()),
             ["the best of them", figures(best_rates, digits=3)],
+            ["the network's own, one by one", figures(own_rates, digits=3)],
             ["the whole step", figures(step_rates, digits=3)],
         ],
         [
             Measure("share of the convolution rate", figures(shares, "%", 1), "70 %", share >= 70),
+            Measure("share of what its own convolutions reach alone", figures(of_own, "%", 1)),
             Measure("pictures a second", figures(speed, "", 1)),
         ],
-        {"shares": shares, "steps": step_rates, "convolutions": convolutions, "flop": work},
+        {"shares": shares, "steps": step_rates, "own": own_rates, "convolutions": convolutions, "flop": work},
     )
 
 
@@ -123,10 +132,19 @@ def operations(ground: Ground) -> int:
 
 def convolution(channels: int, side: int, batch: int, way: str, seconds: float) -> float:
     """Floating-point operations a second of a 3×3 convolution, forward and backward; the median of what fits."""
+    layer = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+    x = torch.randn(batch, channels, side, side)
+    took = seconds_of(layer, x, way, seconds)
+    return 3 * 2 * batch * channels * channels * 9 * side * side / took
+
+
+def seconds_of(layer: nn.Conv2d, x: Tensor, way: str, seconds: float, first: bool = False) -> float:
+    """A forward and backward pass of a layer on (N, C, H, W) in bf16, channels last; the first needs no input slope."""
     kind = torch.bfloat16 if way == "bf16 tensors" else torch.float32
-    layer = nn.Conv2d(channels, channels, 3, padding=1, bias=False).to(kind, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    x = torch.randn(batch, channels, side, side).to(kind, memory_format=torch.channels_last).requires_grad_()
-    slope = torch.randn(batch, channels, side, side).to(torch.bfloat16, memory_format=torch.channels_last)
+    layer = copy.deepcopy(layer).to(kind).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    x = x.to(kind, memory_format=torch.channels_last).requires_grad_(not first)
+    with torch.no_grad():
+        slope = torch.randn_like(layer(x), dtype=torch.bfloat16)
 
     def once() -> None:
         x.grad = layer.weight.grad = None
@@ -134,8 +152,40 @@ def convolution(channels: int, side: int, batch: int, way: str, seconds: float) 
             y: Tensor = layer(x)
         y.backward(slope)  # type: ignore[no-untyped-call]
 
-    times = timed(once, seconds)
-    return 3 * 2 * batch * channels * channels * 9 * side * side / statistics.median(times)
+    return statistics.median(timed(once, seconds))
+
+
+def own_layers(ground: Ground) -> list[tuple[nn.Conv2d, tuple[int, ...]]]:
+    """The network's convolutions, in their order, each with the shape of its input."""
+    found: list[tuple[nn.Conv2d, tuple[int, ...]]] = []
+
+    def remember(layer: nn.Module, given: tuple[Tensor, ...], _: Tensor) -> None:
+        assert isinstance(layer, nn.Conv2d)
+        found.append((layer, tuple(given[0].shape)))
+
+    layers = [m for m in ground.network.modules() if isinstance(m, nn.Conv2d)]
+    hooks = [layer.register_forward_hook(remember) for layer in layers]
+    side = ground.preprocess
+    with torch.no_grad():
+        ground.network(torch.zeros(ground.batches.batch_size, side.channels, side.height, side.width))
+    for hook in hooks:
+        hook.remove()
+    return found
+
+
+def own_rate(layers: list[tuple[nn.Conv2d, tuple[int, ...]]], seconds: float) -> float:
+    """Floating-point operations a second of all convolutions of a network, each timed alone; equal ones once."""
+    known: dict[str, float] = {}
+    operations, took = 0.0, 0.0
+    for number, (layer, shape) in enumerate(layers):
+        key = f"{layer} {shape}"
+        if key not in known:
+            known[key] = seconds_of(layer, torch.randn(shape), "bf16 tensors", seconds, first=number == 0)
+        height, width = shape[2] // layer.stride[0], shape[3] // layer.stride[1]
+        passes = 2 if number == 0 else 3
+        operations += passes * 2 * shape[0] * height * width * layer.weight.numel()
+        took += known[key]
+    return operations / took
 
 
 def timed(once: Callable[[], None], seconds: float) -> list[float]:
