@@ -11,6 +11,7 @@ import shutil
 import statistics
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -50,7 +51,7 @@ class Result:
     def finish(self, arguments: argparse.Namespace) -> None:
         """Print the tables and write the JSON."""
         facts = {
-            "benchmark": self.name, "quick": arguments.quick, "command": _command(self.name), "machine": machine(),
+            "benchmark": self.name, "quick": arguments.quick, "command": _command(), "machine": machine(),
             **{key: value for key, value in asdict(self).items() if key != "name"},
         }  # fmt: skip
         print(markdown(facts))
@@ -134,10 +135,10 @@ def _load() -> str:
 _LOAD = _load()
 
 
-def _command(name: str) -> str:
+def _command() -> str:
     """The command line without this machine's paths."""
     shown = ["PATH" if os.sep in word else word for word in sys.argv[1:]]
-    return " ".join(["python", f"benchmarks/{name}.py", *shown])
+    return " ".join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *shown])
 
 
 def figures(values: Sequence[float], unit: str = "", digits: int = 2) -> str:
@@ -186,22 +187,23 @@ def data_set(name: str, given: Path | None = None) -> Path:
 def all_for_training(source: Path, target: Path, most_a_class: int | None = None) -> tuple[Path, Path]:
     """Class folders with train/ and test/ as one folder a class, of links; every picture is there to train on.
 
-    Returns: the folder (for ImageFolder), and a table beside it of path, label and split "train" (for foveal).
+    Returns: the folder (for ImageFolder), and a table beside it of path, label and split (for foveal), all "train".
+        Since foveal fills splits that are empty out of train, one more link is there for each of val and test.
     """
-    folder, table = target / "pictures", target / "pictures.csv"
-    with open(_made(target) / "pictures.csv", "w", newline="", encoding="utf-8") as file:
-        rows = csv.writer(file)
-        rows.writerow(["path", "label", "split"])
-        counts: dict[str, int] = {}
-        for picture in sorted(source.glob("*/*/*.jpg")):
-            label = picture.parent.name
-            counts[label] = counts.get(label, 0) + 1
-            if most_a_class and counts[label] > most_a_class:
-                continue
-            link = _made(folder / label) / f"{picture.parent.parent.name}-{picture.name}"
-            _link(picture, link)
-            rows.writerow([link.relative_to(target).as_posix(), label, "train"])
-    return folder, table
+    folder, rows, counts = target / "pictures", [], Counter[str]()
+    for picture in sorted(source.glob("*/*/*.jpg")):
+        label = picture.parent.name
+        counts[label] += 1
+        if most_a_class is None or counts[label] <= most_a_class:
+            name = f"{picture.parent.parent.name}-{picture.name}"
+            rows.append((_linked(picture, folder / label / name), label, "train"))
+    for (picture, label, _), split in zip(rows[:2], ("val", "test"), strict=True):
+        rows.append((_linked(picture, target / "held-out" / split / picture.name), label, split))
+    with open(target / "pictures.csv", "w", newline="", encoding="utf-8") as file:
+        table = csv.writer(file)
+        table.writerow(["path", "label", "split"])
+        table.writerows((path.relative_to(target).as_posix(), label, split) for path, label, split in rows)
+    return folder, target / "pictures.csv"
 
 
 def inside(folder: Path) -> list[Path]:
@@ -209,13 +211,11 @@ def inside(folder: Path) -> list[Path]:
     return sorted(folder.glob("*/*.jpg"))
 
 
-def _made(folder: Path) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
-
-
-def _link(source: Path, link: Path) -> None:
+def _linked(source: Path, link: Path) -> Path:
+    """The link, made with its folder; a copy on a file system without links."""
+    link.parent.mkdir(parents=True, exist_ok=True)
     try:
         link.symlink_to(source.resolve())
-    except OSError:  # a system, or a file system, without links
+    except OSError:
         shutil.copyfile(source, link)
+    return link

@@ -14,14 +14,16 @@ from foveal import train
 class Ends:
     """Progress that tells the end of an epoch by the sentence that foveal says there."""
 
-    def __init__(self, pictures: int) -> None:
-        self.pictures = self.seen = pictures
+    def __init__(self) -> None:
+        self.pictures = self.seen = 0  # to train on; those of an epoch
 
     @contextmanager
     def task(self, name: str, total: int, unit: str = "pictures") -> Iterator[Callable[[int], None]]:
         yield lambda _: None
 
     def say(self, sentence: str) -> None:
+        if pictures := re.search(r"\((\d+) train", sentence):
+            self.pictures = int(pictures[1])
         if steps := re.search(r"epochs of (\d+) steps of (\d+)", sentence):
             self.seen = min(self.pictures, int(steps[1]) * int(steps[2]))
         if epoch := re.match(r"epoch (\d+)/", sentence):
@@ -34,10 +36,9 @@ def main() -> None:
     """Everything as foveal decides, but network, size, batch and epochs."""
     asked = arguments()
     table = asked.pictures.with_suffix(".csv")
-    pictures = len(table.read_text(encoding="utf-8").splitlines()) - 1
     tell("ready")
     run = train(
-        str(table), out=asked.scratch / "run", progress=Ends(pictures),
+        str(table), out=asked.scratch / "run", progress=Ends(),
         settings={
             "network.name": "resnet18", "data.size": str(asked.size), "training.epochs": asked.epochs,
             "training.batch_size": asked.batch, "training.seed": asked.seed,
