@@ -3,7 +3,7 @@
 On all 713 pictures of `clothing` (train and test together), equal batches, each way in a process of its own, in turn,
 with an empty cache. Nobody validates; foveal, which wants something held out, gets one more picture for that. An epoch
 is wall clock from one epoch's end to the next, for as many pictures as there are (who leaves an incomplete last batch
-out is charged for it). Epoch 1 starts when the libraries are imported: foveal's contains reading the folder, the pixel store
+out is charged for it). Epoch 1 starts when the libraries are imported: foveal's contains reading the folder, the store
 and measuring the arithmetic. Memory is the peak of the process and its workers, PSS, up to the end of the last epoch.
 `--megapixels 12` does the same on the pictures enlarged.
 """
