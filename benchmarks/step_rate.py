@@ -25,7 +25,7 @@ from _common import Measure, Result, all_for_training, data_set, figures, parser
 from torch import Tensor, nn
 
 if TYPE_CHECKING:
-    from foveal.training.fit import Ground
+    from foveal.training.ground import Ground
     from foveal.training.learner import Learner
 
 SHAPES = ((64, 56), (128, 28), (256, 14), (512, 7))  # channels, side: the four stages of ResNet-18
@@ -102,7 +102,7 @@ def measured(ground: Ground, pairs: int, quick: bool) -> Result:
 def lay(table: Path, batch: int, size: int, arithmetic: str) -> Ground:
     """foveal's ground for a training, with everything but size, batch and network as it decides."""
     from foveal import Recipe, open_dataset
-    from foveal.training.fit import lay_ground, settle
+    from foveal.training.ground import lay_ground, settle
 
     settings = {
         "data.source": str(table), "data.size": str(size), "network.name": "resnet18",

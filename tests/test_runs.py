@@ -78,7 +78,7 @@ class Stopping:
 
     @contextmanager
     def task(self, name, total, unit="pictures"):
-        def advance(n):
+        def advance(n, note=""):
             if name == "training":
                 self.left -= 1
                 if self.left < 0:

@@ -77,7 +77,8 @@ class Model:
     trained: Mapping[str, Any] = field(default_factory=dict)  # how it came to be, for people
 
     def __post_init__(self) -> None:
-        self.network.eval()
+        """Channels last in memory, as `Preprocess.tensor` gives pictures: a forward pass is twice as fast so."""
+        self.network.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     @property
     def task(self) -> Classification:

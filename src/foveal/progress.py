@@ -6,17 +6,25 @@ bars on stderr (`cli/console.py`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
-__all__ = ["SILENT", "Progress"]
+__all__ = ["SILENT", "Advance", "Progress"]
+
+
+class Advance(Protocol):
+    """Called as work gets done."""
+
+    def __call__(self, n: int, note: str = "", /) -> None:
+        """n more are done; `note` is how it goes just now, such as "loss 0.41"."""
+        ...
 
 
 class Progress(Protocol):
     """Where progress and notes go."""
 
-    def task(self, name: str, total: int, unit: str = "pictures") -> AbstractContextManager[Callable[[int], None]]:
+    def task(self, name: str, total: int, unit: str = "pictures") -> AbstractContextManager[Advance]:
         """A bar while the block runs: `with progress.task("decoding", n) as advance: advance(1)`. Thread-safe."""
         ...
 
@@ -25,10 +33,14 @@ class Progress(Protocol):
         ...
 
 
+def _unheard(n: int, note: str = "", /) -> None:
+    pass
+
+
 class _Silent:
     @contextmanager
-    def task(self, name: str, total: int, unit: str = "pictures") -> Iterator[Callable[[int], None]]:
-        yield lambda _: None
+    def task(self, name: str, total: int, unit: str = "pictures") -> Iterator[Advance]:
+        yield _unheard
 
     def say(self, sentence: str) -> None:
         pass

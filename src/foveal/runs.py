@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import re
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,21 +18,22 @@ from foveal.data.dataset import SPLITS, Dataset, Skipped
 from foveal.data.sources import open_dataset
 from foveal.data.split import duplicates_across
 from foveal.data.store import open_store
-from foveal.errors import BadData, BadRecipe, FovealError, Missing, NotWritable, did_you_mean, shown
+from foveal.errors import BadData, BadRecipe, FovealError, Missing, did_you_mean, shown
 from foveal.files.durable import RunLock, new_folder, write_text
+from foveal.files.run_folder import check_place, free_folder, leave_no_folder, logged, write_skipped
 from foveal.model import CUSTOM, MODEL_FILE, VIEWS, Model, Views, load
 from foveal.progress import SILENT, Progress
 from foveal.recipe import Recipe, read_recipe
 from foveal.report.telling import story
 from foveal.tasks.classification import Scores
-from foveal.training.arithmetic import machine, threads_used
+from foveal.training.arithmetic import freed_memory_kept, machine, threads_used
 from foveal.training.baseline import Baseline, hog_baseline
-from foveal.training.fit import Fitted, Ground, fit, lay_ground, settle
+from foveal.training.fit import Fitted, fit
+from foveal.training.ground import Ground, lay_ground, settle
 from foveal.training.script import as_script
 
 __all__ = ["Evaluation", "Run", "evaluate", "loop_script", "resume", "train"]
 
-RUNS = Path("runs")
 BASELINE_SECONDS = 30.0  # and never more than the training took
 BASELINE_SHARE = 0.25
 
@@ -86,20 +85,20 @@ def train(
     recipe = recipe.with_settings({"data.source": name})
     place = Path(out).expanduser() if out is not None else None
     if place is not None:
-        _check_place(place, name)
+        check_place(place, name)
     with torch.random.fork_rng(devices=[]):
         dataset = _opened(source, recipe, progress)
         recipe = settle(dataset, recipe, network)
-        folder = place or _free_folder(dataset.origin.source or "arrays", recipe.network.name)
+        folder = place or free_folder(dataset.origin.source or "arrays", recipe.network.name)
         new_folder(folder)
         try:
-            with RunLock(folder), _logged(folder, progress) as told:
+            with RunLock(folder), logged(folder, progress) as told:
                 write_text(folder / "recipe.toml", recipe.to_toml())
                 _tell(dataset, told)
                 return _run(folder, dataset, recipe, network, told, began, loading_threads, going_on=False)
         except FovealError as error:
             if error.exit_code == 2:  # refused before anything was trained
-                _leave_no_folder(folder)
+                leave_no_folder(folder)
             raise
 
 
@@ -124,7 +123,7 @@ def resume(
     _check_changes(recipe, changed, folder)
     if recipe.network.name == CUSTOM and network is None:
         raise BadRecipe(f"{shown(folder)} trains a network of one's own: foveal.resume(folder, network=TheNetwork()).")
-    with torch.random.fork_rng(devices=[]), RunLock(folder), _logged(folder, progress) as told:
+    with torch.random.fork_rng(devices=[]), RunLock(folder), logged(folder, progress) as told:
         dataset = _opened(source if source is not None else recipe.data.source, changed, told)
         write_text(folder / "recipe.toml", changed.to_toml())
         return _run(folder, dataset, changed, network, told, began, 0, going_on=True)
@@ -197,10 +196,10 @@ def _run(
     going_on: bool,
 ) -> Run:
     """Ground, training, model, scores, baseline, report; each written as soon as it stands."""
-    with threads_used(recipe.training.threads):
+    with threads_used(recipe.training.threads), freed_memory_kept():
         ground = lay_ground(dataset, recipe, network, progress=progress, loading_threads=loading_threads)
         write_text(folder / "recipe.toml", ground.recipe.to_toml())
-        _write_skipped(folder, ground.dataset)
+        write_skipped(folder, ((row.name, row.reason) for row in ground.dataset.skipped))
         _tell_plan(ground, progress)
         fitted = fit(ground, folder, resume=going_on, progress=progress)
         fitted.model.save(folder / MODEL_FILE)
@@ -333,46 +332,6 @@ def _tell_plan(ground: Ground, progress: Progress) -> None:
     )
 
 
-def _write_skipped(folder: Path, dataset: Dataset) -> None:
-    rows = [("name", "reason"), *((row.name, row.reason) for row in dataset.skipped)]
-    write_text(folder / "skipped.csv", "".join(f"{_cell(a)},{_cell(b)}\n" for a, b in rows))
-
-
-def _cell(text: str) -> str:
-    """A CSV cell that no spreadsheet takes for a formula."""
-    text = shown(text)
-    text = "'" + text if text[:1] in ("=", "+", "-", "@") else text
-    return '"' + text.replace('"', '""') + '"' if re.search(r'[",\n]', text) else text
-
-
-def _check_place(place: Path, source: str) -> None:
-    """--out must be new or empty, and not inside the data."""
-    if place.is_dir() and any(place.iterdir()):
-        raise NotWritable(f"{shown(place)} exists and is not empty; choose another --out, or --resume it.")
-    if source and Path(source).is_dir() and place.resolve().is_relative_to(Path(source).resolve()):
-        raise NotWritable(f"{shown(place)} lies inside the pictures' folder {shown(source)}; choose another --out.")
-
-
-def _free_folder(source: str, network: str) -> Path:
-    """runs/<source>-<network>-<n>, the next free number."""
-    word = re.sub(r"[^\w.-]+", "-", Path(source).name or "data").strip("-.")[:60] or "data"
-    number = 1
-    while (RUNS / f"{word}-{network}-{number}").exists():
-        number += 1
-    return RUNS / f"{word}-{network}-{number}"
-
-
-def _leave_no_folder(folder: Path) -> None:
-    """A refused run leaves nothing: only files that this run has just written are there."""
-    for name in ("recipe.toml", "skipped.csv", "log.txt", ".lock"):
-        (folder / name).unlink(missing_ok=True)
-    try:
-        (folder / "checkpoint").rmdir() if (folder / "checkpoint").is_dir() else None
-        folder.rmdir()
-    except OSError:
-        pass
-
-
 def _check_changes(was: Recipe, now: Recipe, folder: Path) -> None:
     """Only what leaves the steps already taken valid may change."""
     allowed = {"training.epochs", "training.device"}
@@ -395,27 +354,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_plain(v) for v in value]
     return None if isinstance(value, float) and not np.isfinite(value) else value
-
-
-@contextmanager
-def _logged(folder: Path, progress: Progress) -> Iterator[Progress]:
-    """What is said goes to log.txt as well."""
-    try:
-        file = open(folder / "log.txt", "a", encoding="utf-8", errors="backslashreplace")  # noqa: SIM115
-    except OSError as error:
-        raise NotWritable(f"{shown(folder)} cannot be written to ({error.strerror}).") from error
-    with file:
-        yield _Tee(progress, file.write)
-
-
-@dataclass(frozen=True)
-class _Tee:
-    progress: Progress
-    write: Callable[[str], Any]
-
-    def task(self, name: str, total: int, unit: str = "pictures") -> AbstractContextManager[Callable[[int], None]]:
-        return self.progress.task(name, total, unit)
-
-    def say(self, sentence: str) -> None:
-        self.write(sentence + "\n")
-        self.progress.say(sentence)

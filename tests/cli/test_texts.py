@@ -9,7 +9,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from foveal.cli._texts import csv_text, json_text, table
+from foveal.cli._texts import json_text, table
+from foveal.files.spreadsheet import csv_text
 
 anything = st.text(st.characters(), max_size=30)  # surrogates as well: bytes of names that are not UTF-8
 

@@ -7,7 +7,7 @@ from torch import nn
 
 from foveal.files.places import cache_folder
 from foveal.training import arithmetic
-from foveal.training.arithmetic import WAYS, Arithmetic, measure, threads_used
+from foveal.training.arithmetic import WAYS, Arithmetic, freed_memory_kept, measure, threads_used
 
 
 def small():
@@ -100,3 +100,26 @@ def test_threads_come_back():
     with threads_used("auto"):
         assert torch.get_num_threads() == before
     assert torch.get_num_threads() == before
+
+
+def test_keeping_freed_memory_changes_no_bit():
+    def trained():
+        network = small()
+        optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
+        for step in range(5):
+            torch.manual_seed(step)
+            optimizer.zero_grad()
+            network(torch.randn(16, 3, 8, 8)).square().mean().backward()
+            optimizer.step()
+        return network.state_dict()
+
+    plain = trained()
+    with freed_memory_kept():
+        kept = trained()
+    assert all(torch.equal(plain[name], kept[name]) for name in plain)
+
+
+def test_a_machine_without_mallopt_is_left_alone(monkeypatch):
+    monkeypatch.setattr(arithmetic, "_mallopt", lambda: None)
+    with freed_memory_kept():
+        assert torch.ones(3).sum() == 3

@@ -1,9 +1,7 @@
-"""Results as text: aligned tables for a person, CSV for a spreadsheet, JSON for a program."""
+"""Results as text: aligned tables for a person, JSON for a program (CSV for a spreadsheet: files/spreadsheet.py)."""
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,9 +9,7 @@ from typing import Any
 
 from foveal.errors import shown
 
-__all__ = ["csv_text", "json_text", "percent", "table"]
-
-FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet takes for a formula when a cell begins with it
+__all__ = ["json_text", "percent", "table"]
 
 
 def percent(share: float | None) -> str:
@@ -38,25 +34,6 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     widths = [max(cell_len(cell) for cell in column) for column in zip(*lines, strict=True)]
     padded = [[c + " " * (w - cell_len(c)) for c, w in zip(line, widths, strict=True)] for line in lines]
     return "\n".join("  ".join(line).rstrip() for line in padded)
-
-
-def csv_text(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """CSV that a spreadsheet opens as text: what looks like a formula gets an apostrophe before it.
-
-    >>> csv_text(["picture", "label"], [["=cmd().png", "cat"]])
-    "picture,label\\n'=cmd().png,cat\\n"
-    """
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(head)
-    for row in rows:
-        writer.writerow([_cell(value) if isinstance(value, str) else value for value in row])
-    return out.getvalue()
-
-
-def _cell(text: str) -> str:
-    escaped = shown(text)
-    return f"'{escaped}" if text.startswith(FORMULA) else escaped
 
 
 def json_text(value: Any) -> str:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress as Bars
 
-    from foveal.progress import Progress
+    from foveal.progress import Advance, Progress
 
 __all__ = ["LINE_EVERY_SECONDS", "Lines", "Terminal", "duration", "error", "progress", "safe"]
 
@@ -67,11 +67,11 @@ class Lines:
             print(safe(sentence), file=self._stream, flush=True)
 
     @contextmanager
-    def task(self, name: str, total: int, unit: str = "pictures") -> Iterator[Callable[[int], None]]:
+    def task(self, name: str, total: int, unit: str = "pictures") -> Iterator[Advance]:
         started = told = self._clock()
         done = 0
 
-        def advance(n: int) -> None:
+        def advance(n: int, note: str = "", /) -> None:
             nonlocal done, told
             with self._lock:
                 done += n
@@ -81,6 +81,7 @@ class Lines:
                 told = now
                 left = (now - started) * (total - done) / done if done else 0.0
                 line = f"{name}: {done} of {total} {unit} ({done / total:.0%}), {duration(left)} left"
+                line += f", {note}" if note else ""
                 print(safe(line), file=self._stream, flush=True)
 
         yield advance
@@ -101,11 +102,15 @@ class Terminal:
         self._console.print(safe(sentence), markup=False, highlight=False, soft_wrap=True)
 
     @contextmanager
-    def task(self, name: str, total: int, unit: str = "pictures") -> Iterator[Callable[[int], None]]:
+    def task(self, name: str, total: int, unit: str = "pictures") -> Iterator[Advance]:
         bars = self._enter()
-        bar = bars.add_task(safe(name).replace("[", r"\["), total=total, unit=unit)
+        bar = bars.add_task(safe(name).replace("[", r"\["), total=total, unit=unit, note="")
+
+        def advance(n: int, note: str = "", /) -> None:
+            bars.update(bar, advance=n, note=note)
+
         try:
-            yield lambda n: bars.advance(bar, n)
+            yield advance
         finally:
             bars.remove_task(bar)
             self._leave()
@@ -121,7 +126,7 @@ class Terminal:
                     rich.BarColumn(),
                     rich.TextColumn("{task.completed:.0f}/{task.total:.0f} {task.fields[unit]}"),
                     rich.TimeRemainingColumn(compact=True),
-                    rich.TextColumn("left"),
+                    rich.TextColumn("left  {task.fields[note]}"),
                     console=self._console,
                     transient=True,
                 )

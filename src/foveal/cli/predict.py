@@ -103,13 +103,14 @@ def _tell_unused(answers: Sequence[Prediction]) -> None:
 
 def _as_text(answers: Sequence[Prediction], top: int, kind: str) -> str:
     from foveal.cli import _texts
+    from foveal.files.spreadsheet import csv_text
 
     if kind == "json":
         return _texts.json_text([_fact(a) for a in answers]) + "\n"
     if kind == "csv":
         others = [f"{word}_{rank}" for rank in range(2, top + 1) for word in ("label", "probability")]
         head = ["picture", "label", "probability", *others, "reason"]
-        return _texts.csv_text(head, [_row(a, top) for a in answers])
+        return csv_text(head, [_row(a, top) for a in answers])
     return _texts.table(["picture", "answer", "probability", "runners-up"], [_line(a) for a in answers])
 
 

@@ -110,6 +110,8 @@ class ResNet(nn.Module):
     def _initialise(self) -> None:
         """He et al. 2015, arXiv:1502.01852; the last norm of a block at zero, so that a block begins as its shortcut
         (Goyal et al. 2017, arXiv:1706.02677, section 5.1)."""
+        if self.conv1.weight.is_meta:
+            return  # only shapes are wanted; initialising what has no memory would import torch's compiler
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")

@@ -15,7 +15,8 @@ from foveal.ops.statistics import calibration_bins, softmax
 from foveal.report.story import Mistake, Story
 from foveal.tasks.classification import Scores
 from foveal.training.baseline import Baseline
-from foveal.training.fit import Fitted, Ground
+from foveal.training.fit import Fitted
+from foveal.training.ground import Ground
 
 __all__ = ["first_filters", "mistakes", "story"]
 

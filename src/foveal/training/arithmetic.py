@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import ctypes
 import hashlib
 import json
 import os
 import platform
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import cache
@@ -27,7 +28,7 @@ from torch import Tensor, nn
 from foveal.files.durable import write_text
 from foveal.files.places import cache_folder
 
-__all__ = ["WAYS", "Arithmetic", "Measured", "machine", "measure", "threads_used"]
+__all__ = ["WAYS", "Arithmetic", "Measured", "freed_memory_kept", "machine", "measure", "threads_used"]
 
 WAYS = ("bf16 channels-last", "fp32 channels-last", "fp32", "bf16")  # in the order of hope
 SECONDS_AT_MOST = 5.0
@@ -182,6 +183,37 @@ def threads_used(threads: int | str) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+# glibc's mallopt: parameter, value inside, and the value that it starts with (malloc.h; man 3 mallopt).
+_M_TRIM_THRESHOLD, _M_MMAP_MAX = (-1, 2**31 - 1, 128 * 1024), (-4, 0, 65_536)
+
+
+@contextlib.contextmanager
+def freed_memory_kept() -> Iterator[None]:
+    """Inside, memory that tensors give back stays with the process, for the next step's tensors.
+
+    glibc hands every large block back to the system and asks for it anew: some 70,000 page faults in a training step of
+    ResNet-18, an eighth of its time. Elsewhere (macOS, Windows, musl) nothing is changed.
+    """
+    mallopt = _mallopt()
+    if mallopt is None:
+        yield
+        return
+    for parameter, inside, _ in (_M_TRIM_THRESHOLD, _M_MMAP_MAX):
+        mallopt(parameter, inside)
+    try:
+        yield
+    finally:
+        for parameter, _, usual in (_M_TRIM_THRESHOLD, _M_MMAP_MAX):
+            mallopt(parameter, usual)
+
+
+def _mallopt() -> Callable[[int, int], int] | None:
+    if platform.libc_ver()[0] != "glibc":
+        return None
+    function: Callable[[int, int], int] = ctypes.CDLL(None).mallopt
+    return function
 
 
 @cache

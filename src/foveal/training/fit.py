@@ -1,13 +1,7 @@
-"""The order of things: from a data set and a recipe to a calibrated model.
-
-`lay_ground` settles everything that does not change while training (store, preprocessing, network, plan, arithmetic);
-`fit` runs the loop over it, keeps checkpoints, and makes the `Model`.
-"""
+"""Fitting: the loop run in a folder, with its checkpoints, its history and its signals, until there is a model."""
 
 from __future__ import annotations
 
-import contextlib
-import copy
 import csv
 import hashlib
 import io
@@ -15,386 +9,26 @@ import math
 import signal
 import threading
 import time
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from torch import Tensor, nn
-from torch.func import functional_call
 
-from foveal.data.augment import in_words
-from foveal.data.batches import TrainingBatches, batches_in_order
-from foveal.data.dataset import SPLITS, Dataset, Skipped
-from foveal.data.on_device import DeviceBatches, fits
-from foveal.data.store import PixelStore, open_store
-from foveal.errors import BadData, BadModel, BadPicture, BadRecipe, Interrupted, Missing, NotFinite, shown
+from foveal.errors import BadData, BadModel, Interrupted, shown
 from foveal.files.durable import write_text
-from foveal.files.headers import shape_of
-from foveal.model import CUSTOM, Model
-from foveal.networks.catalogue import build, find, forward_flops
-from foveal.preprocess import Preprocess
-from foveal.progress import SILENT, Progress
-from foveal.recipe import Recipe, parse_size
-from foveal.tasks.classification import Classification, balanced_weights, fit_temperature
+from foveal.model import Model
+from foveal.progress import SILENT, Advance, Progress
 from foveal.training import checkpoint, planner
-from foveal.training.arithmetic import Arithmetic, Measured, measure
-from foveal.training.learner import Averaged, Epoch, Learner
-from foveal.training.loop import Watch, train_epochs
-from foveal.training.optimisers import make_optimizer
+from foveal.training.ground import Ground
+from foveal.training.learner import Epoch, Learner
 
-__all__ = ["Fitted", "Ground", "choose_device", "fit", "lay_ground", "settle"]
+__all__ = ["Fitted", "fit", "write_history"]
 
-LOOKED_AT = 64  # pictures whose header tells the usual size and colour
-STATISTICS_OF = 4096  # training pictures for mean and deviation
-SIGHT_OF = 2048  # training pictures that a network's `prepare` sees
 CHECKPOINT_SECONDS = 45.0  # in the middle of an epoch; below the promised minute, since a step may take long
-REHEARSAL_SECONDS = 4.0  # of the loop, to plan --minutes
-REHEARSAL_SHARE = 0.03  # and never more than this of them
 EPOCH_CHECKPOINT_SECONDS = 5.0  # at the end of one: shorter epochs are cheaper to repeat than to write
-
-
-@dataclass(frozen=True, eq=False)
-class Ground:
-    """What is settled before the first step and stays."""
-
-    dataset: Dataset
-    store: PixelStore
-    splits: dict[str, NDArray[np.int64]]  # indices of usable pictures
-    preprocess: Preprocess
-    recipe: Recipe  # nothing "auto" left
-    network: nn.Module
-    batches: TrainingBatches
-    task: Classification
-    arithmetic: Arithmetic
-    measured: Measured
-
-    @property
-    def plan(self) -> planner.Plan:
-        return planner.Plan.of(self.recipe)
-
-    def learner(self) -> Learner:
-        """A learner at the start."""
-        network = self.arithmetic.network(self.network)
-        decay = float(self.recipe.training.ema)
-        return Learner(
-            network, make_optimizer(network, self.recipe.training), Averaged(network, decay) if decay else None
-        )
-
-    def train(self, learner: Learner, watch: Watch) -> None:
-        """The loop, from where the learner stands."""
-        train_epochs(
-            learner,
-            self.plan,
-            self.batches,
-            self.task,
-            self.preprocess,
-            self.arithmetic,
-            lambda state: self.validate(state, learner),
-            watch,
-        )
-
-    def validate(self, state: dict[str, Tensor], learner: Learner) -> tuple[float, float]:
-        """Loss (without smoothing) and top-1 on validation; NaN where there is none."""
-        indices = self.splits["val"]
-        if not len(indices):
-            return math.nan, math.nan
-        network = learner.network.eval()
-        loss, right = 0.0, 0
-        plain = Classification(self.dataset.classes)
-        labels = torch.from_numpy(self.dataset.labels[indices])
-        with torch.inference_mode():
-            done = 0
-            for pixels in batches_in_order(self.store, indices, self.batches.batch_size):
-                images = self.arithmetic.images(self.preprocess.tensor(pixels.to(self.arithmetic.device)))
-                with self.arithmetic.autocast():
-                    logits = functional_call(network, state, (images,))
-                logits = logits.float().cpu()
-                truth = labels[done : done + len(pixels)]
-                loss += float(plain.loss(logits, truth)) * len(pixels)
-                right += int((logits.argmax(1) == truth).sum())
-                done += len(pixels)
-        return loss / len(indices), right / len(indices)
-
-    def model(self, learner: Learner) -> Model:
-        """The learner's result, calibrated on validation."""
-        network = self.network
-        state = {name: value.detach().clone() for name, value in learner.result().items()}
-        network.load_state_dict(state)
-        network = network.to("cpu").to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
-        for name, value in network.state_dict().items():
-            if value.is_floating_point() and not torch.isfinite(value).all():
-                raise NotFinite(f"After training, {name} has values that are not finite; try a lower learning rate.")
-        options = _options(self.recipe)
-        trained = {
-            "epochs": learner.epoch,
-            "pictures": len(self.splits["train"]),
-            "left_out": len(self.dataset.skipped),
-            "source": self.dataset.origin.source,
-            "recipe": self.recipe.to_toml(),
-        }
-        model = Model(
-            network, self.preprocess, self.dataset.classes, self.recipe.network.name, options, trained=trained
-        )
-        held_out = self.splits["val"]
-        if not len(held_out):
-            return model
-        logits = self.logits(model, held_out)
-        return replace(model, temperature=fit_temperature(logits, self.dataset.labels[held_out]))
-
-    def logits(self, model: Model, indices: NDArray[np.int64], views: Any = "none") -> Tensor:
-        """(n, K) float32 of stored pictures."""
-        parts = [model.logits(pixels, views) for pixels in batches_in_order(self.store, indices, 512)]
-        return torch.cat(parts) if parts else torch.zeros(0, len(model.classes))
-
-
-def settle(dataset: Dataset, recipe: Recipe, network: nn.Module | None = None) -> Recipe:
-    """Every "auto" of the recipe decided but what must be measured; quick, and writes nothing.
-
-    Raises: BadRecipe (a network or size that does not go), Missing (device), BadData.
-    """
-    device = choose_device(recipe.training.device)
-    if network is not None:
-        recipe = recipe.with_settings({"network.name": CUSTOM})
-    height, width, channels = _usual_shape(dataset)
-    facts = planner.Facts(len(dataset.indices("train")), (height, width), channels, tuple(dataset.counts("train")))
-    size = planner.choose_size(recipe, facts, device)
-    if recipe.training.minutes and recipe.network.name == "auto":
-        name, size = _by_time(recipe, facts, size, device, len(dataset.classes))
-    else:
-        name = planner.choose_network(recipe, size, channels)
-    return planner.resolve(recipe, facts, size, name, device)
-
-
-def _by_time(
-    recipe: Recipe, facts: planner.Facts, size: tuple[int, int], device: str, classes: int
-) -> tuple[str, tuple[int, int]]:
-    """Network and size whose usual epochs fit into --minutes: one rung is timed, the others follow from their FLOPs."""
-    rungs = planner.ladder(recipe, size, facts.channels)
-    if len(rungs) == 1:
-        return rungs[0]
-    timed = len(rungs) // 2
-    name, timed_size = rungs[timed]
-    with torch.random.fork_rng(devices=[]):
-        trial = build(name, classes, facts.channels, timed_size)
-    measured = measure(trial, facts.channels, timed_size, 64, device)
-    fastest = max(measured.images_per_second.values())
-    work = [forward_flops(name, classes, facts.channels, size) for name, size in rungs]
-    return rungs[
-        planner.choose_by_time(
-            recipe.training.minutes, facts.pictures, rungs, lambda rung: fastest * work[timed] / work[rung]
-        )
-    ]
-
-
-def lay_ground(
-    dataset: Dataset,
-    recipe: Recipe,
-    network: nn.Module | None = None,
-    *,
-    progress: Progress = SILENT,
-    loading_threads: int = 0,
-) -> Ground:
-    """Store, preprocessing, network, arithmetic of a settled recipe. Says what was chosen.
-
-    Raises: BadData, BadRecipe, NoSpace; nothing is written but the cache.
-    """
-    size, device, name = parse_size(recipe.data.size), recipe.training.device, recipe.network.name
-    channels = _usual_shape(dataset)[2]
-    preprocess = Preprocess(
-        size[0], size[1], channels, (0.5,) * channels, (0.25,) * channels, max_megapixels=recipe.data.max_megapixels
-    )
-    torch.manual_seed(recipe.training.seed)
-    if network is None:  # before the pictures are decoded, so that a size too small is refused at once
-        network = build(name, len(dataset.classes), channels, size, _options(recipe))
-    store = open_store(dataset, preprocess, recipe.data.store, progress, loading_threads or None)
-    if store.note:
-        progress.say(store.note)
-    dataset, splits = _without_broken(dataset, store)
-    preprocess = _with_statistics(preprocess, store, splits["train"])
-    _prepare(network, name, preprocess, store, splits["train"])
-    _check_batch(network, recipe, len(splits["train"]))
-    recipe, arithmetic, measured = _arithmetic(network, recipe, preprocess, device, progress)
-    counts = np.bincount(dataset.labels[splits["train"]], minlength=len(dataset.classes))
-    weights = balanced_weights(counts) if recipe.training.class_weights == "balanced" else None
-    task = Classification(dataset.classes, float(recipe.training.label_smoothing), weights)
-    fill = np.round(np.array(preprocess.mean) * 255).astype(np.uint8)
-    batches = TrainingBatches(
-        store,
-        dataset.labels,
-        splits["train"],
-        int(recipe.training.batch_size),
-        recipe.augment,
-        fill,
-        recipe.training.seed,
-        loading_threads,
-    )
-    if fits(batches, device):
-        batches = DeviceBatches.upload(batches, device)
-    progress.say(f"Augmentation {in_words(recipe.augment)}.")
-    ground = Ground(dataset, store, splits, preprocess, recipe, network, batches, task, arithmetic, measured)
-    return _planned(ground, progress)
-
-
-def choose_device(asked: str) -> str:
-    """ "auto" is the best present; a device that is not there is refused."""
-    cuda, mps = torch.cuda.is_available(), torch.backends.mps.is_available()
-    if asked == "auto":
-        return "cuda" if cuda else "mps" if mps else "cpu"
-    kind, _, number = asked.partition(":")
-    if kind == "cpu" and not number:
-        return asked
-    if kind == "cuda" and cuda and (not number or (number.isdigit() and int(number) < torch.cuda.device_count())):
-        return asked
-    if kind == "mps" and mps and not number:
-        return asked
-    if kind not in ("cpu", "cuda", "mps"):
-        raise BadRecipe(f'no such device: "{shown(asked)}"; devices are cpu, cuda, cuda:1, mps.')
-    raise Missing(f"there is no {shown(asked)} device here; use --device cpu.")
-
-
-def _usual_shape(dataset: Dataset) -> tuple[int, int, int]:
-    """The median height and width of some pictures, and 1 where all of them are grey, else 3."""
-    train = dataset.indices("train")
-    some = train[np.linspace(0, len(train) - 1, min(LOOKED_AT, len(train))).astype(np.int64)]
-    shapes = []
-    for index in some:
-        with contextlib.suppress(BadPicture):
-            shapes.append(shape_of(dataset.pictures.content(int(index)), dataset.pictures.name(int(index))))
-    if not shapes:
-        raise BadData(f"{shown(dataset.origin.place)}: no usable picture among the first {len(some)} looked at.")
-    median = np.median(np.array(shapes), axis=0)
-    return int(median[0]), int(median[1]), 1 if all(s[2] == 1 for s in shapes) else 3
-
-
-def _options(recipe: Recipe) -> dict[str, Any]:
-    """What the recipe asks of the network's builder."""
-    asked = {"dropout": recipe.network.dropout, "batch_norm": recipe.network.batch_norm}
-    return {key: value for key, value in asked.items() if value != "auto"}
-
-
-def _without_broken(dataset: Dataset, store: PixelStore) -> tuple[Dataset, dict[str, NDArray[np.int64]]]:
-    """Broken pictures leave their splits and are told; a class that loses all its training pictures stops the run."""
-    broken = np.array([index for index, _ in store.broken], np.int64)
-    splits = {name: np.setdiff1d(dataset.indices(name), broken) for name in SPLITS}
-    skipped = [Skipped(dataset.pictures.name(index), reason) for index, reason in store.broken]
-    place = shown(dataset.origin.place)
-    if not len(splits["train"]):
-        raise BadData(
-            f"{place}: no usable picture to train on ({skipped[0].name} {skipped[0].reason})."
-            if skipped
-            else f"{place}: no picture to train on."
-        )
-    before = dataset.counts("train")
-    after = np.bincount(dataset.labels[splits["train"]], minlength=len(before))
-    for lost in np.flatnonzero((before > 0) & (after == 0)):
-        raise BadData(f'{place}: class "{shown(dataset.classes[lost])}" has no usable picture to train on.')
-    return dataset.noted(skipped=skipped), splits
-
-
-def _with_statistics(preprocess: Preprocess, store: PixelStore, train: NDArray[np.int64]) -> Preprocess:
-    """Mean and deviation of each channel over some training pictures, rounded as one would print them."""
-    some = train[np.linspace(0, len(train) - 1, min(STATISTICS_OF, len(train))).astype(np.int64)]
-    count, total, squares = 0, np.zeros(preprocess.channels), np.zeros(preprocess.channels)
-    for start in range(0, len(some), 256):
-        values = store.rows(some[start : start + 256]).reshape(-1, preprocess.channels).astype(np.float64) / 255
-        count, total, squares = count + len(values), total + values.sum(0), squares + np.square(values).sum(0)
-    mean = total / count
-    std = np.sqrt(np.maximum(squares / count - mean**2, 0))
-    return replace(
-        preprocess, mean=tuple(round(float(m), 4) for m in mean), std=tuple(max(0.01, round(float(s), 4)) for s in std)
-    )
-
-
-def _prepare(
-    network: nn.Module, name: str, preprocess: Preprocess, store: PixelStore, train: NDArray[np.int64]
-) -> None:
-    """Let the network see some training pictures first, where its record asks for it."""
-    prepare = None if name == CUSTOM else find(name).prepare
-    if prepare:
-        some = train[np.linspace(0, len(train) - 1, min(SIGHT_OF, len(train))).astype(np.int64)]
-        prepare(network, preprocess.tensor(torch.from_numpy(store.rows(some))))
-
-
-def _check_batch(network: nn.Module, recipe: Recipe, pictures: int) -> None:
-    norms = (nn.BatchNorm1d, nn.BatchNorm2d)
-    if min(int(recipe.training.batch_size), pictures) == 1 and any(isinstance(m, norms) for m in network.modules()):
-        raise BadRecipe("batch norm needs at least 2 pictures a step; use a larger --batch, or a network without it.")
-
-
-def _arithmetic(
-    network: nn.Module, recipe: Recipe, preprocess: Preprocess, device: str, progress: Progress
-) -> tuple[Recipe, Arithmetic, Measured]:
-    """What the recipe says, else the fastest as measured."""
-    asked = recipe.training
-    threads = torch.get_num_threads()  # the run's own, where the recipe names them
-    if asked.arithmetic != "auto":
-        measured = Measured(asked.arithmetic, threads, {}, 0.0)
-    else:
-        size = (preprocess.height, preprocess.width)
-        measured = measure(network, preprocess.channels, size, int(asked.batch_size), device)
-        told = ", ".join(f"{way} {speed:.0f}" for way, speed in measured.images_per_second.items())
-        how = "measured earlier" if measured.cached else f"measured in {measured.seconds:.1f} s"
-        if asked.threads == "auto":
-            threads = measured.threads
-            torch.set_num_threads(threads)
-        on = f"{threads} thread{'s' if threads > 1 else ''} of {device}"
-        progress.say(f"Arithmetic {measured.arithmetic} on {on} (pictures/s: {told}; {how}).")
-    recipe = recipe.with_settings({"training.arithmetic": measured.arithmetic, "training.threads": threads})
-    return recipe, Arithmetic(measured.arithmetic, device), measured
-
-
-class _Enough(Exception):
-    """The rehearsal has seen what it needs."""
-
-
-@dataclass
-class _Stopwatch:
-    """Looks on while the loop is rehearsed: the first step warms up, the rest is timed."""
-
-    until: float
-    steps: int = 0
-    began: float = 0.0
-    seconds: float = 0.0
-
-    def after_step(self, learner: Learner, steps: int) -> None:
-        now = time.perf_counter()
-        if self.steps == 0:
-            self.began = now
-        self.steps += 1
-        self.seconds = now - self.began
-        if now > self.until and self.steps > 1:
-            raise _Enough
-
-    def after_epoch(self, learner: Learner) -> None:
-        raise _Enough
-
-
-def _planned(ground: Ground, progress: Progress) -> Ground:
-    """With --minutes: the epochs that fit, by rehearsing the loop on a copy of the network for a few seconds."""
-    minutes = ground.recipe.training.minutes
-    if not minutes or ground.recipe.training.epochs != "auto":
-        return ground
-    rehearsed = replace(
-        ground,
-        network=copy.deepcopy(ground.network),
-        recipe=ground.recipe.with_settings({"training.epochs": 1, "training.on_nan": "skip"}),
-    )
-    learner = rehearsed.learner()
-    seconds = min(REHEARSAL_SECONDS, REHEARSAL_SHARE * minutes * 60)
-    watch = _Stopwatch(time.perf_counter() + seconds)
-    with contextlib.suppress(_Enough):
-        rehearsed.train(learner, watch)
-    began = time.perf_counter()
-    rehearsed.validate(learner.result(), learner)
-    validation = time.perf_counter() - began
-    step = watch.seconds / max(1, watch.steps - 1) if watch.steps > 1 else seconds
-    epochs = planner.epochs_in(minutes, len(ground.batches) * step + validation)
-    progress.say(f"{epochs} epochs fit into {minutes:g} minutes.")
-    return replace(ground, recipe=ground.recipe.with_settings({"training.epochs": epochs}))
 
 
 @dataclass(frozen=True, eq=False)
@@ -474,14 +108,14 @@ class _Keeper:
     plan: planner.Plan
     signals: _Signals
     progress: Progress
-    advance: Any
+    advance: Advance
     saved: float = 0.0
 
     def __post_init__(self) -> None:
         self.saved = time.monotonic()
 
     def after_step(self, learner: Learner, steps: int) -> None:
-        self.advance(self.batch_size)
+        self.advance(self.batch_size, _how_it_goes(learner))
         if self.signals.came:
             self._save(learner)
             name, code = ("SIGTERM", 143) if self.signals.came == signal.SIGTERM else ("SIGINT", 130)
@@ -509,6 +143,15 @@ class _Keeper:
     def _save(self, learner: Learner) -> None:
         checkpoint.save(self.folder / "checkpoint", learner, self.facts)
         self.saved = time.monotonic()
+
+
+def _how_it_goes(learner: Learner) -> str:
+    """Loss and accuracy of the epoch so far, and its speed."""
+    tally = learner.tally
+    if not tally.seen:
+        return ""
+    speed = tally.seen / max(tally.seconds, 1e-9)
+    return f"loss {tally.loss / tally.seen:.3f}, {tally.right / tally.seen:.1%} right, {speed:.0f} pictures/s"
 
 
 def write_history(path: Path, history: list[Epoch]) -> None:

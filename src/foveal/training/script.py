@@ -57,7 +57,7 @@ if __name__ == "__main__":
 _NEEDED = """from foveal.data.sources import open_dataset
 from foveal.recipe import parse_recipe
 from foveal.training.arithmetic import threads_used
-from foveal.training.fit import lay_ground
+from foveal.training.ground import lay_ground
 """
 
 

@@ -1,0 +1,79 @@
+"""The folder of a run: where it may be, what it is called, its log, and what a refused run leaves (nothing)."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from foveal.errors import NotWritable, shown
+from foveal.files.durable import write_text
+from foveal.files.spreadsheet import csv_text
+from foveal.progress import Advance, Progress
+
+__all__ = ["check_place", "free_folder", "leave_no_folder", "logged", "write_skipped"]
+
+RUNS = Path("runs")
+
+
+def check_place(place: Path, source: str) -> None:
+    """--out must be new or empty, and not inside the data."""
+    if place.is_dir() and any(place.iterdir()):
+        raise NotWritable(f"{shown(place)} exists and is not empty; choose another --out, or --resume it.")
+    if source and Path(source).is_dir() and place.resolve().is_relative_to(Path(source).resolve()):
+        raise NotWritable(f"{shown(place)} lies inside the pictures' folder {shown(source)}; choose another --out.")
+
+
+def free_folder(source: str, network: str) -> Path:
+    """runs/<source>-<network>-<n>, the next free number."""
+    word = re.sub(r"[^\w.-]+", "-", Path(source).name or "data").strip("-.")[:60] or "data"
+    number = 1
+    while (RUNS / f"{word}-{network}-{number}").exists():
+        number += 1
+    return RUNS / f"{word}-{network}-{number}"
+
+
+def leave_no_folder(folder: Path) -> None:
+    """A refused run leaves nothing: what it has just written goes. A folder in which something was trained stays."""
+    checkpoints = folder / "checkpoint"
+    if (folder / "history.csv").exists() or (checkpoints.is_dir() and any(checkpoints.iterdir())):
+        return
+    for name in ("recipe.toml", "skipped.csv", "log.txt", ".lock"):
+        (folder / name).unlink(missing_ok=True)
+    with contextlib.suppress(OSError):
+        if checkpoints.is_dir():
+            checkpoints.rmdir()
+        folder.rmdir()
+
+
+def write_skipped(folder: Path, rows: Iterable[tuple[str, str]]) -> None:
+    """skipped.csv: what was left out, and why."""
+    write_text(folder / "skipped.csv", csv_text(["name", "reason"], rows))
+
+
+@contextmanager
+def logged(folder: Path, progress: Progress) -> Iterator[Progress]:
+    """What is said goes to log.txt as well."""
+    try:
+        file = open(folder / "log.txt", "a", encoding="utf-8", errors="backslashreplace")  # noqa: SIM115
+    except OSError as error:
+        raise NotWritable(f"{shown(folder)} cannot be written to ({error.strerror}).") from error
+    with file:
+        yield _Tee(progress, file.write)
+
+
+@dataclass(frozen=True)
+class _Tee:
+    progress: Progress
+    write: Callable[[str], Any]
+
+    def task(self, name: str, total: int, unit: str = "pictures") -> AbstractContextManager[Advance]:
+        return self.progress.task(name, total, unit)
+
+    def say(self, sentence: str) -> None:
+        self.write(sentence + "\n")
+        self.progress.say(sentence)
