@@ -1,4 +1,4 @@
-"""What a person may get wrong first: one sentence that names the thing and the way out, exit code 2, nothing written."""
+"""What a person may get wrong first: one sentence with the thing and the way out, exit code 2, nothing written."""
 
 import numpy as np
 import pytest
@@ -21,7 +21,7 @@ def place(tmp_path):
     (tmp_path / "nothing" / "a").mkdir(parents=True)
     (tmp_path / "nothing" / "b").mkdir()
     (tmp_path / "file.txt").write_text("I am a file")
-    (tmp_path / "recipe.toml").write_text('[training]\nlearning_rat = 0.1\n')
+    (tmp_path / "recipe.toml").write_text("[training]\nlearning_rat = 0.1\n")
     (tmp_path / "cut.toml").write_text("[training\n")
     (tmp_path / "pickle.safetensors").write_bytes(b"\x80\x04\x95\x10\x00\x00\x00\x00\x00\x00\x00.")
     (tmp_path / "zeros.safetensors").write_bytes(bytes(4000))

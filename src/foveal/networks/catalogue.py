@@ -16,7 +16,7 @@ from foveal.networks.mlp import mlp
 from foveal.networks.resnet import resnet18, resnet34, resnet50
 from foveal.networks.speednet import speednet, speednet_small
 
-__all__ = ["NETWORKS", "build", "catalogue", "find", "forward_flops"]
+__all__ = ["NETWORKS", "build", "catalogue", "check_size", "find", "forward_flops"]
 
 
 def catalogue(*builders: Callable[..., nn.Module]) -> Mapping[str, Entry]:
@@ -42,13 +42,8 @@ def find(name: str) -> Entry:
     return NETWORKS[name]
 
 
-def build(
-    name: str, num_classes: int, in_channels: int, size: tuple[int, int], options: Mapping[str, Any] | None = None
-) -> nn.Module:
-    """A network with random weights, for pictures (in_channels, H, W) and K classes.
-
-    Raises: BadRecipe for an unknown name, a size below the network's smallest, or an option that it does not have.
-    """
+def check_size(name: str, size: tuple[int, int]) -> None:
+    """Raises: BadRecipe for an unknown name, or when (H, W) is below what the network can take."""
     entry = find(name)
     if min(size) < entry.smallest:
         fitting = [e.name for e in NETWORKS.values() if e.smallest <= min(size)]
@@ -56,6 +51,17 @@ def build(
             f"{name} needs pictures of at least {entry.smallest}x{entry.smallest}, got {size[0]}x{size[1]}; "
             f"use --size {entry.natural}, or one of {', '.join(fitting) or 'no network here'}."
         )
+
+
+def build(
+    name: str, num_classes: int, in_channels: int, size: tuple[int, int], options: Mapping[str, Any] | None = None
+) -> nn.Module:
+    """A network with random weights, for pictures (in_channels, H, W) and K classes.
+
+    Raises: BadRecipe for an unknown name, a size below the network's smallest, or an option that it does not have.
+    """
+    check_size(name, size)
+    entry = find(name)
     arguments: dict[str, Any] = {"num_classes": num_classes, "in_channels": in_channels}
     if entry.takes_size:
         arguments["size"] = size

@@ -27,7 +27,7 @@ from foveal.data.store import PixelStore, open_store
 from foveal.errors import BadData, BadPicture, BadRecipe, Missing, NotFinite, shown
 from foveal.files.headers import shape_of
 from foveal.model import CUSTOM, Model
-from foveal.networks.catalogue import build, find, forward_flops
+from foveal.networks.catalogue import build, check_size, find, forward_flops
 from foveal.preprocess import Preprocess
 from foveal.progress import SILENT, Progress
 from foveal.recipe import Recipe, parse_size
@@ -156,6 +156,8 @@ def settle(dataset: Dataset, recipe: Recipe, network: nn.Module | None = None) -
         name, size = _by_time(recipe, facts, size, device, len(dataset.classes))
     else:
         name = planner.choose_network(recipe, size, channels)
+    if name != CUSTOM:
+        check_size(name, size)
     return planner.resolve(recipe, facts, size, name, device)
 
 
