@@ -367,5 +367,14 @@ def test_minutes_plan_the_epochs(folder, tmp_path):
     assert f"epochs = {run.metrics['epochs']}\n" in (run.folder / "recipe.toml").read_text()
 
 
+def test_a_handful_of_pictures_does_not_blow_the_rates_up(tmp_path):
+    pixels, labels = some_digits(8)
+    few = labels < 3
+    run = foveal.train((pixels[few], labels[few]), out=tmp_path / "run", settings={"data.size": "16"})
+    losses = [float(row["train_loss"]) for row in table(run.folder / "history.csv")]
+    assert max(losses) < 20
+    assert losses[-1] < losses[0]
+
+
 def test_interrupted_tells_both_codes():
     assert Interrupted("x", 143).exit_code == 143

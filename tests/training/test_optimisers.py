@@ -6,7 +6,6 @@ import pytest
 import torch
 from torch import nn
 
-from foveal.networks.catalogue import NETWORKS
 from foveal.recipe import TrainingRecipe
 from foveal.training.optimisers import Muon, make_optimizer, orthogonalised, set_rate
 from foveal.training.schedules import rate_factor
@@ -53,28 +52,6 @@ def test_the_adam_inside_muon_steps_as_pytorchs():
             ((parameter - 1) ** 3 * (step + 1)).sum().backward()
             optimizer.step()
     torch.testing.assert_close(ours, theirs)
-
-
-def test_the_sgd_inside_muon_steps_as_pytorchs():
-    torch.manual_seed(0)
-    ours, theirs = (nn.Parameter(torch.arange(6.0).view(2, 3)) for _ in range(2))
-    muon = Muon([{"params": [ours], "lr": 0.02, "rule": "sgd", "weight_decay": 0.1}])
-    sgd = torch.optim.SGD([theirs], lr=0.02, momentum=0.85, nesterov=True, weight_decay=0.1)
-    for step in range(10):
-        for parameter, optimizer in ((ours, muon), (theirs, sgd)):
-            optimizer.zero_grad()
-            ((parameter - 1) ** 2 * (step + 1)).sum().backward()
-            optimizer.step()
-    torch.testing.assert_close(ours, theirs)
-
-
-def test_a_network_may_say_what_sgd_should_do_beside_muon():
-    network = NETWORKS["speednet_small"].build()
-    optimizer = make_optimizer(network, recipe(optimizer="muon", learning_rate=0.1))
-    rules = {id(p): g for g in optimizer.param_groups for p in g["params"]}
-    assert rules[id(network.head.weight)]["lr"] == pytest.approx(280.0)
-    assert rules[id(network.group1.norm1.bias)]["lr"] == pytest.approx(22.0)
-    assert rules[id(network.group1.conv1.weight)]["rule"] == "muon"
 
 
 @pytest.mark.parametrize("name", ["sgd", "adamw", "muon"])

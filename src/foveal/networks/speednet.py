@@ -9,8 +9,6 @@ channels.
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 import torch
 from torch import Tensor, nn
 
@@ -59,10 +57,6 @@ class Group(nn.Module):
 
 class Speednet(nn.Module):
     """Whitening, three groups, global max pooling, a linear head [figure 1]."""
-
-    # SGD's rates for the head and for the biases, in multiples of Muon's: the paper's 0.67 and 0.053 beside 0.24, for
-    # batches of 500 whose loss is a mean and not a sum.
-    sgd_rates: ClassVar[tuple[float, float]] = (2800.0, 220.0)
 
     def __init__(self, num_classes: int, in_channels: int, widths: tuple[int, int, int], dropout: float) -> None:
         super().__init__()
