@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from foveal.data.split import duplicates_across
 from foveal.data.store import open_store
 from foveal.errors import BadData, BadRecipe, FovealError, Missing, did_you_mean, shown
 from foveal.files.durable import RunLock, new_folder, write_text
+from foveal.files.plain_json import json_text
 from foveal.files.run_folder import check_place, free_folder, leave_no_folder, logged, write_skipped
 from foveal.model import CUSTOM, MODEL_FILE, VIEWS, Model, Views, load
 from foveal.progress import SILENT, Progress
@@ -36,6 +36,7 @@ __all__ = ["Evaluation", "Run", "evaluate", "loop_script", "resume", "train"]
 
 BASELINE_SECONDS = 30.0  # and never more than the training took
 BASELINE_SHARE = 0.25
+TOLD_AT_MOST = 20  # pictures left out; skipped.csv has them all
 
 Source = str | Path | tuple[Any, Any]
 
@@ -251,7 +252,7 @@ def _scored(folder: Path, ground: Ground, fitted: Fitted, progress: Progress, be
         story(folder.name, ground, fitted, on, logits, scores, baseline, metrics, machine(), warnings, size), report
     )
     metrics["seconds"]["total"] = round(time.perf_counter() - began, 3)
-    write_text(folder / "metrics.json", json.dumps(_plain(metrics), indent=1, ensure_ascii=False) + "\n")
+    write_text(folder / "metrics.json", json_text(metrics) + "\n")
     return Run(folder, fitted.model, metrics, report)
 
 
@@ -312,18 +313,19 @@ def _tell(dataset: Dataset, progress: Progress) -> None:
     )
     for note in dataset.notes:
         progress.say(note)
-    for row in dataset.skipped[:20]:
-        progress.say(f"{shown(row.name)} {row.reason}: left out.")
-    if len(dataset.skipped) > 20:
-        progress.say(f"and {len(dataset.skipped) - 20} more, see skipped.csv.")
+    _tell_left_out([(row.name, row.reason) for row in dataset.skipped], progress)
+
+
+def _tell_left_out(rows: Sequence[tuple[str, str]], progress: Progress) -> None:
+    for name, reason in rows[:TOLD_AT_MOST]:
+        progress.say(f"{shown(name)} {reason}: left out.")
+    if len(rows) > TOLD_AT_MOST:
+        progress.say(f"and {len(rows) - TOLD_AT_MOST} more, see skipped.csv.")
 
 
 def _tell_plan(ground: Ground, progress: Progress) -> None:
-    broken = ground.store.broken
-    for index, reason in broken[:20]:
-        progress.say(f"{shown(ground.dataset.pictures.name(index))} {reason}: left out.")
-    if len(broken) > 20:
-        progress.say(f"and {len(broken) - 20} more, see skipped.csv.")
+    broken = [(ground.dataset.pictures.name(index), reason) for index, reason in ground.store.broken]
+    _tell_left_out(broken, progress)
     t = ground.recipe.training
     parameters = sum(p.numel() for p in ground.network.parameters())
     progress.say(
@@ -345,12 +347,3 @@ def _check_changes(was: Recipe, now: Recipe, folder: Path) -> None:
                 )
     if isinstance(was.training.epochs, int) and int(now.training.epochs) < was.training.epochs:
         raise BadRecipe(f"{shown(folder)} was started for {was.training.epochs} epochs; only more can be asked for.")
-
-
-def _plain(value: Any) -> Any:
-    """NaN and infinity become null: JSON has no word for them."""
-    if isinstance(value, dict):
-        return {str(k): _plain(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(v) for v in value]
-    return None if isinstance(value, float) and not np.isfinite(value) else value

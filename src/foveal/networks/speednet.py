@@ -104,6 +104,16 @@ def whiten(network: nn.Module, pictures: Tensor) -> None:
 
 _STAGES = ("group1", "group2", "group3")
 _PAPER = "Jordan 2024, arXiv:2404.00498 (after Page 2018)"
+_RECIPE = {
+    "training.optimizer": "muon",
+    "training.learning_rate": 0.12,
+    "training.momentum": 0.6,
+    "training.weight_decay": 1e-3,
+    "training.batch_size": 500,
+    "training.label_smoothing": 0.2,
+    "training.schedule": "linear",
+    "training.warmup": 0.0,
+}
 
 
 @network(
@@ -117,17 +127,7 @@ _PAPER = "Jordan 2024, arXiv:2404.00498 (after Page 2018)"
     stages=tuple(
         Stage(name, 2 << i, channels) for i, (name, channels) in enumerate(zip(_STAGES, (64, 256, 256), strict=True))
     ),
-    recipe={
-        "training.optimizer": "muon",
-        "training.learning_rate": 0.12,
-        "training.momentum": 0.6,
-        "training.weight_decay": 1e-3,
-        "training.batch_size": 500,
-        "training.label_smoothing": 0.2,
-        "training.schedule": "linear",
-        "training.warmup": 0.0,
-        "training.epochs": 9,
-    },
+    recipe=_RECIPE | {"training.epochs": 9},
 )
 def speednet(num_classes: int = 10, in_channels: int = 3, dropout: float = 0.0) -> Speednet:  # 1 972 792 parameters
     """The wide one, for colour pictures of about 32×32."""
@@ -145,17 +145,7 @@ def speednet(num_classes: int = 10, in_channels: int = 3, dropout: float = 0.0) 
     stages=tuple(
         Stage(name, 2 << i, channels) for i, (name, channels) in enumerate(zip(_STAGES, (32, 64, 128), strict=True))
     ),
-    recipe={
-        "training.optimizer": "muon",
-        "training.learning_rate": 0.12,
-        "training.momentum": 0.6,
-        "training.weight_decay": 1e-3,
-        "training.batch_size": 500,
-        "training.label_smoothing": 0.2,
-        "training.schedule": "linear",
-        "training.warmup": 0.0,
-        "training.epochs": 10,
-    },
+    recipe=_RECIPE | {"training.epochs": 10},
 )
 def speednet_small(num_classes: int = 10, in_channels: int = 1, dropout: float = 0.0) -> Speednet:  # 290 216 parameters
     """The narrow one, for grey pictures of about 28×28."""
