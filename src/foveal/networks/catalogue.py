@@ -65,6 +65,8 @@ def build(
     arguments: dict[str, Any] = {"num_classes": num_classes, "in_channels": in_channels}
     if entry.takes_size:
         arguments["size"] = size
+    if entry.auxiliary:
+        arguments["aux"] = min(size) >= entry.auxiliary
     known = inspect.signature(entry.build).parameters
     for option, value in (options or {}).items():
         if option not in known:

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from torch import Tensor, nn
 
-__all__ = ["Entry", "Stage", "network"]
+from foveal.preprocess import Preprocess
+
+__all__ = ["Entry", "Published", "Stage", "WithAuxiliary", "imagenet", "network"]
 
 Builder = TypeVar("Builder", bound=Callable[..., nn.Module])
 
@@ -23,6 +25,27 @@ class Stage:
     module: str  # path, as `nn.Module.get_submodule` takes it
     stride: int  # pixels of the input for one step on the map
     channels: int
+
+
+@dataclass(frozen=True)
+class Published:
+    """Weights that somebody trained on ImageNet-1k and published for a network."""
+
+    url: str
+    sha256: str  # in hex; the first digits where the source states no more
+    preprocess: Preprocess  # what the pictures went through
+    top1: float  # percent of ImageNet's validation pictures, as stated at the source
+    source: str  # "torchvision, IMAGENET1K_V1"
+    licence: str = "BSD-3-Clause"
+    rename: Callable[[dict[str, Tensor]], dict[str, Tensor]] | None = None  # the file's names to the network's
+
+
+class WithAuxiliary(NamedTuple):
+    """What a network with auxiliary classifiers gives while it trains; in eval mode it gives the logits alone."""
+
+    logits: Tensor  # (N, K)
+    auxiliary: tuple[Tensor, ...]  # (N, K) each
+    weight: float  # of each auxiliary loss beside the main one
 
 
 @dataclass(frozen=True)
@@ -39,8 +62,22 @@ class Entry:
     classifier: str  # path of the last linear layer
     options: tuple[str, ...] = ()  # of "dropout", "batch_norm"
     takes_size: bool = False  # its dense layers need to know the picture's size
+    auxiliary: int = 0  # pixels a side from which its auxiliary classifiers (argument `aux`) can train; 0: it has none
+    block: str = ""  # path of the block that the paper is known for
+    weights: Published | None = None
     recipe: Mapping[str, Any] = field(default_factory=dict)  # what trains it well, as keys of the recipe
     prepare: Callable[[nn.Module, Tensor], None] | None = None  # first sight of (N, C, H, W) training pictures
+
+
+def imagenet(
+    crop: int = 224, resize: int = 256, interpolation: str = "bilinear", *, halves: bool = False
+) -> Preprocess:
+    """How pictures reach weights trained on ImageNet: the shorter side to `resize` pixels, the centre `crop` of it.
+
+    `halves`: values in [−1, 1] (mean and deviation 0.5) for ImageNet's own mean and deviation.
+    """
+    mean, std = ((0.5,) * 3, (0.5,) * 3) if halves else ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+    return Preprocess(crop, crop, mean=mean, std=std, crop_fraction=crop / resize, interpolation=interpolation)
 
 
 def network(**facts: Any) -> Callable[[Builder], Builder]:

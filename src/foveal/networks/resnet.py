@@ -11,16 +11,10 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
+from foveal.networks.blocks import Add
 from foveal.networks.entry import Stage, network
 
 __all__ = ["BasicBlock", "Bottleneck", "ResNet", "resnet18", "resnet34", "resnet50"]
-
-
-class Add(nn.Module):
-    """The shortcut's addition as a module, so that it can be observed."""
-
-    def forward(self, correction: Tensor, shortcut: Tensor) -> Tensor:
-        return correction + shortcut
 
 
 class BasicBlock(nn.Module):
