@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-__all__ = ["FORMAT_VERSION", "Spec", "check_fit", "read_metadata", "read_tensors", "write_tensors"]
+__all__ = ["FORMAT_VERSION", "Spec", "check_fit", "read_anyones", "read_metadata", "read_tensors", "write_tensors"]
 
 Spec: TypeAlias = "tuple[tuple[int, ...], torch.dtype]"  # shape and dtype of one tensor
 
@@ -76,6 +76,24 @@ def read_tensors(
         raise BadModel(f"{shown(path)} {_reason(error)}.") from None
 
 
+def read_anyones(path: Path, most: int = _LARGEST) -> dict[str, Tensor]:
+    """The tensors of a safetensors file, whoever wrote it; what else it says is left unread. A model of ours is checked
+    against its checksum, too.
+
+    Args:   most, the bytes that the file may have.
+    Raises: Refused, Unreadable: why not, as the end of a sentence.
+    """
+    with open_regular(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        if size > most:
+            raise Refused(f"is {in_bytes(size)}, larger than is read here ({in_bytes(most)})")
+        header, start = _parsed_header(file)
+        data = _read_whole(file)
+    if KEY in (header.metadata or {}):
+        _check_sum(header, _facts(header, "model"), memoryview(data)[start:])
+    return _load(data)
+
+
 def read_metadata(path: Path, kind: str) -> dict[str, Any]:
     """The facts alone, without reading the tensors (and so without knowing that they are whole)."""
     try:
@@ -116,12 +134,17 @@ def _reason(error: Refused | Unreadable) -> str:
 
 
 def _read_header(file: BinaryIO, kind: str) -> tuple[Header, dict[str, Any], int]:
+    header, start = _parsed_header(file)
+    return header, _facts(header, kind), start
+
+
+def _parsed_header(file: BinaryIO) -> tuple[Header, int]:
+    """The header, and where the tensors' bytes begin."""
     size = os.fstat(file.fileno()).st_size
     head = _read_at(file, 0, min(size, _ENDS))
     tail = _read_at(file, max(0, size - _ENDS), min(size, _ENDS))
     length = header_length(head, tail, size)
-    header = parse_header(_read_at(file, 8, length), size - 8 - length)
-    return header, _facts(header, kind), 8 + length
+    return parse_header(_read_at(file, 8, length), size - 8 - length), 8 + length
 
 
 def _read_at(file: BinaryIO, offset: int, size: int) -> bytes:
