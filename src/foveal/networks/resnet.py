@@ -7,14 +7,14 @@ are torchvision's.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
 from foveal.networks.blocks import Add
-from foveal.networks.entry import Stage, network
+from foveal.networks.entry import Published, Stage, imagenet, network
 
-__all__ = ["BasicBlock", "Bottleneck", "ResNet", "resnet18", "resnet34", "resnet50"]
+__all__ = ["BasicBlock", "Bottleneck", "ResNet", "resnet101", "resnet152", "resnet18", "resnet34", "resnet50"]
 
 
 class BasicBlock(nn.Module):
@@ -134,58 +134,57 @@ def _stages(wide: int) -> tuple[Stage, ...]:
     return tuple(Stage(f"layer{i + 1}", 4 << i, (64 << i) * wide) for i in range(4))
 
 
-_PAPER = "He, Zhang, Ren, Sun 2015, arXiv:1512.03385"
-_RECIPE = {
-    "training.optimizer": "sgd",
-    "training.learning_rate": 0.1,
-    "training.weight_decay": 5e-4,
-    "training.batch_size": 64,
-    "training.label_smoothing": 0.1,
-    "training.epochs": 30,
-    "training.ema": 0.99,
+def _published(file: str, top1: float) -> Published:
+    """torchvision's first set of weights, found by a training much like the paper's."""
+    url = f"https://download.pytorch.org/models/{file}.pth"
+    return Published(url, file[-8:], imagenet(), top1, "torchvision, IMAGENET1K_V1")
+
+
+_FACTS: dict[str, Any] = {
+    "paper": "He, Zhang, Ren, Sun 2015, arXiv:1512.03385",
+    "year": 2015,
+    "smallest": 32,
+    "natural": 224,
+    "classifier": "fc",
+    "options": ("dropout",),
+    "block": "layer1.0",
+    "recipe": {
+        "training.optimizer": "sgd",
+        "training.learning_rate": 0.1,
+        "training.weight_decay": 5e-4,
+        "training.batch_size": 64,
+        "training.label_smoothing": 0.1,
+        "training.epochs": 30,
+        "training.ema": 0.99,
+    },
 }
 
 
-@network(
-    paper=_PAPER,
-    year=2015,
-    smallest=32,
-    natural=224,
-    stages=_stages(1),
-    classifier="fc",
-    options=("dropout",),
-    recipe=_RECIPE,
-)
+@network(**_FACTS, stages=_stages(1), weights=_published("resnet18-f37072fd", 69.758))
 def resnet18(num_classes: int = 1000, in_channels: int = 3, dropout: float = 0.0) -> ResNet:  # 11 689 512 parameters
     """ResNet with 18 layers [table 1, column 1]."""
     return ResNet(BasicBlock, (2, 2, 2, 2), num_classes, in_channels, dropout)
 
 
-@network(
-    paper=_PAPER,
-    year=2015,
-    smallest=32,
-    natural=224,
-    stages=_stages(1),
-    classifier="fc",
-    options=("dropout",),
-    recipe=_RECIPE,
-)
+@network(**_FACTS, stages=_stages(1), weights=_published("resnet34-b627a593", 73.314))
 def resnet34(num_classes: int = 1000, in_channels: int = 3, dropout: float = 0.0) -> ResNet:  # 21 797 672 parameters
     """ResNet with 34 layers [table 1, column 2]."""
     return ResNet(BasicBlock, (3, 4, 6, 3), num_classes, in_channels, dropout)
 
 
-@network(
-    paper=_PAPER,
-    year=2015,
-    smallest=32,
-    natural=224,
-    stages=_stages(4),
-    classifier="fc",
-    options=("dropout",),
-    recipe=_RECIPE,
-)
+@network(**_FACTS, stages=_stages(4), weights=_published("resnet50-0676ba61", 76.13))
 def resnet50(num_classes: int = 1000, in_channels: int = 3, dropout: float = 0.0) -> ResNet:  # 25 557 032 parameters
     """ResNet with 50 layers [table 1, column 3]."""
     return ResNet(Bottleneck, (3, 4, 6, 3), num_classes, in_channels, dropout)
+
+
+@network(**_FACTS, stages=_stages(4), weights=_published("resnet101-63fe2227", 77.374))
+def resnet101(num_classes: int = 1000, in_channels: int = 3, dropout: float = 0.0) -> ResNet:  # 44 549 160 parameters
+    """ResNet with 101 layers [table 1, column 4]."""
+    return ResNet(Bottleneck, (3, 4, 23, 3), num_classes, in_channels, dropout)
+
+
+@network(**_FACTS, stages=_stages(4), weights=_published("resnet152-394f9c45", 78.312))
+def resnet152(num_classes: int = 1000, in_channels: int = 3, dropout: float = 0.0) -> ResNet:  # 60 192 808 parameters
+    """ResNet with 152 layers [table 1, column 5]."""
+    return ResNet(Bottleneck, (3, 8, 36, 3), num_classes, in_channels, dropout)
