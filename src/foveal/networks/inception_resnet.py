@@ -214,7 +214,7 @@ class InceptionResNetV2(Stem):
     natural=299,
     stages=(
         Stage("conv2d_2b", 2, 64),
-        Stage("conv2d_3b", 4, 80),
+        Stage("conv2d_4a", 4, 192),
         Stage("repeat", 8, 256),
         Stage("repeat_1", 16, 896),
         Stage("repeat_2", 32, 1792),
@@ -240,7 +240,7 @@ def inception_resnet_v1(
     natural=299,
     stages=(
         Stage("conv2d_2b", 2, 64),
-        Stage("conv2d_3b", 4, 80),
+        Stage("conv2d_4a", 4, 192),
         Stage("repeat", 8, 320),
         Stage("repeat_1", 16, 1088),
         Stage("conv2d_7b", 32, 1536),

@@ -258,7 +258,7 @@ def _upright(in_channels: int, out_channels: int) -> Convolution:
     auxiliary=299,  # below, the last 17×17 map is smaller, and what its pooling leaves is less than a 5×5 window
     stages=(
         Stage("Conv2d_2b_3x3", 2, 64),
-        Stage("Conv2d_3b_1x1", 4, 80),  # before Conv2d_4a_3x3, whose missing padding leaves the grid of stride 4
+        Stage("Conv2d_4a_3x3", 4, 192),
         Stage("Mixed_5d", 8, 288),
         Stage("Mixed_6e", 16, 768),
         Stage("Mixed_7c", 32, 2048),

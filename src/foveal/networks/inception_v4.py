@@ -247,7 +247,7 @@ RECIPE = {
     natural=299,
     stages=(
         Stage("features.2", 2, 64),
-        Stage("features.3", 4, 160),
+        Stage("features.4", 4, 192),
         Stage("features.9", 8, 384),
         Stage("features.17", 16, 1024),
         Stage("features.21", 32, 1536),
