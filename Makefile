@@ -1,14 +1,15 @@
 # foveal, from a bare clone. Every target does the set-up it needs, in .venv; nothing is installed outside this folder.
 #
-#   make demo     train on the embedded digits, and say where the report is
-#   make test     the test suite (JOBS=2 runs it in two processes)
-#   make check    lint, format, types, floors, and the examples of README and docs
-#   make lock     requirements.lock anew, after a change of the dependencies in pyproject.toml
-#   make clean    .venv and the caches of this clone away; trained models stay
+#   make demo      train on the embedded digits, and say where the report is
+#   make test      the test suite (JOBS=2 runs it in two processes)
+#   make check     lint, format, types, floors, and the examples of README and docs
+#   make networks  the table of networks in README and docs anew, from the catalogue
+#   make lock      requirements.lock anew, after a change of the dependencies in pyproject.toml
+#   make clean     .venv and the caches of this clone away; trained models stay
 
 SHELL := bash
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format lock clean
+.PHONY: help demo test check format networks lock clean
 export PYTHON
 ifneq ($(origin UV), undefined)
 export UV
@@ -38,11 +39,15 @@ check: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python scripts/networks_table.py --check
 	$(ONE_THREAD) $(BIN)/python -m pytest -q tests/test_docs.py
 
 format: $(READY)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+networks: $(READY)
+	$(BIN)/python scripts/networks_table.py
 
 # Resolved for every system and every Python from 3.11 on; hashes of all wheels; no PyTorch, no registry's address.
 # Versions stay as they are where they can: `make lock LOCK=--upgrade` takes the newest.

@@ -18,23 +18,31 @@ __version__ = "0.1.0"
 _HOMES = {
     "Dataset": "foveal.data.dataset",
     "FovealError": "foveal.errors",
+    "LayerTable": "foveal.networks.layers",
     "Model": "foveal.model",
     "Preprocess": "foveal.preprocess",
     "Recipe": "foveal.recipe",
     "Run": "foveal.runs",
+    "build": "foveal.networks.catalogue",
+    "layers": "foveal.networks.layers",
     "load": "foveal.model",
     "open_dataset": "foveal.data.sources",
     "resume": "foveal.runs",
     "train": "foveal.runs",
 }
 
-__all__ = ["Dataset", "FovealError", "Model", "Preprocess", "Recipe", "Run", "load", "open_dataset", "resume", "train"]
+__all__ = [
+    "Dataset", "FovealError", "LayerTable", "Model", "Preprocess", "Recipe", "Run", "build", "layers", "load",
+    "open_dataset", "resume", "train",
+]  # fmt: skip
 
 if TYPE_CHECKING:
     from foveal.data.dataset import Dataset
     from foveal.data.sources import open_dataset
     from foveal.errors import FovealError
     from foveal.model import Model, load
+    from foveal.networks.catalogue import build
+    from foveal.networks.layers import LayerTable, layers
     from foveal.preprocess import Preprocess
     from foveal.recipe import Recipe
     from foveal.runs import Run, resume, train

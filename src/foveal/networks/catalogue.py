@@ -5,18 +5,63 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
 from foveal.errors import BadRecipe, did_you_mean, shown
+from foveal.networks import notation
+from foveal.networks.alexnet import alexnet, alexnet_2012
+from foveal.networks.darknet import darknet53
+from foveal.networks.densenet import densenet121, densenet169, densenet201
+from foveal.networks.efficientnet import (
+    efficientnet_b0,
+    efficientnet_b1,
+    efficientnet_b2,
+    efficientnet_b3,
+    efficientnet_b4,
+    efficientnet_b5,
+    efficientnet_b6,
+    efficientnet_b7,
+)
 from foveal.networks.entry import Entry
+from foveal.networks.googlenet import googlenet, googlenet_2014
+from foveal.networks.inception_resnet import inception_resnet_v1, inception_resnet_v2
+from foveal.networks.inception_v2 import inception_v2
+from foveal.networks.inception_v3 import inception_v3
+from foveal.networks.inception_v4 import inception_v4
 from foveal.networks.lenet import lenet5
+from foveal.networks.lenet_1998 import lenet5_1998
 from foveal.networks.mlp import mlp
-from foveal.networks.resnet import resnet18, resnet34, resnet50
+from foveal.networks.mobilenet_v2 import mobilenet_v2
+from foveal.networks.mobilenet_v3 import mobilenet_v3_large, mobilenet_v3_small
+from foveal.networks.nin import nin
+from foveal.networks.resnet import resnet18, resnet34, resnet50, resnet101, resnet152
+from foveal.networks.resnet_cifar import (
+    plain20,
+    plain32,
+    plain44,
+    plain56,
+    plain110,
+    resnet20,
+    resnet20_b,
+    resnet32,
+    resnet32_b,
+    resnet44,
+    resnet44_b,
+    resnet56,
+    resnet56_b,
+    resnet110,
+    resnet110_b,
+)
 from foveal.networks.speednet import speednet, speednet_small
+from foveal.networks.squeezenet import squeezenet1_0, squeezenet1_1
+from foveal.networks.vgg import vgg11, vgg11_bn, vgg13, vgg13_bn, vgg16, vgg16_bn, vgg19, vgg19_bn
 
-__all__ = ["NETWORKS", "build", "catalogue", "check_size", "find", "forward_flops"]
+if TYPE_CHECKING:
+    from foveal.networks.layers import LayerTable
+
+__all__ = ["NETWORKS", "build", "catalogue", "check_size", "find", "forward_flops", "table_of"]
 
 
 def catalogue(*builders: Callable[..., nn.Module]) -> Mapping[str, Entry]:
@@ -30,12 +75,37 @@ def catalogue(*builders: Callable[..., nn.Module]) -> Mapping[str, Entry]:
     return MappingProxyType(table)
 
 
-NETWORKS = catalogue(mlp, lenet5, resnet18, resnet34, resnet50, speednet, speednet_small)
+# One paper a line, in the order of history.
+NETWORKS = catalogue(
+    mlp,
+    lenet5_1998, lenet5,
+    alexnet_2012, alexnet,
+    nin,
+    vgg11, vgg13, vgg16, vgg19, vgg11_bn, vgg13_bn, vgg16_bn, vgg19_bn,
+    googlenet_2014, googlenet,
+    inception_v2,
+    inception_v3,
+    resnet18, resnet34, resnet50, resnet101, resnet152,
+    resnet20, resnet32, resnet44, resnet56, resnet110,
+    resnet20_b, resnet32_b, resnet44_b, resnet56_b, resnet110_b,
+    plain20, plain32, plain44, plain56, plain110,
+    squeezenet1_0, squeezenet1_1,
+    inception_v4, inception_resnet_v1, inception_resnet_v2,
+    densenet121, densenet169, densenet201,
+    mobilenet_v2,
+    darknet53,
+    mobilenet_v3_small, mobilenet_v3_large,
+    efficientnet_b0, efficientnet_b1, efficientnet_b2, efficientnet_b3,
+    efficientnet_b4, efficientnet_b5, efficientnet_b6, efficientnet_b7,
+    speednet, speednet_small,
+)  # fmt: skip
 
 
 def find(name: str) -> Entry:
-    """The record of a name. Raises BadRecipe with the nearest name."""
+    """The record of a name, of a notation, or of a timm network. Raises BadRecipe with the nearest name."""
     if name not in NETWORKS:
+        if notation.is_notation(name):
+            return notation.entry(name)
         raise BadRecipe(
             f'no such network: "{shown(name[:80])}"{did_you_mean(name[:80], NETWORKS)} (foveal networks lists all)'
         )
@@ -45,12 +115,22 @@ def find(name: str) -> Entry:
 def check_size(name: str, size: tuple[int, int]) -> None:
     """Raises: BadRecipe for an unknown name, or when (H, W) is below what the network can take."""
     entry = find(name)
-    if min(size) < entry.smallest:
-        fitting = [e.name for e in NETWORKS.values() if e.smallest <= min(size)]
-        raise BadRecipe(
-            f"{name} needs pictures of at least {entry.smallest}x{entry.smallest}, got {size[0]}x{size[1]}; "
-            f"use --size {entry.natural}, or one of {', '.join(fitting) or 'no network here'}."
-        )
+    if min(size) >= entry.smallest:
+        return
+    least = f"{entry.smallest}x{entry.smallest}"
+    if entry.auxiliary > entry.smallest:
+        least += f", {entry.auxiliary}x{entry.auxiliary} to train with its auxiliary classifier"
+    raise BadRecipe(
+        f"{shown(name[:80])} needs pictures of at least {least}; got {size[0]}x{size[1]}; "
+        f"try --size {entry.natural}{_made_for(size)}."
+    )
+
+
+def _made_for(size: tuple[int, int], most: int = 3) -> str:
+    """Networks that take such pictures, those made for the nearest size first."""
+    fitting = [entry for entry in NETWORKS.values() if entry.smallest <= min(size) and entry.year > 1990]
+    nearest = sorted(fitting, key=lambda entry: abs(entry.natural - min(size)))[:most]
+    return f", or --network {' or '.join(entry.name for entry in nearest)}" if nearest else ""
 
 
 def build(
@@ -86,3 +166,23 @@ def forward_flops(name: str, num_classes: int, in_channels: int, size: tuple[int
         with counter, torch.no_grad():
             network(torch.empty(1, in_channels, *size))
     return int(counter.get_total_flops())
+
+
+def table_of(
+    name: str, size: tuple[int, int] | None = None, in_channels: int | None = None, num_classes: int | None = None
+) -> LayerTable:
+    """The layer table of a name: what is not given is what the network was made for.
+
+    Raises: BadRecipe as `build` does.
+    """
+    import torch
+
+    from foveal.networks.layers import layers
+
+    entry = find(name)
+    size = size or (entry.natural, entry.natural)
+    usual = {key: parameter.default for key, parameter in inspect.signature(entry.build).parameters.items()}
+    channels = in_channels or usual["in_channels"]
+    with torch.device("meta"):
+        network = build(name, num_classes or usual["num_classes"], channels, size)
+    return layers(network, size, channels)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from foveal.preprocess import Preprocess
 
-__all__ = ["Entry", "Published", "Stage", "WithAuxiliary", "imagenet", "network"]
+__all__ = ["Entry", "Published", "Stage", "WithAuxiliary", "imagenet", "main_logits", "network"]
 
 Builder = TypeVar("Builder", bound=Callable[..., nn.Module])
 
@@ -46,6 +46,11 @@ class WithAuxiliary(NamedTuple):
     logits: Tensor  # (N, K)
     auxiliary: tuple[Tensor, ...]  # (N, K) each
     weight: float  # of each auxiliary loss beside the main one
+
+
+def main_logits(outputs: Tensor | WithAuxiliary) -> Tensor:
+    """(N, K) of the main classifier, whether there are others beside it or not."""
+    return outputs.logits if isinstance(outputs, WithAuxiliary) else outputs
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,8 @@ from foveal.ops.statistics import (
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from foveal.networks.entry import WithAuxiliary
+
 __all__ = ["Answer", "Classification", "Scores", "balanced_weights", "fit_temperature"]
 
 TOP5_FROM = 6  # classes: with five or fewer, the truth is always among the first five
@@ -94,12 +96,20 @@ class Classification:
 
         return torch.from_numpy(np.array(labels, dtype=np.int64))
 
-    def loss(self, logits: Tensor, targets: Tensor) -> Tensor:
-        """Cross-entropy, a scalar in float32.
+    def loss(self, outputs: Tensor | WithAuxiliary, targets: Tensor) -> Tensor:
+        """Cross-entropy, a scalar in float32; auxiliary classifiers add theirs with their weight.
 
-        Args:     logits (N, K) of any float type; targets (N,) int64, or (N, K) float32 whose rows sum to 1 (mixup).
-        Source:   label smoothing: Szegedy et al. 2015, arXiv:1512.00567, section 7.
+        Args:     outputs (N, K) logits of any float type; targets (N,) int64, or (N, K) float32 whose rows sum to 1
+                  (mixup).
+        Source:   label smoothing: Szegedy et al. 2015, arXiv:1512.00567, section 7; auxiliary classifiers: Szegedy et
+                  al. 2014, arXiv:1409.4842, section 5.
         """
+        if isinstance(outputs, tuple):
+            beside = [self._cross_entropy(logits, targets) for logits in outputs.auxiliary]
+            return self._cross_entropy(outputs.logits, targets) + outputs.weight * sum(beside)
+        return self._cross_entropy(outputs, targets)
+
+    def _cross_entropy(self, logits: Tensor, targets: Tensor) -> Tensor:
         from torch.nn.functional import cross_entropy
 
         logits = logits.float()  # bf16 has 8 bits of mantissa: differences of near-equal logits would be lost

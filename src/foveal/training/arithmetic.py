@@ -24,6 +24,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
 
 from foveal.files.durable import write_text
 from foveal.files.places import cache_folder
@@ -154,8 +155,9 @@ def _time_way(arithmetic: Arithmetic, network: nn.Module, images: Tensor, second
 def _sound_step(network: nn.Module, arithmetic: Arithmetic, images: Tensor) -> bool:
     network.zero_grad(set_to_none=True)
     with arithmetic.autocast():
-        logits = network(images)
-    loss = logits.float().square().mean()
+        outputs = network(images)
+    answers = [leaf for leaf in tree_leaves(outputs) if isinstance(leaf, Tensor)]  # auxiliary classifiers' as well
+    loss = torch.stack([logits.float().square().mean() for logits in answers]).sum()
     loss.backward()
     if arithmetic.device.startswith("cuda"):
         torch.cuda.synchronize()

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from foveal.data.augment import mix
 from foveal.data.batches import TrainingBatches
 from foveal.errors import NotFinite
+from foveal.networks.entry import main_logits
 from foveal.ops.draws import step_seed
 from foveal.preprocess import Preprocess
 from foveal.tasks.classification import Classification
@@ -60,8 +61,8 @@ def train_epochs(
                 plan.augment, images, labels, len(task.classes), plan.seed, learner.epoch, learner.step
             )
             with arithmetic.autocast():
-                logits = network(images)  # (N, K)
-            loss = task.loss(logits, targets)
+                outputs = network(images)  # (N, K) logits, and those of auxiliary classifiers where it has some
+            loss = task.loss(outputs, targets)
             if finite(loss, learner, plan.on_nan):
                 optimizer.zero_grad(set_to_none=True)
                 loss.backward()  # type: ignore[no-untyped-call]
@@ -70,7 +71,7 @@ def train_epochs(
                 optimizer.step()  # every network of foveal learns on this line
                 if learner.averaged:
                     learner.averaged.update(network)
-                learner.tally.add(loss, logits, targets)
+                learner.tally.add(loss, main_logits(outputs), targets)
 
             learner.step += 1
             learner.tally.seconds += time.perf_counter() - began

@@ -1,0 +1,68 @@
+"""Write the table of networks into README.md and docs/networks.md, from the catalogue (`make networks`)."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+from foveal.networks.catalogue import NETWORKS, table_of
+from foveal.networks.entry import Entry
+from foveal.networks.layers import in_sides
+
+ROOT = Path(__file__).parents[1]
+HEAD = ("network", "year", "parameters", "multiply-adds", "receptive field", "ImageNet top-1", "smallest", "paper")
+# The README shows one of each paper.
+LANDMARKS = (
+    "lenet5_1998", "lenet5", "alexnet_2012", "alexnet", "vgg16", "nin", "googlenet_2014", "googlenet", "inception_v2",
+    "inception_v3", "inception_v4", "inception_resnet_v1", "inception_resnet_v2", "resnet50", "resnet20",
+    "densenet121", "squeezenet1_1", "mobilenet_v2", "mobilenet_v3_small", "efficientnet_b0", "darknet53", "speednet",
+)  # fmt: skip
+
+
+def row(entry: Entry) -> str:
+    """A line of Markdown: everything but the words is counted, at the size that the network was made for."""
+    table = table_of(entry.name)
+    field = in_sides(table.as_dict()["totals"]["receptive_field"])
+    top1 = f"{entry.weights.top1:.2f} %" if entry.weights else "–"
+    counted = (f"{table.parameters:,}", f"{in_millions(table.multiply_adds)} at {entry.natural}²")
+    cells = (f"`{entry.name}`", str(entry.year), *counted, field, top1, f"{entry.smallest}²", entry.paper)
+    return f"| {' | '.join(cells)} |"
+
+
+def in_millions(n: int) -> str:
+    """4 089 184 256 -> "4,089 M"."""
+    return f"{n / 1e6:,.0f} M" if n >= 1e7 else f"{n / 1e6:.2f} M"
+
+
+def markdown(entries: Iterable[Entry]) -> str:
+    """The whole table."""
+    aligned = "|---|---|---:|---:|---:|---:|---:|---|"
+    return "\n".join([f"| {' | '.join(HEAD)} |", aligned, *map(row, entries)])
+
+
+def filled(page: str, table: str) -> str:
+    """The page with the table between its marks."""
+    marks = re.compile(r"(<!-- networks -->\n).*?(\n<!-- /networks -->)", re.DOTALL)
+    return marks.sub(lambda match: match[1] + table + match[2], page)
+
+
+def main() -> None:
+    """Write both; with --check, only say whether they are as they should be."""
+    stale = []
+    pages = (("README.md", [NETWORKS[name] for name in LANDMARKS]), ("docs/networks.md", NETWORKS.values()))
+    for name, entries in pages:
+        path = ROOT / name
+        before = path.read_text(encoding="utf-8")
+        after = filled(before, markdown(entries))
+        if after != before:
+            stale.append(name)
+            if "--check" not in sys.argv:
+                path.write_text(after, encoding="utf-8")
+    if stale and "--check" in sys.argv:
+        sys.exit(f"{' and '.join(stale)}: the table of networks is not the catalogue's; run make networks")
+
+
+if __name__ == "__main__":
+    main()
