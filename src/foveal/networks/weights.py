@@ -1,0 +1,196 @@
+"""Published weights: where a network's file lies, and how its tensors come into the network.
+
+A file that the user has put below FOVEAL_DATA is taken as it is and named with its checksum; what is fetched is held
+against the record's. Nothing that does not fit is passed over in silence: names that a file lacks, has too many of or
+in another shape are one sentence, and the two things that may differ (the classifier's number of classes, the number of
+colour channels) are told.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import Tensor, nn
+
+from foveal.errors import BadModel, BadRecipe, Missing, shown
+from foveal.files.download import download
+from foveal.files.places import cache_folder, data_folders
+from foveal.files.safely import Unreadable, open_regular
+from foveal.networks.entry import Entry, Published
+from foveal.progress import SILENT, Progress
+
+__all__ = ["Found", "find_published", "fit_weights", "load_published", "looked_at", "published"]
+
+FOLDER = "weights"  # below each of FOVEAL_DATA's folders, and below the cache
+NAMED = 3  # of the names that do not fit; the others are counted
+
+
+@dataclass(frozen=True)
+class Found:
+    """A file of weights."""
+
+    path: Path
+    sha256: str  # of all its bytes, in hex
+
+
+def find_published(entry: Entry, progress: Progress = SILENT) -> Found:
+    """The file of a network's published weights: the user's own copy, else the cache's, else downloaded.
+
+    Looked for as `<name>.safetensors`, `<name>.pth` or what the record's address calls it, in the folder `weights`
+    below each of FOVEAL_DATA's.
+
+    Raises: BadRecipe when nobody published any; Missing when they cannot be downloaded; BadData when what came is not
+            what was published; NoSpace, NotWritable.
+    """
+    record = published(entry)
+    plain, file = entry.name.replace(":", "-"), record.url.rpartition("/")[2]
+    names = (f"{plain}.safetensors", f"{plain}.pth", file)
+    for place in (folder / FOLDER / name for folder in data_folders() for name in names):
+        if place.is_file():
+            return looked_at(place)
+    home = cache_folder() / FOLDER / file
+    try:
+        download(record.url, home, sha256=record.sha256, progress=progress)
+    except Missing as missing:
+        raise Missing(
+            f"{missing}, and no {names[0]} or {file} lies in a folder {FOLDER} below one of FOVEAL_DATA's; put it "
+            "there, or give --weights FILE."
+        ) from None
+    return looked_at(home)
+
+
+def looked_at(path: Path) -> Found:
+    """A file with its checksum. Raises: BadModel when it cannot be read."""
+    try:
+        with open_regular(path) as file:
+            return Found(path, hashlib.file_digest(file, "sha256").hexdigest())  # type: ignore[arg-type]
+    except Unreadable as error:
+        reason = "does not exist" if error.reason == "is gone" else error.reason
+        raise BadModel(f"{shown(path)} {reason}.") from None
+    except OSError as error:
+        raise BadModel(f"{shown(path)} cannot be read ({(error.strerror or '').lower()}).") from None
+
+
+def published(entry: Entry) -> Published:
+    """A network's record of published weights. Raises: BadRecipe with the names of those that have one."""
+    from foveal.networks.catalogue import NETWORKS
+
+    if entry.weights is not None:
+        return entry.weights
+    names = [other.name for other in NETWORKS.values() if other.weights is not None]
+    have = f"{', '.join(names)} {'have' if len(names) > 1 else 'has'} some" if names else "no network has any"
+    raise BadRecipe(f"there are no published weights for {shown(entry.name)}; {have}, or give --weights FILE.")
+
+
+def load_published(network: nn.Module, entry: Entry, tensors: Mapping[str, Tensor]) -> tuple[str, ...]:
+    """Put a network's published tensors, as its file names them, into it; what was done besides, in words.
+
+    Raises: BadModel when they are not the network's.
+    """
+    source = entry.weights.source if entry.weights else entry.name
+    return fit_weights(network, tensors, source=source, entry=entry)
+
+
+def fit_weights(
+    network: nn.Module, tensors: Mapping[str, Tensor], *, source: str, entry: Entry | None = None
+) -> tuple[str, ...]:
+    """Put tensors into a network, as float32 whatever they were stored in; what was done besides, in words.
+
+    Args:   source, how the sentence calls them; entry, the network's record: says what its published file calls its
+            tensors, and which is the classifier. Without it (a network of one's own) all must fit as they are.
+    Raises: BadModel that names what is missing, what belongs to no layer and what has another shape; the network is
+            then as it was.
+    """
+    if entry is not None and entry.weights is not None and entry.weights.rename is not None:
+        tensors = entry.weights.rename(dict(tensors))
+    wanted: dict[str, Tensor] = network.state_dict()
+    given, notes = _without_auxiliary(dict(tensors), wanted, entry)
+    notes += _fit_first_convolution(network, given, wanted)
+    notes += _leave_classifier(given, wanted, entry)
+    if misfits := _misfits(given, wanted):
+        called = f"network {shown(entry.name)}" if entry else "the network"
+        raise BadModel(f"{shown(source)} does not fit {called}: {misfits}; give the network that it was saved from.")
+    network.load_state_dict(wanted | {name: value.to(wanted[name].dtype) for name, value in given.items()})
+    return tuple(notes)
+
+
+def _without_auxiliary(
+    given: dict[str, Tensor], wanted: Mapping[str, Tensor], entry: Entry | None
+) -> tuple[dict[str, Tensor], list[str]]:
+    """A network built without its auxiliary classifiers does not miss them; one that has them may start them anew."""
+    ours, theirs = ({name for name in names if _is_auxiliary(name)} for names in (wanted, given))
+    if entry is None or not entry.auxiliary or bool(ours) == bool(theirs):
+        return given, []
+    if theirs:
+        left = {name: value for name, value in given.items() if name not in theirs}
+        return left, ["auxiliary classifiers left out"]
+    return given | {name: wanted[name] for name in ours}, ["auxiliary classifiers new"]
+
+
+def _is_auxiliary(name: str) -> bool:
+    return name.lower().startswith("aux")  # aux1 (GoogLeNet), AuxLogits (Inception v3)
+
+
+def _fit_first_convolution(network: nn.Module, given: dict[str, Tensor], wanted: Mapping[str, Tensor]) -> list[str]:
+    """Filters for RGB on grey pictures, or the other way round, so that a grey picture gets the same answer.
+
+    R = G = B in a grey picture, so its response is that of the three filters' sum; and a grey filter spread over three
+    channels in thirds sums up to itself.
+    """
+    name = next((f"{path}.weight" for path, m in network.named_modules() if isinstance(m, nn.Conv2d)), "")
+    if name not in given or name not in wanted or given[name].ndim != 4:
+        return []
+    have, want = given[name].shape[1], wanted[name].shape[1]
+    if have == 3 and want == 1:
+        given[name] = given[name].float().sum(1, keepdim=True)
+        return ["first convolution summed over RGB for grey pictures"]
+    if have == 1 and want == 3:
+        given[name] = given[name].float().expand(-1, 3, -1, -1) / 3
+        return ["first convolution spread from grey over RGB"]
+    return []
+
+
+def _leave_classifier(given: dict[str, Tensor], wanted: Mapping[str, Tensor], entry: Entry | None) -> list[str]:
+    """Where the number of classes differs, the classifier (and each auxiliary one's last layer) starts anew."""
+    if entry is None:
+        return []
+    weight = f"{entry.classifier}.weight"
+    if weight not in given or weight not in wanted or not _other_classes(given[weight], wanted[weight]):
+        return []
+    have, want = given[weight].shape[0], wanted[weight].shape[0]
+    for name, value in wanted.items():
+        last = name in (weight, f"{entry.classifier}.bias") or (entry.auxiliary and _is_auxiliary(name))
+        if last and name in given and _other_classes(given[name], value) and len(given[name]) == have:
+            given[name] = value
+    return [f"classifier of {have} classes replaced by a new one of {want}"]
+
+
+def _other_classes(have: Tensor, want: Tensor) -> bool:
+    return have.ndim == want.ndim > 0 and have.shape[1:] == want.shape[1:] and have.shape[0] != want.shape[0]
+
+
+def _misfits(given: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> str:
+    """What does not fit, in words; nothing where all does. Counters of batches, which old files lack, may miss."""
+    missing = [name for name in wanted if name not in given and not name.endswith("num_batches_tracked")]
+    extra = [name for name in given if name not in wanted]
+    both = [name for name in wanted if name in given]
+    other = [
+        f"{name} {tuple(given[name].shape)} for {tuple(wanted[name].shape)}"
+        for name in both
+        if given[name].shape != wanted[name].shape
+    ]
+    whole = [
+        f"{name} {str(given[name].dtype).removeprefix('torch.')}"
+        for name in both
+        if wanted[name].is_floating_point() and not given[name].is_floating_point()
+    ]
+    found = {"missing": missing, "of no layer": extra, "of another shape": other, "of whole numbers": whole}
+    return "; ".join(f"{len(names)} {what} ({_first(names)})" for what, names in found.items() if names)
+
+
+def _first(names: list[str]) -> str:
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return ", ".join(shown(name[:100]) for name in names[:NAMED]) + more
