@@ -1,7 +1,7 @@
 # foveal, from a bare clone. Every target does the set-up it needs, in .venv; nothing is installed outside this folder.
 #
 #   make demo      train on the embedded digits, and say where the report is
-#   make test      the test suite (JOBS=2 runs it in two processes)
+#   make test      the test suite, in two processes (JOBS=0: in one)
 #   make check     lint, format, types, floors, and the examples of README and docs
 #   make networks  the table of networks in README and docs anew, from the catalogue
 #   make lock      requirements.lock anew, after a change of the dependencies in pyproject.toml
@@ -18,6 +18,7 @@ endif
 BIN := .venv/bin
 READY := .venv/.ready
 TESTS ?= tests
+JOBS ?= 2
 # One thread a process: the tests are many and small, and the bits of what they train must not depend on the machine.
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 
@@ -32,7 +33,7 @@ demo: $(READY)
 	$(BIN)/foveal train digits
 
 test: $(READY)
-	$(ONE_THREAD) $(BIN)/python -m pytest --ignore=tests/test_docs.py $(if $(JOBS),-n $(JOBS)) $(TESTS)
+	$(ONE_THREAD) $(BIN)/python -m pytest --ignore=tests/test_docs.py -n $(JOBS) $(TESTS)
 
 check: $(READY)
 	$(BIN)/ruff check .

@@ -44,8 +44,8 @@ def markdown(entries: Iterable[Entry]) -> str:
 
 def filled(page: str, table: str) -> str:
     """The page with the table between its marks."""
-    marks = re.compile(r"(<!-- networks -->\n).*?(\n<!-- /networks -->)", re.DOTALL)
-    return marks.sub(lambda match: match[1] + table + match[2], page)
+    marks = re.compile(r"(<!-- networks -->\n).*?(<!-- /networks -->)", re.DOTALL)
+    return marks.sub(lambda match: f"{match[1]}\n{table}\n\n{match[2]}", page)
 
 
 def main() -> None:

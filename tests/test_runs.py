@@ -19,6 +19,7 @@ from torch import nn
 import foveal
 from foveal.errors import BadModel, BadRecipe, Busy, FovealError, Interrupted, Missing, NotFinite, NotWritable
 from foveal.files.durable import RunLock
+from foveal.recipe import read_recipe
 from foveal.runs import evaluate, loop_script
 from foveal.training import fit as fit_module
 
@@ -378,3 +379,24 @@ def test_a_handful_of_pictures_does_not_blow_the_rates_up(tmp_path):
 
 def test_interrupted_tells_both_codes():
     assert Interrupted("x", 143).exit_code == 143
+
+
+NOTATION = "conv 8 3x3, pool 2, conv 16 3x3, pool 2, flatten, dense 20, dense classes"
+
+
+def test_a_network_in_one_line_trains_and_is_found_again(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run = foveal.train("digits", settings={"network.name": NOTATION + "  # mine\n", "training.epochs": 1})
+    again = foveal.load(run.folder)
+    assert again.network_name.endswith("dense classes")
+    five = np.zeros((24, 24), np.uint8)
+    assert again.predict([five])[0].answer == run.model.predict([five])[0].answer
+    assert len(run.folder.name) < 80
+    assert "\n" not in read_recipe(run.folder / "recipe.toml").network.name
+
+
+def test_a_network_may_stand_in_a_file(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.txt").write_text(NOTATION.replace(", ", ",  # next\n"), encoding="utf-8")
+    run = foveal.train("digits", settings={"network.name": "mine.txt", "training.epochs": 1})
+    assert foveal.load(run.folder).network_name.startswith("conv 8 3x3, pool 2, conv 16 3x3")

@@ -2,7 +2,7 @@
 
     >>> import foveal
     >>> run = foveal.train("digits", settings={"training.epochs": 2})      # doctest: +SKIP
-    >>> run.model.predict(["five.png"])[0].label                           # doctest: +SKIP
+    >>> run.model.predict(["five.png"])[0].answer.label                           # doctest: +SKIP
     '5'
 
 What stands in `__all__` may be relied upon. Nothing heavy is imported before it is used.

@@ -14,16 +14,16 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from foveal.errors import BadModel, BadPicture, FovealError, Missing, shown
+from foveal.errors import BadModel, BadPicture, BadRecipe, FovealError, Missing, shown
 from foveal.files.pictures import Encoded, is_picture_name
 from foveal.files.safely import walk
 from foveal.files.tensors import read_metadata, read_tensors, write_tensors
-from foveal.networks.catalogue import NETWORKS, build
+from foveal.networks.catalogue import build, find
 from foveal.preprocess import Preprocess
 from foveal.progress import SILENT, Progress
 from foveal.tasks.classification import Answer, Classification
 
-__all__ = ["CUSTOM", "VIEWS", "Model", "Prediction", "Views", "load", "viewed"]
+__all__ = ["CUSTOM", "VIEWS", "Model", "Prediction", "Views", "load", "prepared_for", "viewed"]
 
 KIND = "model"
 CUSTOM = "custom"  # the name of a network that is not in the zoo
@@ -46,7 +46,7 @@ class Prediction:
 
 class _NetworkFacts(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
-    name: Annotated[str, Field(max_length=100)]
+    name: Annotated[str, Field(max_length=10_000)]  # a notation is its own name
     options: dict[str, float | bool]
 
 
@@ -192,6 +192,15 @@ def load(path: str | Path, network: nn.Module | None = None) -> Model:
     )
 
 
+def prepared_for(path: Path) -> Preprocess | None:
+    """How the pictures were prepared that a model file was trained on; None for a file that is no model of foveal's."""
+    try:
+        metadata = read_metadata(path, KIND)
+    except BadModel:
+        return None
+    return _preprocess(_checked(metadata, path), path)
+
+
 def _checked(metadata: Mapping[str, Any], path: Path) -> _Facts:
     facts = {key: metadata.get(key) for key in _Facts.model_fields}
     try:
@@ -220,8 +229,11 @@ def _built(facts: _Facts, preprocess: Preprocess, path: Path) -> nn.Module:
             f"{shown(path)} was trained from a network of one's own; "
             "load it as foveal.load(path, network=TheNetwork())."
         )
-    if facts.network.name not in NETWORKS:
-        raise BadModel(f"{shown(path)}: unknown network {shown(facts.network.name)} (foveal networks lists all).")
+    try:
+        find(facts.network.name)
+    except BadRecipe:
+        name = shown(facts.network.name[:80])
+        raise BadModel(f"{shown(path)}: unknown network {name} (foveal networks lists all).") from None
     try:
         with torch.device("meta"):
             return build(

@@ -18,7 +18,18 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from foveal.errors import BadRecipe, did_you_mean, shown
 
-__all__ = ["AugmentRecipe", "DataRecipe", "NetworkRecipe", "Recipe", "TrainingRecipe", "parse_size", "read_recipe"]
+__all__ = [
+    "IMAGENET",
+    "SCRATCH",
+    "AugmentRecipe",
+    "DataRecipe",
+    "NetworkRecipe",
+    "Recipe",
+    "TrainingRecipe",
+    "parse_size",
+    "parse_weights",
+    "read_recipe",
+]
 
 Auto = Literal["auto"]
 Count = Annotated[int, Field(ge=1, le=10**9, strict=True)]
@@ -26,6 +37,7 @@ Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, le=1e9, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]
 
+SCRATCH, IMAGENET = "scratch", "imagenet"  # words of network.weights; others name a file
 RECIPE_MAX_BYTES = 1 << 20  # a recipe is a page of text; more is an accident or an attack
 
 
@@ -41,6 +53,19 @@ def parse_size(text: str) -> tuple[int, int]:
 def _size(value: str) -> str:
     if value != "auto":
         parse_size(value)
+    return value
+
+
+def parse_weights(text: str) -> tuple[str, str]:
+    """ "imagenet" -> ("imagenet", ""), and "a.pth@sha256:1f2e…" -> ("a.pth", "1f2e…"): that very file and no other."""
+    source, at, checksum = text.partition("@sha256:")
+    if not source or (at and not re.fullmatch("[0-9a-f]{8,64}", checksum)):
+        raise ValueError(f"must be scratch, imagenet or a file, @sha256:… behind it in hex, is {shown(text)}")
+    return source, checksum
+
+
+def _weights(value: str) -> str:
+    parse_weights(value)
     return value
 
 
@@ -63,6 +88,7 @@ class NetworkRecipe(_Section):
     """Which network, and the options that every network of the zoo has."""
 
     name: str = "auto"
+    weights: Annotated[str, AfterValidator(_weights)] = SCRATCH  # IMAGENET, or a file of weights to start from
     dropout: Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)] | Auto = "auto"
     batch_norm: Annotated[bool, Field(strict=True)] | Auto = "auto"
 
@@ -132,6 +158,11 @@ class Recipe(_Section):
                 raise BadRecipe(f'{where}: unknown key "{shown(key)}"{near}')
             tree[section][name] = value
         return _validated(tree, where)
+
+    @property
+    def from_weights(self) -> bool:
+        """Whether the network starts from weights rather than from chance."""
+        return parse_weights(self.network.weights)[0] != SCRATCH
 
     def to_toml(self) -> str:
         """The recipe as TOML, every key written out."""

@@ -221,6 +221,7 @@ def _scored(folder: Path, ground: Ground, fitted: Fitted, progress: Progress, be
     metrics: dict[str, Any] = {
         "test": {**scores.as_dict(), "split": on, "views": "none"},
         "baseline": baseline.as_dict() if baseline else {"top1": None},
+        "weights": ground.start.as_dict() if ground.start else None,
         "temperature": fitted.model.temperature,
         "epochs": len(fitted.history),
         "best_epoch": fitted.best_epoch,

@@ -63,7 +63,7 @@ def test_version_is_the_packages(foveal):
         (["predict", "model", "a.png", "--top", "0"], ["--top"]),
         (["evaluate", "model", "digits", "--on", "tset"], ['"tset"', 'did you mean "test"?']),
         (["cache", "claer"], ['"claer"', 'did you mean "clear"?']),
-        (["networks", "too", "many"], ["foveal networks", "too many"]),
+        (["networks", "too", "many"], ["one network at a time", "--compare too many"]),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,
 )

@@ -122,7 +122,7 @@ def test_the_papers_own_v2_would_not_add_up():
 def test_every_module_runs_once_and_stages_are_where_the_record_says(builder, shapes):
     seen, stages = shapes(builder, 107, 299), builder.entry.stages
     assert all(len(calls) == 1 for calls in seen.values())
-    assert [seen[stage.module][0][2:] for stage in stages] == [(51, 147), (25, 73), (11, 35), (5, 17), (2, 8)]
+    assert [seen[stage.module][0][2:] for stage in stages] == [(51, 147), (23, 71), (11, 35), (5, 17), (2, 8)]
     assert [seen[stage.module][0][1] for stage in stages] == [stage.channels for stage in stages]
 
 

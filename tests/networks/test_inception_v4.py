@@ -66,7 +66,7 @@ def test_every_module_runs_once_and_nothing_is_in_place(shapes, ours):
 
 def test_height_and_width_go_their_own_ways(shapes):
     seen = shapes(107, 299)
-    assert [seen[stage.module][0][2:] for stage in ENTRY.stages] == [(51, 147), (25, 73), (11, 35), (5, 17), (2, 8)]
+    assert [seen[stage.module][0][2:] for stage in ENTRY.stages] == [(51, 147), (23, 71), (11, 35), (5, 17), (2, 8)]
     assert [seen[stage.module][0][1] for stage in ENTRY.stages] == [stage.channels for stage in ENTRY.stages]
 
 

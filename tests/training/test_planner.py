@@ -75,6 +75,20 @@ def test_imbalance_is_weighed():
     assert settled(PHOTOS).training.class_weights == "none"
 
 
+def test_weights_are_started_from_at_a_tenth_of_the_rate():
+    usual, near = (settled(PHOTOS, network__weights=w).training.learning_rate for w in ("scratch", "imagenet"))
+    assert near == pytest.approx(usual / 10)
+    assert settled(PHOTOS, network__weights="imagenet", training__learning_rate=0.3).training.learning_rate == 0.3
+
+
+def test_published_weights_choose_among_the_networks_that_have_some():
+    for facts, size in ((DIGITS, "32x32"), (CIFAR, "32x32"), (PHOTOS, "128x128")):
+        recipe = settled(facts, network__weights="imagenet")
+        assert (recipe.network.name, recipe.data.size) == ("resnet18", size)
+    recipe = Recipe().with_settings({"network.weights": "imagenet"})
+    assert {name for name, _ in ladder(recipe, (32, 32), 3)} == {"resnet34", "resnet18"}
+
+
 def test_minutes_leave_the_epochs_to_be_timed():
     assert settled(CIFAR, training__minutes=5.0).training.epochs == "auto"
     assert settled(CIFAR, training__minutes=5.0, training__epochs=4).training.epochs == 4

@@ -19,6 +19,7 @@ __all__ = ["summary", "train"]
 
 FLAGS = {  # short names for keys of the recipe
     "--network": "network.name",
+    "--weights": "network.weights",
     "--epochs": "training.epochs",
     "--minutes": "training.minutes",
     "--size": "data.size",
@@ -43,6 +44,9 @@ def train(
         Path | None, typer.Option("--out", metavar="DIR", help="Folder of the run; new or empty. [runs/…-<n>]")
     ] = None,
     network: Annotated[str | None, typer.Option(metavar="NAME", help="See `foveal networks`.")] = None,
+    weights: Annotated[
+        str | None, typer.Option(metavar="imagenet|FILE", help="Start from published weights, or a file's. [scratch]")
+    ] = None,
     recipe: Annotated[Path | None, typer.Option(metavar="FILE", help="TOML; a run's recipe.toml repeats it.")] = None,
     epochs: Annotated[str | None, typer.Option(metavar="N", help="Times that every picture is seen.")] = None,
     minutes: Annotated[
@@ -78,6 +82,7 @@ def train(
       foveal train flowers/                            flowers/<class>/<picture>.jpg
       foveal train flowers/ --minutes 10               the best that ten minutes can do
       foveal train mnist --network lenet5 --epochs 3
+      foveal train flowers/ --weights imagenet         start from weights that know ImageNet
       foveal train digits --set training.learning_rate=0.1 --set augment.preset=off
       foveal train --recipe runs/flowers-resnet18-1/recipe.toml
       foveal train --resume runs/flowers-resnet18-1
@@ -85,6 +90,7 @@ def train(
     """
     given = {
         "--network": network,
+        "--weights": weights,
         "--epochs": epochs,
         "--minutes": minutes,
         "--size": size,

@@ -31,6 +31,7 @@ def check_place(place: Path, source: str) -> None:
 def free_folder(source: str, network: str) -> Path:
     """runs/<source>-<network>-<n>, the next free number."""
     word = re.sub(r"[^\w.-]+", "-", Path(source).name or "data").strip("-.")[:60] or "data"
+    network = re.sub(r"[^\w.-]+", "-", network).strip("-.")[:40]  # timm:resnet26, or a whole notation
     number = 1
     while (RUNS / f"{word}-{network}-{number}").exists():
         number += 1
@@ -48,6 +49,8 @@ def leave_no_folder(folder: Path) -> None:
         if checkpoints.is_dir():
             checkpoints.rmdir()
         folder.rmdir()
+        if folder.parent == RUNS:
+            RUNS.rmdir()  # where it has other runs, it stays
 
 
 def write_skipped(folder: Path, rows: Iterable[tuple[str, str]]) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 
 from foveal.errors import BadRecipe, did_you_mean, shown
-from foveal.networks import notation
+from foveal.networks import notation, timm_names
 from foveal.networks.alexnet import alexnet, alexnet_2012
 from foveal.networks.darknet import darknet53
 from foveal.networks.densenet import densenet121, densenet169, densenet201
@@ -104,6 +104,8 @@ NETWORKS = catalogue(
 def find(name: str) -> Entry:
     """The record of a name, of a notation, or of a timm network. Raises BadRecipe with the nearest name."""
     if name not in NETWORKS:
+        if name.startswith(timm_names.PREFIX):
+            return timm_names.entry_of(name)
         if notation.is_notation(name):
             return notation.entry(name)
         raise BadRecipe(

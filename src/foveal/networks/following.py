@@ -31,11 +31,11 @@ class Field:
     sources: frozenset[int] = frozenset()  # numbers of the layers that it came from
 
 
-class Following(TorchDispatchMode):
+class Following(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """While it is entered, every operation is followed. `flops` is told of each one's, as it happens."""
 
     def __init__(self, flops: Callable[[int], None]) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._flops = flops
         self._fields: dict[int, Field] = {}
         self._alive: list[Tensor] = []  # an id is one tensor's as long as that lives

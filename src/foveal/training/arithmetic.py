@@ -158,7 +158,7 @@ def _sound_step(network: nn.Module, arithmetic: Arithmetic, images: Tensor) -> b
         outputs = network(images)
     answers = [leaf for leaf in tree_leaves(outputs) if isinstance(leaf, Tensor)]  # auxiliary classifiers' as well
     loss = torch.stack([logits.float().square().mean() for logits in answers]).sum()
-    loss.backward()
+    loss.backward()  # type: ignore[no-untyped-call]
     if arithmetic.device.startswith("cuda"):
         torch.cuda.synchronize()
     last = [p.grad for p in network.parameters() if p.grad is not None][-1]

@@ -11,6 +11,7 @@ import copy
 import math
 import time
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,7 +28,8 @@ from foveal.data.store import PixelStore, open_store
 from foveal.errors import BadData, BadPicture, BadRecipe, Missing, NotFinite, shown
 from foveal.files.headers import shape_of
 from foveal.model import CUSTOM, Model
-from foveal.networks.catalogue import build, check_size, find, forward_flops
+from foveal.networks.catalogue import NETWORKS, build, check_size, find, forward_flops
+from foveal.networks.notation import read_notation
 from foveal.preprocess import Preprocess
 from foveal.progress import SILENT, Progress
 from foveal.recipe import Recipe, parse_size
@@ -37,6 +39,7 @@ from foveal.training.arithmetic import Arithmetic, Measured, measure
 from foveal.training.learner import Averaged, Learner
 from foveal.training.loop import Watch, train_epochs
 from foveal.training.optimisers import make_optimizer
+from foveal.training.start import Start, check_start, start_from
 
 __all__ = ["Ground", "choose_device", "lay_ground", "settle"]
 
@@ -61,6 +64,7 @@ class Ground:
     task: Classification
     arithmetic: Arithmetic
     measured: Measured
+    start: Start | None = None  # from whose weights
 
     @property
     def plan(self) -> planner.Plan:
@@ -124,6 +128,7 @@ class Ground:
             "pictures": len(self.splits["train"]),
             "left_out": len(self.dataset.skipped),
             "source": self.dataset.origin.source,
+            "weights": self.start.as_dict() if self.start else None,
             "recipe": self.recipe.to_toml(),
         }
         model = Model(
@@ -149,6 +154,8 @@ def settle(dataset: Dataset, recipe: Recipe, network: nn.Module | None = None) -
     device = choose_device(recipe.training.device)
     if network is not None:
         recipe = recipe.with_settings({"network.name": CUSTOM})
+    recipe = _named(recipe)
+    check_start(recipe)
     height, width, channels = _usual_shape(dataset)
     facts = planner.Facts(len(dataset.indices("train")), (height, width), channels, tuple(dataset.counts("train")))
     size = planner.choose_size(recipe, facts, device)
@@ -182,6 +189,15 @@ def _by_time(
     ]
 
 
+def _named(recipe: Recipe) -> Recipe:
+    """The network by the name that builds it again: a file's notation as its text, a notation as it is printed."""
+    name = recipe.network.name
+    if name in ("auto", CUSTOM) or name in NETWORKS:
+        return recipe
+    printed = str(read_notation(name)) if Path(name).is_file() else find(name).name
+    return recipe.with_settings({"network.name": printed})
+
+
 def lay_ground(
     dataset: Dataset,
     recipe: Recipe,
@@ -202,12 +218,18 @@ def lay_ground(
     torch.manual_seed(recipe.training.seed)
     if network is None:  # before the pictures are decoded, so that a size too small is refused at once
         network = build(name, len(dataset.classes), channels, size, _options(recipe))
+    start = start_from(network, recipe, progress)
+    if start is not None:
+        preprocess = start.prepared(preprocess)
+        recipe = recipe.with_settings({"network.weights": start.setting})
     store = open_store(dataset, preprocess, recipe.data.store, progress, loading_threads or None)
     if store.note:
         progress.say(store.note)
     dataset, splits = _without_broken(dataset, store)
-    preprocess = _with_statistics(preprocess, store, splits["train"])
-    _prepare(network, name, preprocess, store, splits["train"])
+    if start is None or start.preprocess is None:
+        preprocess = _with_statistics(preprocess, store, splits["train"])
+    if start is None:
+        _prepare(network, name, preprocess, store, splits["train"])
     _check_batch(network, recipe, len(splits["train"]))
     recipe, arithmetic, measured = _arithmetic(network, recipe, preprocess, device, progress)
     counts = np.bincount(dataset.labels[splits["train"]], minlength=len(dataset.classes))
@@ -227,7 +249,7 @@ def lay_ground(
     if fits(batches, device):
         batches = DeviceBatches.upload(batches, device)
     progress.say(f"Augmentation {in_words(recipe.augment)}.")
-    ground = Ground(dataset, store, splits, preprocess, recipe, network, batches, task, arithmetic, measured)
+    ground = Ground(dataset, store, splits, preprocess, recipe, network, batches, task, arithmetic, measured, start)
     return _planned(ground, progress)
 
 

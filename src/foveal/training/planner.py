@@ -43,6 +43,8 @@ DEFAULTS: dict[str, Any] = {
 FULL_DATA = 20_000  # training pictures from which the entry's epochs are meant; fewer pictures get more epochs
 MOST_EPOCHS = 120
 FEWEST_STEPS = 20  # in an epoch, when the batch size is ours to choose
+STARTED_NEAR = 0.1  # of the usual rate, where weights are there that should not be forgotten at once
+WITH_WEIGHTS = "resnet18"  # what published weights are taken for, where the network is ours to choose
 SMALL_SIDE = 64  # up to here pictures are taken at their own size
 LARGE_SIDE = {"cpu": 128, "gpu": 224}  # pixels; a step costs four times less at half the side
 MOST_PLANNED = 100_000
@@ -94,7 +96,8 @@ def choose_size(recipe: Recipe, facts: Facts, device: str) -> tuple[int, int]:
     """(height, width): small pictures keep theirs, photographs get the usual square."""
     if recipe.data.size != "auto":
         return parse_size(recipe.data.size)
-    smallest = 16 if recipe.network.name == "auto" else find_or_none(recipe.network.name)
+    name = WITH_WEIGHTS if recipe.network.name == "auto" and recipe.from_weights else recipe.network.name
+    smallest = 16 if name == "auto" else find_or_none(name)
     height, width = facts.side
     if max(height, width) <= SMALL_SIDE:
         scale = max(1.0, max(24, smallest) / min(height, width)) if min(height, width) < max(16, smallest) else 1.0
@@ -112,17 +115,17 @@ def choose_network(recipe: Recipe, size: tuple[int, int], channels: int) -> str:
     """The network that does best on this kind of picture for its time."""
     if recipe.network.name != "auto":
         return recipe.network.name
-    if max(size) <= SMALL_SIDE:
+    if max(size) <= SMALL_SIDE and not recipe.from_weights:
         return "speednet_small" if channels == 1 else "speednet"
-    return "resnet18"
+    return WITH_WEIGHTS
 
 
 def ladder(recipe: Recipe, size: tuple[int, int], channels: int) -> list[tuple[str, tuple[int, int]]]:
     """What --minutes may choose from with `--network auto`, the dearest first. A size that was asked for stays."""
-    if max(size) <= SMALL_SIDE:
+    if max(size) <= SMALL_SIDE and not recipe.from_weights:
         names = ("speednet_small",) if channels == 1 else ("speednet", "speednet_small")
         return [(name, size) for name in names]
-    if recipe.data.size != "auto":
+    if recipe.data.size != "auto" or max(size) <= SMALL_SIDE:
         return [("resnet34", size), ("resnet18", size)]
     return [("resnet34", (224, 224)), *(("resnet18", (side, side)) for side in (224, 160, 128, 96, 64))]
 
@@ -148,6 +151,8 @@ def resolve(recipe: Recipe, facts: Facts, size: tuple[int, int], network: str, d
     asked = recipe.training
     if asked.optimizer not in ("auto", usual["optimizer"]):
         usual |= _of_optimizer(asked.optimizer)
+    if recipe.from_weights:
+        usual["learning_rate"] *= STARTED_NEAR
     batch = _batch(asked.batch_size, int(usual["batch_size"]), facts.pictures)
     usual |= {
         "batch_size": batch,

@@ -1,0 +1,123 @@
+"""Where a training starts: from chance, or from weights that were found on other pictures."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from foveal.errors import BadModel, BadRecipe, Missing, did_you_mean, shown
+from foveal.files.foreign import read_foreign
+from foveal.model import CUSTOM, MODEL_FILE, prepared_for
+from foveal.networks.catalogue import find
+from foveal.networks.entry import Entry
+from foveal.networks.weights import Found, find_published, fit_weights, looked_at, published
+from foveal.preprocess import Preprocess
+from foveal.progress import SILENT, Progress
+from foveal.recipe import IMAGENET, SCRATCH, Recipe, parse_weights
+
+__all__ = ["Start", "check_start", "start_from"]
+
+ROOM = 4  # times the network's own bytes: a training script may have kept its optimiser's tensors in the file
+SPARE = 64 << 20  # and bytes for whatever else
+
+
+@dataclass(frozen=True)
+class Start:
+    """The weights that a network started from."""
+
+    asked: str  # "imagenet", or a file as typed
+    found: Found
+    preprocess: Preprocess | None  # of the pictures that they were found on, where that is known
+    notes: tuple[str, ...]  # what was done to make them fit
+
+    @property
+    def setting(self) -> str:
+        """For the run's recipe: this file and no other."""
+        return f"{self.asked}@sha256:{self.found.sha256}"
+
+    def as_dict(self) -> dict[str, Any]:
+        """For metrics.json and the model's file."""
+        return {"from": self.asked, "file": self.found.path.name, "sha256": self.found.sha256}
+
+    def prepared(self, preprocess: Preprocess) -> Preprocess:
+        """The same size, with the mean, deviation and interpolation that the weights are used to."""
+        if self.preprocess is None:
+            return preprocess
+        mean, std = (_for_channels(v, preprocess.channels) for v in (self.preprocess.mean, self.preprocess.std))
+        return replace(preprocess, mean=mean, std=std, interpolation=self.preprocess.interpolation)
+
+    def __str__(self) -> str:
+        done = "; ".join(self.notes) or "all of them"
+        usual = "" if self.preprocess else " Mean and deviation are those of the training pictures."
+        return f"Weights from {shown(self.found.path)} (sha256 {self.found.sha256[:12]}): {done}.{usual}"
+
+
+def check_start(recipe: Recipe) -> None:
+    """Quick refusals, before anything is made.
+
+    Raises: BadRecipe, Missing.
+    """
+    asked, name = parse_weights(recipe.network.weights)[0], recipe.network.name
+    if not recipe.from_weights:
+        return
+    if asked == IMAGENET:
+        if name == CUSTOM:
+            raise BadRecipe("nobody published weights for a network of one's own; give --weights FILE.")
+        if name != "auto":
+            published(find(name))
+        return
+    if not os.path.exists(_file(asked)):
+        words = did_you_mean(asked, (SCRATCH, IMAGENET))
+        raise Missing(f"--weights {shown(asked)}: no such file{words or f'; give {SCRATCH}, {IMAGENET} or a file'}")
+    if name == "auto":
+        raise BadRecipe(f"--weights {shown(asked)} needs --network: a file of weights does not say whose they are.")
+
+
+def start_from(network: nn.Module, recipe: Recipe, progress: Progress = SILENT) -> Start | None:
+    """Put the weights that the recipe names into the network; None where it starts from chance.
+
+    Raises: BadModel (damaged, hostile, another network's, not the very file), BadRecipe, Missing, BadData.
+    """
+    if not recipe.from_weights:
+        return None
+    check_start(recipe)
+    asked, pinned = parse_weights(recipe.network.weights)
+    entry = None if recipe.network.name == CUSTOM else find(recipe.network.name)
+    found = find_published(entry, progress) if asked == IMAGENET and entry else looked_at(_file(asked))
+    if not found.sha256.startswith(pinned):
+        raise BadModel(
+            f"{shown(found.path)} is not the file that the recipe means (its sha256 is {found.sha256[:12]}, not "
+            f"{pinned[:12]}); to use it all the same, add --weights {shown(asked)}."
+        )
+    ours = prepared_for(found.path)
+    notes = fit_weights(
+        network, read_foreign(found.path, most=_most(network)), source=str(found.path), entry=_named(entry, ours)
+    )
+    start = Start(asked, found, ours or (entry.weights.preprocess if entry and entry.weights else None), notes)
+    progress.say(str(start))
+    return start
+
+
+def _named(entry: Entry | None, ours: Preprocess | None) -> Entry | None:
+    """A model of ours needs no renaming."""
+    return replace(entry, weights=None) if entry and ours else entry
+
+
+def _file(asked: str) -> Path:
+    """The file; a run's folder stands for its model."""
+    place = os.path.expanduser(asked)  # unlike pathlib's, these take whatever was typed
+    return Path(place, MODEL_FILE) if os.path.isdir(place) else Path(place)
+
+
+def _most(network: nn.Module) -> int:
+    most: int = SPARE + ROOM * sum(int(value.numel()) * value.element_size() for value in network.state_dict().values())
+    return most
+
+
+def _for_channels(values: tuple[float, ...], channels: int) -> tuple[float, ...]:
+    """One value a channel: for grey pictures the mean of those for RGB, for RGB that of grey three times."""
+    return values if len(values) == channels else (round(sum(values) / len(values), 4),) * channels
