@@ -122,3 +122,11 @@ def test_channels_below_one_are_refused(answer, channels):
     code, _, err = answer("resnet18", "--channels", channels)
     assert code == 2
     assert "--channels" in err
+
+
+def test_a_notation_may_stand_in_a_file(answer, tmp_path):
+    file = tmp_path / "mine.txt"
+    file.write_text("conv 4 3x5,  # wide\nflatten, dense 3", encoding="utf-8")
+    table = json.loads(answer(str(file), "--size", "8", "--channels", "1", "--json")[1])
+    assert table["network"].startswith("conv 4 3x5, flatten, dense 3")
+    assert table["layers"][0]["shape"] == [4, 6, 4]

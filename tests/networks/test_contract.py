@@ -4,6 +4,8 @@ import collections
 import copy
 import inspect
 import re
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -224,3 +226,15 @@ def test_whitening_makes_patches_uncorrelated():
     assert (covariance - torch.diag(torch.diag(covariance))).abs().max() < 1e-3
     assert torch.diag(covariance).max() < 1.01
     assert torch.equal(network.whiten.weight[12:], -network.whiten.weight[:12])
+
+
+def test_building_by_name_imports_no_other_library_of_networks():
+    program = """
+import sys
+from foveal.networks.catalogue import NETWORKS, build
+for name in ("resnet18", "inception_v4", "efficientnet_b0", "conv 4 3x3, flatten, dense 2"):
+    build(name, 2, 3, (96, 96))
+print([name for name in ("torchvision", "timm") if name in sys.modules])
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from torch.utils.flop_counter import FlopCounterMode
 
 from foveal.ops.arithmetic import (
-    ReceptiveField,
     convolution_multiply_adds,
     convolution_parameters,
     dense_multiply_adds,
@@ -201,27 +200,33 @@ def test_the_receptive_field_is_where_the_gradient_of_a_unit_lies(layers):
     for f, s, p, d in layers:
         x = torch.nn.functional.conv1d(x, torch.ones(1, 1, f, dtype=x.dtype), stride=s, padding=p, dilation=d)
     (slope,) = torch.autograd.grad(x[0, 0, unit], strip)
-    seen = slope[0, 0].nonzero()
-    assert (int(seen.min()), int(seen.max())) == (start, start + field.size - 1)
+    places = slope[0, 0].nonzero()
+    assert (int(places.min()), int(places.max())) == (start, start + field.size - 1)
+
+
+def seen(*layers):
+    """(size, stride, offset)"""
+    field = receptive_field(layers)
+    return field.size, field.stride, field.offset
 
 
 def test_no_layer_sees_one_pixel():
-    assert receptive_field([]) == ReceptiveField(1, 1, 0.0)
+    assert seen() == (1, 1, 0)
 
 
 @pytest.mark.parametrize("N", range(8))
 def test_stacked_3x3_layers_see_a_square_of_2n_plus_1(N):
     assert receptive_field([(3,)] * N).size == 2 * N + 1
-    assert receptive_field([(3, 1, 1)] * N) == ReceptiveField(2 * N + 1, 1, 0.0)  # padded: centred on its own pixel
+    assert seen(*[(3, 1, 1)] * N) == (2 * N + 1, 1, 0)  # padded: centred on its own pixel
 
 
 def test_the_receptive_field_grows_with_strides_and_dilation_by_hand():
     # 3x3 stride 2: 3 pixels, 2 apart. 3x3 on that: 3 + 2·2 = 7. Its dilation by 2: 3 + 4·2 = 11, middle 1 + 4.
-    assert receptive_field([(3, 2)]) == ReceptiveField(3, 2, 1.0)
-    assert receptive_field([(3, 2), (3,)]) == ReceptiveField(7, 2, 3.0)
-    assert receptive_field([(3, 2), (3, 1, 0, 2)]) == ReceptiveField(11, 2, 5.0)
-    assert receptive_field([(2, 2), (2, 2)]) == ReceptiveField(4, 4, 1.5)
-    assert receptive_field([(7, 2, 3), (3, 2, 1)]) == ReceptiveField(11, 4, 0.0)  # how ResNet begins
+    assert seen((3, 2)) == (3, 2, 1.0)
+    assert seen((3, 2), (3,)) == (7, 2, 3.0)
+    assert seen((3, 2), (3, 1, 0, 2)) == (11, 2, 5.0)
+    assert seen((2, 2), (2, 2)) == (4, 4, 1.5)
+    assert seen((7, 2, 3), (3, 2, 1)) == (11, 4, 0.0)  # how ResNet begins
 
 
 # weight sharing

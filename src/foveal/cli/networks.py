@@ -20,7 +20,7 @@ __all__ = ["networks"]
 
 def networks(
     names: Annotated[
-        list[str] | None, typer.Argument(metavar="[NAME]…", help="A network's name, or a notation in quotes.")
+        list[str] | None, typer.Argument(metavar="[NAME]…", help="A name, a notation in quotes, or a file with one.")
     ] = None,
     size: Annotated[
         str | None, typer.Option(metavar="S|HxW", help="Pixels a side, or height x width. [what it was made for]")
@@ -112,11 +112,11 @@ def _show(
 ) -> None:
     from foveal.cli import _texts
     from foveal.networks import diagram as drawing
-    from foveal.networks.catalogue import find, table_of
+    from foveal.networks.catalogue import find, full_name, table_of
     from foveal.networks.layers import layers_csv
 
-    entry = find(name)
-    table = table_of(name, _size(size), channels, classes)
+    entry = find(full_name(name))
+    table = table_of(entry.name, _size(size), channels, classes)
     if html is not None:
         from foveal.report.network_page import write_network
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -61,7 +62,7 @@ from foveal.networks.vgg import vgg11, vgg11_bn, vgg13, vgg13_bn, vgg16, vgg16_b
 if TYPE_CHECKING:
     from foveal.networks.layers import LayerTable
 
-__all__ = ["NETWORKS", "build", "catalogue", "check_size", "find", "forward_flops", "table_of"]
+__all__ = ["NETWORKS", "build", "catalogue", "check_size", "find", "forward_flops", "full_name", "table_of"]
 
 
 def catalogue(*builders: Callable[..., nn.Module]) -> Mapping[str, Entry]:
@@ -112,6 +113,13 @@ def find(name: str) -> Entry:
             f'no such network: "{shown(name[:80])}"{did_you_mean(name[:80], NETWORKS)} (foveal networks lists all)'
         )
     return NETWORKS[name]
+
+
+def full_name(name: str) -> str:
+    """The name that builds the same network anywhere: of a file that holds a notation, the notation; else as `find`."""
+    if name not in NETWORKS and os.path.isfile(name):
+        return str(notation.read_notation(name))
+    return find(name).name
 
 
 def check_size(name: str, size: tuple[int, int]) -> None:

@@ -295,7 +295,7 @@ def _count(network: nn.Module) -> int:
 
 
 def _ends_maps(layer: Layer) -> bool:
-    return layer.kind.startswith(("Adaptive", "Flatten", "GlobalA", "GlobalM"))
+    return layer.kind.startswith(("Adaptive", "Flatten"))
 
 
 def _most_alive(rows: tuple[Layer, ...]) -> int:

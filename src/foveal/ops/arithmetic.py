@@ -11,8 +11,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import prod
 
+from foveal.ops.receptive import PIXEL, Reach
+
 __all__ = [
-    "ReceptiveField",
     "WeightSharing",
     "convolution_multiply_adds",
     "convolution_parameters",
@@ -143,37 +144,21 @@ def dense_multiply_adds(in_features: int, out_features: int) -> int:
 # Receptive fields
 
 
-@dataclass(frozen=True)
-class ReceptiveField:
-    """What the units of a feature map see of the input, along one side."""
-
-    size: int = 1  # pixels from the first to the last that can change a unit
-    stride: int = 1  # pixels from one unit's field to the next one's
-    offset: float = 0.0  # pixel in the middle of unit 0's field, counted from 0; negative when most of it is padding
-
-    def through(self, kernel: int, stride: int = 1, padding: int = 0, dilation: int = 1) -> ReceptiveField:
-        """The field one convolution or pooling further on."""
-        _at_least(1, stride=stride)
-        _at_least(0, padding=padding)
-        beyond = reach(kernel, dilation) - 1  # a unit now sees so many more of the units before it
-        return ReceptiveField(
-            size=self.size + beyond * self.stride,
-            stride=self.stride * stride,
-            offset=self.offset + (beyond / 2 - padding) * self.stride,
-        )
-
-
-def receptive_field(layers: Iterable[Sequence[int]]) -> ReceptiveField:
+def receptive_field(layers: Iterable[Sequence[int]]) -> Reach:
     """What a unit behind a stack of layers sees: size 1 + Σ d(f − 1)·(product of the strides before).
 
     Args:     layers, from the input on: (kernel, stride, padding, dilation), of which all but the first may be left
               out, as for `output_size`.
+    Returns:  the pixels that unit 0 sees and the stride from one unit to the next; `size` and `offset` follow.
     Source:   Araujo, Norris, Sim 2019, "Computing receptive fields of convolutional neural networks", Distill,
               doi:10.23915/distill.00021.
     """
-    field = ReceptiveField()
+    field = PIXEL
     for layer in layers:
-        field = field.through(*layer)
+        kernel, stride, padding, dilation = (*layer, *(1, 0, 1)[len(layer) - 1 :])
+        _at_least(1, kernel=kernel, stride=stride, dilation=dilation)
+        _at_least(0, padding=padding)
+        field = field.window(kernel, stride, padding, dilation)
     return field
 
 

@@ -40,7 +40,7 @@ class Reach:
         """After a convolution or pooling.
 
         >>> PIXEL.window(3, stride=2, padding=1).window(3)
-        Reach(low=-1.0, high=5.0, stride=2.0)
+        Reach(low=-1, high=5, stride=2)
         """
         if self.everything:
             return self
@@ -59,7 +59,7 @@ class Reach:
         return Reach(self.low + start * self.stride, self.high + start * self.stride, self.stride * step)
 
 
-PIXEL = Reach(0.0, 0.0, 1.0)
+PIXEL = Reach(0, 0, 1)
 EVERYTHING = Reach(-math.inf, math.inf, math.inf)
 
 

@@ -11,7 +11,6 @@ import copy
 import math
 import time
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -28,8 +27,7 @@ from foveal.data.store import PixelStore, open_store
 from foveal.errors import BadData, BadPicture, BadRecipe, Missing, NotFinite, shown
 from foveal.files.headers import shape_of
 from foveal.model import CUSTOM, Model
-from foveal.networks.catalogue import NETWORKS, build, check_size, find, forward_flops
-from foveal.networks.notation import read_notation
+from foveal.networks.catalogue import build, check_size, find, forward_flops, full_name
 from foveal.preprocess import Preprocess
 from foveal.progress import SILENT, Progress
 from foveal.recipe import Recipe, parse_size
@@ -190,12 +188,9 @@ def _by_time(
 
 
 def _named(recipe: Recipe) -> Recipe:
-    """The network by the name that builds it again: a file's notation as its text, a notation as it is printed."""
+    """With the network by the name that builds it again, wherever the run's recipe is used."""
     name = recipe.network.name
-    if name in ("auto", CUSTOM) or name in NETWORKS:
-        return recipe
-    printed = str(read_notation(name)) if Path(name).is_file() else find(name).name
-    return recipe.with_settings({"network.name": printed})
+    return recipe if name in ("auto", CUSTOM) else recipe.with_settings({"network.name": full_name(name)})
 
 
 def lay_ground(
