@@ -19,7 +19,7 @@ class Ends:
 
     @contextmanager
     def task(self, name: str, total: int, unit: str = "pictures") -> Iterator[Callable[[int], None]]:
-        yield lambda n, note="": None
+        yield lambda *_: None
 
     def say(self, sentence: str) -> None:
         if pictures := re.search(r"\((\d+) train", sentence):
