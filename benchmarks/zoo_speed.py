@@ -2,8 +2,9 @@
 
 For each network that a reference library has: the forward pass (eval mode, no gradients) and a training step (forward
 and backward, without optimiser) of ours and theirs on the same pictures in the same arithmetic (fp32, contiguous: the
-reference's default), in turn, after a warm-up; the ratio of each pair, its median and spread. Beside it a training step
-in the arithmetic that foveal measures for this machine and network against the reference in its default.
+reference's default; freed memory stays with the process, as in foveal's own loops), in turn, after a warm-up; the ratio
+of each pair, its median and spread. Beside it a training step in the arithmetic that foveal measures for this machine
+and network against the reference in its default.
 """
 
 from __future__ import annotations
@@ -66,12 +67,13 @@ def timed(name: str, asked: argparse.Namespace) -> Timings:
     found = measure(ours, 3, (side, side), asked.batch)
     timings.arithmetic = found.arithmetic
     way = Arithmetic(found.arithmetic, "cpu")
-    for pair in range(-1, asked.pairs):  # the first warms up
-        forward = [seconds(forward_pass(network, images)) for network in (ours, theirs)]
-        step = [seconds(training_step(network, images)) for network in (ours, theirs)]
-        if pair >= 0:
-            timings.forward.append(forward[0] / forward[1])
-            timings.step.append(step[0] / step[1])
+    with freed_memory_kept():  # as foveal runs networks: both ways gain
+        for pair in range(-1, asked.pairs):  # the first warms up
+            forward = in_turn(ours, theirs, lambda network: forward_pass(network, images), pair)
+            step = in_turn(ours, theirs, lambda network: training_step(network, images), pair)
+            if pair >= 0:
+                timings.forward.append(forward)
+                timings.step.append(step)
     laid = way.network(ours)
     with freed_memory_kept(), threads_used(found.threads):
         step_here = training_step(laid, way.images(images), way.autocast)
@@ -82,6 +84,13 @@ def timed(name: str, asked: argparse.Namespace) -> Timings:
     say(f"{name}: forward {figures(timings.forward, '×')}, step {figures(timings.step, '×')}, "
         f"{found.arithmetic} {figures(timings.measured, '×')}")  # fmt: skip
     return timings
+
+
+def in_turn(ours: nn.Module, theirs: nn.Module, work: Callable[[nn.Module], Callable[[], None]], pair: int) -> float:
+    """Seconds of ours over seconds of theirs; who begins changes from pair to pair."""
+    order = [(0, ours), (1, theirs)] if pair % 2 else [(1, theirs), (0, ours)]
+    spent = {which: seconds(work(network)) for which, network in order}
+    return spent[0] / spent[1]
 
 
 def reference(name: str) -> nn.Module:
