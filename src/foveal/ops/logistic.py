@@ -126,8 +126,10 @@ def _in_rows(
     if features.ndim == 2:
         return features, labels, weights
     views = len(features)
-    return features.reshape(-1, features.shape[-1]), np.tile(labels, views), None if weights is None else np.tile(
-        weights, views
+    return (
+        features.reshape(-1, features.shape[-1]),
+        np.tile(labels, views),
+        None if weights is None else np.tile(weights, views),
     )
 
 
@@ -163,7 +165,8 @@ class _Problem:
         weight, bias = self._parts(self.found)
         weight = weight / self.scale[:, None]
         return Linear(
-            np.ascontiguousarray(weight.T, np.float32), (bias - self.mean.astype(np.float64) @ weight).astype(np.float32)
+            np.ascontiguousarray(weight.T, np.float32),
+            (bias - self.mean.astype(np.float64) @ weight).astype(np.float32),
         )
 
     def _parts(self, flat: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
