@@ -27,6 +27,7 @@ __all__ = [
     "Recipe",
     "TrainingRecipe",
     "parse_size",
+    "parse_train",
     "parse_weights",
     "read_recipe",
 ]
@@ -38,6 +39,7 @@ Positive = Annotated[float, Field(gt=0, le=1e9, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]
 
 SCRATCH, IMAGENET = "scratch", "imagenet"  # words of network.weights; others name a file
+TRAINED = ("auto", "head", "all", SCRATCH)  # and last:K
 RECIPE_MAX_BYTES = 1 << 20  # a recipe is a page of text; more is an accident or an attack
 
 
@@ -62,6 +64,21 @@ def parse_weights(text: str) -> tuple[str, str]:
     if not source or (at and not re.fullmatch("[0-9a-f]{8,64}", checksum)):
         raise ValueError(f"must be scratch, imagenet or a file, @sha256:… behind it in hex, is {shown(text)}")
     return source, checksum
+
+
+def parse_train(text: str) -> tuple[str, int]:
+    """ "head" -> ("head", 0), "last:2" -> ("last", 2): how much of a network that starts from weights is trained."""
+    word, colon, count = text.partition(":")
+    if word == "last" and colon and count.isascii() and count.isdigit() and 1 <= int(count) <= 100:
+        return word, int(count)
+    if colon or word not in TRAINED:
+        raise ValueError(f"must be one of {', '.join(TRAINED)} or last:K (K stages of the trunk), is {shown(text)}")
+    return word, 0
+
+
+def _train(value: str) -> str:
+    parse_train(value)
+    return value
 
 
 def _weights(value: str) -> str:
@@ -89,6 +106,8 @@ class NetworkRecipe(_Section):
 
     name: str = "auto"
     weights: Annotated[str, AfterValidator(_weights)] = SCRATCH  # IMAGENET, or a file of weights to start from
+    train: Annotated[str, AfterValidator(_train)] = "auto"  # head, last:K, all, scratch: what learns anew
+    head_decay: Positive | Auto = "auto"  # penalty of a head on frozen features; auto: by cross-validation
     dropout: Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)] | Auto = "auto"
     batch_norm: Annotated[bool, Field(strict=True)] | Auto = "auto"
 
@@ -108,6 +127,7 @@ class TrainingRecipe(_Section):
     label_smoothing: Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)] | Auto = "auto"
     ema: Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)] | Auto = "auto"  # decay a step; 0: off
     clip: NotNegative | Auto = "auto"  # largest norm of all gradients; 0: off
+    accuracy: Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)] = 0.0  # wished of answers; 0: none is passed on
     early_stopping: Annotated[int, Field(ge=0, le=100_000, strict=True)] = 0  # epochs without a better loss; 0: off
     class_weights: Literal["auto", "none", "balanced"] = "auto"
     on_nan: Literal["stop", "skip"] = "stop"
@@ -162,7 +182,7 @@ class Recipe(_Section):
     @property
     def from_weights(self) -> bool:
         """Whether the network starts from weights rather than from chance."""
-        return parse_weights(self.network.weights)[0] != SCRATCH
+        return parse_weights(self.network.weights)[0] != SCRATCH and self.network.train != SCRATCH
 
     def to_toml(self) -> str:
         """The recipe as TOML, every key written out."""

@@ -222,6 +222,7 @@ def _scored(folder: Path, ground: Ground, fitted: Fitted, progress: Progress, be
         "test": {**scores.as_dict(), "split": on, "views": "none"},
         "baseline": baseline.as_dict() if baseline else {"top1": None},
         "weights": ground.start.as_dict() if ground.start else None,
+        "transfer": ground.transfer.as_dict() if ground.transfer else None,
         "temperature": fitted.model.temperature,
         "epochs": len(fitted.history),
         "best_epoch": fitted.best_epoch,
@@ -329,6 +330,9 @@ def _tell_plan(ground: Ground, progress: Progress) -> None:
     _tell_left_out(broken, progress)
     t = ground.recipe.training
     parameters = sum(p.numel() for p in ground.network.parameters())
+    if ground.recipe.network.train == "head":
+        progress.say(f"{ground.recipe.network.name} ({parameters:,} parameters) on {ground.recipe.data.size}.")
+        return
     progress.say(
         f"{ground.recipe.network.name} ({parameters:,} parameters) on {ground.recipe.data.size}, {t.epochs} epochs of "
         f"{len(ground.batches)} steps of {t.batch_size}, {t.optimizer} at {t.learning_rate:g}, {t.schedule}."

@@ -20,6 +20,8 @@ __all__ = ["summary", "train"]
 FLAGS = {  # short names for keys of the recipe
     "--network": "network.name",
     "--weights": "network.weights",
+    "--train": "network.train",
+    "--accuracy": "training.accuracy",
     "--epochs": "training.epochs",
     "--minutes": "training.minutes",
     "--size": "data.size",
@@ -33,7 +35,7 @@ FLAGS = {  # short names for keys of the recipe
     "--max-megapixels": "data.max_megapixels",
     "--exact": "training.arithmetic",
 }
-NUMBERS = {"--epochs", "--minutes", "--batch", "--seed", "--threads", "--max-megapixels"}
+NUMBERS = {"--accuracy", "--epochs", "--minutes", "--batch", "--seed", "--threads", "--max-megapixels"}
 
 
 def train(
@@ -46,6 +48,13 @@ def train(
     network: Annotated[str | None, typer.Option(metavar="NAME", help="See `foveal networks`.")] = None,
     weights: Annotated[
         str | None, typer.Option(metavar="imagenet|FILE", help="Start from published weights, or a file's. [scratch]")
+    ] = None,
+    how_much: Annotated[
+        str | None,
+        typer.Option("--train", metavar="PART", help="With weights: head, last:K stages, all, scratch. [auto]"),
+    ] = None,
+    accuracy: Annotated[
+        str | None, typer.Option(metavar="A", help="Wished of answers, such as 0.99; passes on those below it.")
     ] = None,
     recipe: Annotated[Path | None, typer.Option(metavar="FILE", help="TOML; a run's recipe.toml repeats it.")] = None,
     epochs: Annotated[str | None, typer.Option(metavar="N", help="Times that every picture is seen.")] = None,
@@ -83,6 +92,7 @@ def train(
       foveal train flowers/ --minutes 10               the best that ten minutes can do
       foveal train mnist --network lenet5 --epochs 3
       foveal train flowers/ --weights imagenet         start from weights that know ImageNet
+      foveal train flowers/ --weights imagenet --train head      seconds: the trunk stays as it is
       foveal train digits --set training.learning_rate=0.1 --set augment.preset=off
       foveal train --recipe runs/flowers-resnet18-1/recipe.toml
       foveal train --resume runs/flowers-resnet18-1
@@ -91,6 +101,8 @@ def train(
     given = {
         "--network": network,
         "--weights": weights,
+        "--train": how_much,
+        "--accuracy": accuracy,
         "--epochs": epochs,
         "--minutes": minutes,
         "--size": size,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import inspect
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -13,7 +15,10 @@ from foveal.networks.catalogue import find
 from foveal.networks.entry import main_logits
 from foveal.ops.logistic import Linear
 
-__all__ = ["Taken", "classifier_path", "has_bias", "put_head", "scale_behind", "taking_features"]
+__all__ = [
+    "Taken", "classifier_path", "has_bias", "has_linear_head", "put_head", "scale_behind", "taking_features",
+    "with_random_weights",
+]  # fmt: skip
 
 CUSTOM = "custom"  # a module of the user's own has no record
 
@@ -63,9 +68,24 @@ def taking_features(network: nn.Module, path: str) -> Iterator[Taken]:
         handle.remove()
 
 
+def has_linear_head(name: str) -> bool:
+    """Whether a network's builder must be asked for a classifier without a non-linearity behind it."""
+    return name != CUSTOM and "linear_head" in inspect.signature(find(name).build).parameters
+
+
 def has_bias(network: nn.Module, path: str) -> bool:
     """Whether the classifier can hold an intercept."""
     return getattr(network.get_submodule(path), "bias", None) is not None
+
+
+def with_random_weights(network: nn.Module) -> nn.Module:
+    """A copy whose layers were all initialised anew, as each layer's own class does."""
+    fresh = copy.deepcopy(network)
+    for module in fresh.modules():
+        reset = getattr(module, "reset_parameters", None)
+        if callable(reset):
+            reset()
+    return fresh
 
 
 @torch.no_grad()

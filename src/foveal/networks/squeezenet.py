@@ -4,7 +4,8 @@ Iandola, Han, Moskewicz, Ashraf, Dally, Keutzer 2016, "SqueezeNet: AlexNet-level
 <0.5MB model size", arXiv:1602.07360. Names of the state dict are torchvision's. Differs from the paper: the first
 convolution does not pad and gives 109×109 maps where table 1 prints 111×111, nor does conv10; poolings let their last
 window reach over the edge. `squeezenet1_1` is not in the paper: its authors published it later (DeepScale/SqueezeNet,
-SqueezeNet_v1.1) with a smaller first convolution and earlier poolings, at 2.4 times fewer multiply-adds.
+SqueezeNet_v1.1) with a smaller first convolution and earlier poolings, at 2.4 times fewer multiply-adds. With
+`linear_head` no ReLU follows conv10, so that a class can be spoken against and the head is a linear one.
 """
 
 from __future__ import annotations
@@ -42,11 +43,12 @@ class Fire(nn.Module):
 class SqueezeNet(nn.Module):
     """[table 1]"""
 
-    def __init__(self, features: nn.Sequential, num_classes: int, dropout: float) -> None:
+    def __init__(self, features: nn.Sequential, num_classes: int, dropout: float, linear_head: bool) -> None:
         super().__init__()
         self.features = features
         conv10 = nn.Conv2d(512, num_classes, kernel_size=1)
-        self.classifier = nn.Sequential(nn.Dropout(dropout), conv10, nn.ReLU(), nn.AdaptiveAvgPool2d(1))
+        last = nn.Identity() if linear_head else nn.ReLU()
+        self.classifier = nn.Sequential(nn.Dropout(dropout), conv10, last, nn.AdaptiveAvgPool2d(1))
         self.flatten = nn.Flatten()
         self._initialise(conv10)
 
@@ -109,7 +111,7 @@ def _published(file: str, top1: float) -> Published:
     **_FACTS,
 )
 def squeezenet1_0(
-    num_classes: int = 1000, in_channels: int = 3, dropout: float = 0.5
+    num_classes: int = 1000, in_channels: int = 3, dropout: float = 0.5, linear_head: bool = False
 ) -> SqueezeNet:  # 1 248 424 parameters
     """SqueezeNet as the paper has it [table 1]."""
     features = nn.Sequential(
@@ -127,7 +129,7 @@ def squeezenet1_0(
         _pool(),
         Fire(512, 64, 256),
     )
-    return SqueezeNet(features, num_classes, dropout)
+    return SqueezeNet(features, num_classes, dropout, linear_head)
 
 
 @network(
@@ -142,7 +144,7 @@ def squeezenet1_0(
     **_FACTS,
 )
 def squeezenet1_1(
-    num_classes: int = 1000, in_channels: int = 3, dropout: float = 0.5
+    num_classes: int = 1000, in_channels: int = 3, dropout: float = 0.5, linear_head: bool = False
 ) -> SqueezeNet:  # 1 235 496 parameters
     """SqueezeNet with a smaller first convolution and earlier poolings [SqueezeNet_v1.1]."""
     features = nn.Sequential(
@@ -160,4 +162,4 @@ def squeezenet1_1(
         Fire(384, 64, 256),
         Fire(512, 64, 256),
     )
-    return SqueezeNet(features, num_classes, dropout)
+    return SqueezeNet(features, num_classes, dropout, linear_head)

@@ -58,16 +58,18 @@ def fit_logistic(
     weights: NDArray[np.float64] | None = None,
     *,
     intercept: bool = True,
+    roughly: bool = False,
 ) -> Linear:
     """The W and b that minimise mean wᵢ·(−log p(yᵢ)) + decay/2·‖W‖², on standardised features, as one linear layer.
 
     Args:    features (N, D), or (V, N, D) in several views; labels (N,) class indices below K; weights (N,) of each
-             picture; without intercept the layer's bias is zero, and features are scaled but not centred.
+             picture; without intercept the layer's bias is zero, and features are scaled but not centred;
+             roughly, for a head that is asked once and thrown away.
     Returns: the layer for features as they came: the standardisation is folded into it.
     Source:  L-BFGS: Liu and Nocedal 1989, Mathematical Programming 45:503–528.
     """
     rows, y, w = _in_rows(features, labels, weights)
-    return _Problem(rows, y, K, w, intercept).solve(decay).layer()
+    return _Problem(rows, y, K, w, intercept).solve(decay, ROUGHLY if roughly else CLOSELY).layer()
 
 
 def fold_of(labels: Labels, folds: int = FOLDS, groups: Labels | None = None, seed: int = 0) -> Labels:
@@ -159,7 +161,7 @@ class _Problem:
         self.found = np.zeros((rows.shape[1] + 1) * K)
 
     def solve(self, decay: float, slope: float = CLOSELY) -> _Problem:
-        from scipy.optimize import minimize  # type: ignore[import-untyped]
+        from scipy.optimize import minimize
 
         done = minimize(
             self._loss, self.found, args=(decay,), jac=True, method="L-BFGS-B",

@@ -47,6 +47,8 @@ def fit(ground: Ground, folder: Path, *, resume: bool = False, progress: Progres
 
     Raises: NotFinite and NoSpace (the last good checkpoint stands), Interrupted after SIGINT or SIGTERM (saved first).
     """
+    if ground.transfer is not None and ground.transfer.train == "head":
+        return Fitted(ground.head_model(), [], ground.transfer.seconds, 0, False)
     learner = ground.learner()
     checkpoints = folder / "checkpoint"
     checkpoints.mkdir(exist_ok=True)

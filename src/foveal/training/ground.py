@@ -28,6 +28,7 @@ from foveal.errors import BadData, BadPicture, BadRecipe, Missing, NotFinite, sh
 from foveal.files.headers import shape_of
 from foveal.model import CUSTOM, Model
 from foveal.networks.catalogue import build, check_size, find, forward_flops, full_name
+from foveal.networks.head import has_linear_head, with_random_weights
 from foveal.preprocess import Preprocess
 from foveal.progress import SILENT, Progress
 from foveal.recipe import Recipe, parse_size
@@ -36,14 +37,16 @@ from foveal.training import planner
 from foveal.training.arithmetic import Arithmetic, Measured, measure
 from foveal.training.learner import Averaged, Learner
 from foveal.training.loop import Watch, train_epochs
-from foveal.training.optimisers import make_optimizer
-from foveal.training.start import Start, check_start, start_from
+from foveal.training.optimisers import make_optimizer, slow_down
+from foveal.training.start import Start, check_start, size_of_start, start_from
+from foveal.training.transfer import Transfer, check_stages, freeze, prepared, rates, transfer_to
 
 __all__ = ["Ground", "choose_device", "lay_ground", "settle"]
 
 LOOKED_AT = 64  # pictures whose header tells the usual size and colour
 STATISTICS_OF = 4096  # training pictures for mean and deviation
 SIGHT_OF = 2048  # training pictures that a network's `prepare` sees
+HEAD_BATCH, HEAD_SECONDS = 8, 1.5  # of measuring the arithmetic where a head alone is trained
 REHEARSAL_SECONDS = 4.0  # of the loop, to plan --minutes
 REHEARSAL_SHARE = 0.03  # and never more than this of them
 
@@ -63,6 +66,7 @@ class Ground:
     arithmetic: Arithmetic
     measured: Measured
     start: Start | None = None  # from whose weights
+    transfer: Transfer | None = None  # how much of them is trained anew, and the head that was fitted on them
 
     @property
     def plan(self) -> planner.Plan:
@@ -70,11 +74,13 @@ class Ground:
 
     def learner(self) -> Learner:
         """A learner at the start."""
-        network = self.arithmetic.network(self.network)
+        network, name = self.arithmetic.network(self.network), self.recipe.network.name
+        frozen = freeze(network, name, self.transfer.train) if self.transfer else ()
+        optimizer = make_optimizer(network, self.recipe.training)
+        if self.transfer:
+            slow_down(optimizer, rates(network, name, self.transfer.path))
         decay = float(self.recipe.training.ema)
-        return Learner(
-            network, make_optimizer(network, self.recipe.training), Averaged(network, decay) if decay else None
-        )
+        return Learner(network, optimizer, Averaged(network, decay) if decay else None, frozen=frozen)
 
     def train(self, learner: Learner, watch: Watch) -> None:
         """The loop, from where the learner stands."""
@@ -120,23 +126,32 @@ class Ground:
         for name, value in network.state_dict().items():
             if value.is_floating_point() and not torch.isfinite(value).all():
                 raise NotFinite(f"After training, {name} has values that are not finite; try a lower learning rate.")
-        options = _options(self.recipe)
-        trained = {
-            "epochs": learner.epoch,
-            "pictures": len(self.splits["train"]),
-            "left_out": len(self.dataset.skipped),
-            "source": self.dataset.origin.source,
-            "weights": self.start.as_dict() if self.start else None,
-            "recipe": self.recipe.to_toml(),
-        }
-        model = Model(
-            network, self.preprocess, self.dataset.classes, self.recipe.network.name, options, trained=trained
-        )
-        held_out = self.splits["val"]
+        model, held_out = self._model(network, learner.epoch), self.splits["val"]
         if not len(held_out):
             return model
         logits = self.logits(model, held_out)
         return replace(model, temperature=fit_temperature(logits, self.dataset.labels[held_out]))
+
+    def head_model(self) -> Model:
+        """The frozen trunk with the fitted head, calibrated on what heads said of pictures they had not seen."""
+        assert self.transfer is not None
+        prepared(self.network, self.transfer)
+        model = self._model(self.network.to("cpu"), 0)
+        truth = self.dataset.labels[self.transfer.indices]
+        return replace(model, temperature=fit_temperature(self.transfer.chosen.logits, truth))
+
+    def _model(self, network: nn.Module, epochs: int) -> Model:
+        trained = {
+            "epochs": epochs,
+            "pictures": len(self.splits["train"]),
+            "left_out": len(self.dataset.skipped),
+            "source": self.dataset.origin.source,
+            "weights": self.start.as_dict() if self.start else None,
+            "train": self.recipe.network.train,
+            "recipe": self.recipe.to_toml(),
+        }
+        name, options = self.recipe.network.name, _options(self.recipe)
+        return Model(network, self.preprocess, self.dataset.classes, name, options, trained=trained)
 
     def logits(self, model: Model, indices: NDArray[np.int64], views: Any = "none") -> Tensor:
         """(n, K) float32 of stored pictures."""
@@ -156,7 +171,7 @@ def settle(dataset: Dataset, recipe: Recipe, network: nn.Module | None = None) -
     check_start(recipe)
     height, width, channels = _usual_shape(dataset)
     facts = planner.Facts(len(dataset.indices("train")), (height, width), channels, tuple(dataset.counts("train")))
-    size = planner.choose_size(recipe, facts, device)
+    size = planner.choose_size(recipe, facts, device, size_of_start(recipe))
     if recipe.training.minutes and recipe.network.name == "auto":
         name, size = _by_time(recipe, facts, size, device, len(dataset.classes))
     else:
@@ -245,6 +260,8 @@ def lay_ground(
         batches = DeviceBatches.upload(batches, device)
     progress.say(f"Augmentation {in_words(recipe.augment)}.")
     ground = Ground(dataset, store, splits, preprocess, recipe, network, batches, task, arithmetic, measured, start)
+    if start is not None:
+        ground = _with_transfer(ground, progress)
     return _planned(ground, progress)
 
 
@@ -282,7 +299,33 @@ def _usual_shape(dataset: Dataset) -> tuple[int, int, int]:
 def _options(recipe: Recipe) -> dict[str, Any]:
     """What the recipe asks of the network's builder."""
     asked = {"dropout": recipe.network.dropout, "batch_norm": recipe.network.batch_norm}
-    return {key: value for key, value in asked.items() if value != "auto"}
+    options: dict[str, Any] = {key: value for key, value in asked.items() if value != "auto"}
+    if recipe.from_weights and has_linear_head(recipe.network.name):
+        options["linear_head"] = True  # a head that is fitted as a plane must be one
+    return options
+
+
+def _with_transfer(ground: Ground, progress: Progress) -> Ground:
+    """The head fitted on frozen features, and what else is to be trained decided."""
+    recipe, name = ground.recipe, ground.recipe.network.name
+    check_stages(ground.network, name, recipe.network.train)
+
+    def rival() -> nn.Module:
+        """The same network with random weights."""
+        if name == CUSTOM:
+            return with_random_weights(ground.network)
+        size = (ground.preprocess.height, ground.preprocess.width)
+        return build(name, len(ground.dataset.classes), ground.preprocess.channels, size, _options(recipe))
+
+    transfer = transfer_to(
+        ground.network, name, recipe, ground.preprocess, ground.store, ground.dataset, ground.splits,
+        ground.arithmetic, ground.task.class_weights is not None, rival, progress,
+    )  # fmt: skip
+    if transfer is None:
+        return replace(ground, recipe=recipe.with_settings({"network.train": "all"}))
+    prepared(ground.network, transfer)
+    progress.say(transfer.reason)
+    return replace(ground, transfer=transfer, recipe=recipe.with_settings({"network.train": transfer.train}))
 
 
 def _without_broken(dataset: Dataset, store: PixelStore) -> tuple[Dataset, dict[str, NDArray[np.int64]]]:
@@ -344,7 +387,10 @@ def _arithmetic(
         measured = Measured(asked.arithmetic, threads, {}, 0.0)
     else:
         size = (preprocess.height, preprocess.width)
-        measured = measure(network, preprocess.channels, size, int(asked.batch_size), device)
+        if recipe.network.train == "head":  # forward passes alone, of few pictures: a long look would not pay
+            measured = measure(network, preprocess.channels, size, HEAD_BATCH, device, HEAD_SECONDS)
+        else:
+            measured = measure(network, preprocess.channels, size, int(asked.batch_size), device)
         told = ", ".join(f"{way} {speed:.0f}" for way, speed in measured.images_per_second.items())
         how = "measured earlier" if measured.cached else f"measured in {measured.seconds:.1f} s"
         if asked.threads == "auto":
@@ -385,7 +431,7 @@ class _Stopwatch:
 def _planned(ground: Ground, progress: Progress) -> Ground:
     """With --minutes: the epochs that fit, by rehearsing the loop on a copy of the network for a few seconds."""
     minutes = ground.recipe.training.minutes
-    if not minutes or ground.recipe.training.epochs != "auto":
+    if not minutes or ground.recipe.training.epochs != "auto" or ground.recipe.network.train == "head":
         return ground
     rehearsed = replace(
         ground,

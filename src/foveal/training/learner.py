@@ -86,6 +86,13 @@ class Learner:
     best_loss: float = math.inf  # on validation
     best_epoch: int = 0
     seconds: float = 0.0  # of training, over all sittings
+    frozen: tuple[nn.Module, ...] = ()  # parts that stay as they are, statistics of batch norm included
+
+    def train(self) -> None:
+        """Training mode, but for what is frozen."""
+        self.network.train()
+        for part in self.frozen:
+            part.eval()
 
     def result(self) -> dict[str, Tensor]:
         """The state dict that gets used: the average where one is kept."""

@@ -48,7 +48,7 @@ def train_epochs(
     network, optimizer = learner.network, learner.optimizer
     steps = len(batches) * plan.epochs
     while learner.epoch < plan.epochs:
-        network.train()
+        learner.train()
         began = time.perf_counter()
         for batch in batches.epoch(learner.epoch, start=learner.step):
             now = len(batches) * learner.epoch + learner.step

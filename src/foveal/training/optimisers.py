@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, overload
 
 import torch
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from foveal.recipe import TrainingRecipe
 
-__all__ = ["Muon", "make_optimizer", "orthogonalised", "set_rate"]
+__all__ = ["Muon", "make_optimizer", "orthogonalised", "set_rate", "slow_down"]
 
 
 def make_optimizer(network: nn.Module, recipe: TrainingRecipe) -> torch.optim.Optimizer:
@@ -31,6 +31,19 @@ def make_optimizer(network: nn.Module, recipe: TrainingRecipe) -> torch.optim.Op
     if recipe.optimizer == "adamw":
         return torch.optim.AdamW(groups, lr=rate, betas=(momentum, 0.999))
     return torch.optim.SGD(groups, lr=rate, momentum=momentum, nesterov=momentum > 0)
+
+
+def slow_down(optimizer: torch.optim.Optimizer, shares: Mapping[int, float]) -> None:
+    """Give each parameter its share of the rate, by its id; groups are parted where the shares of a group differ."""
+    for group in list(optimizer.param_groups):
+        by_share: dict[float, list[Tensor]] = {}
+        for parameter in group["params"]:
+            by_share.setdefault(shares.get(id(parameter), 1.0), []).append(parameter)
+        rate = group["lr"]
+        (first, own), *others = by_share.items()
+        group["params"], group["lr"] = own, rate * first
+        for share, parameters in others:
+            optimizer.param_groups.append({**group, "params": parameters, "lr": rate * share})
 
 
 def set_rate(optimizer: torch.optim.Optimizer, factor: float) -> None:

@@ -43,8 +43,13 @@ DEFAULTS: dict[str, Any] = {
 FULL_DATA = 20_000  # training pictures from which the entry's epochs are meant; fewer pictures get more epochs
 MOST_EPOCHS = 120
 FEWEST_STEPS = 20  # in an epoch, when the batch size is ours to choose
-STARTED_NEAR = 0.1  # of the usual rate, where weights are there that should not be forgotten at once
+# Where weights are there, that should not be forgotten at once (found with SqueezeNet 1.1 and ResNet-18):
+STARTED = {"sgd": 0.1, "muon": 0.1, "adamw": 2.0}  # of the usual rate, at the small batch; lower stages get less
+PICTURES_SEEN, EPOCHS_STARTED = 10_000, (4, 30)  # in the whole training, and epochs between which that may lead to
+STARTED_BATCH = 16  # at most, where fewer than FEW_STEPS of the usual batch make an epoch
+FEW_STEPS = 40
 WITH_WEIGHTS = "resnet18"  # what published weights are taken for, where the network is ours to choose
+ENLARGED, MOST_ENLARGED = 4, 128  # times, and pixels: how far small pictures go towards what weights were found on
 SMALL_SIDE = 64  # up to here pictures are taken at their own size
 LARGE_SIDE = {"cpu": 128, "gpu": 224}  # pixels; a step costs four times less at half the side
 MOST_PLANNED = 100_000
@@ -92,10 +97,17 @@ class Plan:
         )
 
 
-def choose_size(recipe: Recipe, facts: Facts, device: str) -> tuple[int, int]:
-    """(height, width): small pictures keep theirs, photographs get the usual square."""
+def choose_size(recipe: Recipe, facts: Facts, device: str, known: tuple[int, int] | None = None) -> tuple[int, int]:
+    """(height, width): small pictures keep theirs, photographs get the usual square.
+
+    Args: known, what the weights that a training starts from were found on: photographs get it, and smaller pictures
+          are enlarged towards it, since its filters are made for things of that size.
+    """
     if recipe.data.size != "auto":
         return parse_size(recipe.data.size)
+    if known is not None:
+        share = min(1.0, ENLARGED * max(facts.side) / max(known), MOST_ENLARGED / max(known))
+        return known if max(facts.side) > SMALL_SIDE else (round(known[0] * share), round(known[1] * share))
     name = WITH_WEIGHTS if recipe.network.name == "auto" and recipe.from_weights else recipe.network.name
     smallest = 16 if name == "auto" else find_or_none(name)
     height, width = facts.side
@@ -152,14 +164,14 @@ def resolve(recipe: Recipe, facts: Facts, size: tuple[int, int], network: str, d
     if asked.optimizer not in ("auto", usual["optimizer"]):
         usual |= _of_optimizer(asked.optimizer)
     if recipe.from_weights:
-        usual["learning_rate"] *= STARTED_NEAR
+        usual |= _started(usual, facts.pictures)
     batch = _batch(asked.batch_size, int(usual["batch_size"]), facts.pictures)
     usual |= {
         "batch_size": batch,
         "learning_rate": _scaled(
             float(usual["learning_rate"]), batch, int(usual["batch_size"]), str(usual["optimizer"])
         ),
-        "epochs": _epochs(int(usual["epochs"]), facts.pictures),
+        "epochs": usual["epochs"] if recipe.from_weights else _epochs(int(usual["epochs"]), facts.pictures),
         "class_weights": _class_weights(facts.counts),
     }
     if asked.minutes:
@@ -175,6 +187,18 @@ def resolve(recipe: Recipe, facts: Facts, size: tuple[int, int], network: str, d
     resolved = recipe.with_settings(settings)
     augment = resolve_augment(recipe.augment, size, facts.channels, facts.pictures)
     return resolved.model_copy(update={"augment": augment})
+
+
+def _started(usual: dict[str, Any], pictures: int) -> dict[str, Any]:
+    """What differs for a network that starts from weights: it needs fewer steps, and smaller ones."""
+    least, most = EPOCHS_STARTED
+    few = pictures < FEW_STEPS * int(usual["batch_size"])
+    return {
+        "learning_rate": float(usual["learning_rate"]) * STARTED[str(usual["optimizer"])],
+        "epochs": min(most, max(least, round(PICTURES_SEEN / max(1, pictures)))),
+        "label_smoothing": 0.1,  # without it a few hundred pictures are soon known by heart, and every answer is sure
+        "batch_size": min(STARTED_BATCH, int(usual["batch_size"])) if few else usual["batch_size"],
+    }
 
 
 def _of_optimizer(name: Literal["sgd", "adamw", "muon"] | str) -> dict[str, Any]:

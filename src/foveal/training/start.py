@@ -17,9 +17,9 @@ from foveal.networks.entry import Entry
 from foveal.networks.weights import Found, find_published, fit_weights, looked_at, published
 from foveal.preprocess import Preprocess
 from foveal.progress import SILENT, Progress
-from foveal.recipe import IMAGENET, SCRATCH, Recipe, parse_weights
+from foveal.recipe import IMAGENET, SCRATCH, Recipe, parse_train, parse_weights
 
-__all__ = ["Start", "check_start", "start_from"]
+__all__ = ["Start", "check_start", "size_of_start", "start_from"]
 
 ROOM = 4  # times the network's own bytes: a training script may have kept its optimiser's tensors in the file
 SPARE = 64 << 20  # and bytes for whatever else
@@ -63,6 +63,8 @@ def check_start(recipe: Recipe) -> None:
     """
     asked, name = parse_weights(recipe.network.weights)[0], recipe.network.name
     if not recipe.from_weights:
+        if parse_train(recipe.network.train)[0] in ("head", "last"):
+            raise BadRecipe(f"--train {recipe.network.train} needs weights to start from; give --weights imagenet.")
         return
     if asked == IMAGENET:
         if name == CUSTOM:
@@ -75,6 +77,19 @@ def check_start(recipe: Recipe) -> None:
         raise Missing(f"--weights {shown(asked)}: no such file{words or f'; give {SCRATCH}, {IMAGENET} or a file'}")
     if name == "auto":
         raise BadRecipe(f"--weights {shown(asked)} needs --network: a file of weights does not say whose they are.")
+
+
+def size_of_start(recipe: Recipe) -> tuple[int, int] | None:
+    """(height, width) of the pictures that the weights were found on; None where nobody says, or none are asked for."""
+    if not recipe.from_weights:
+        return None
+    asked, name = parse_weights(recipe.network.weights)[0], recipe.network.name
+    if asked != IMAGENET:
+        ours = prepared_for(_file(asked))
+        return (ours.height, ours.width) if ours else None
+    entry = None if name in (CUSTOM, "auto") else find(name)
+    known = entry.weights.preprocess if entry and entry.weights else None
+    return (known.height, known.width) if known else None
 
 
 def start_from(network: nn.Module, recipe: Recipe, progress: Progress = SILENT) -> Start | None:

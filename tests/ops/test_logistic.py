@@ -1,0 +1,89 @@
+"""Linear heads: the optimum is sklearn's, folds are fair, and cross-validation never asks about what it has seen."""
+
+import numpy as np
+import pytest
+from sklearn.linear_model import LogisticRegression
+
+from foveal.ops.logistic import choose_decay, fit_logistic, fold_of
+
+
+@pytest.fixture(scope="module")
+def table():
+    rng = np.random.default_rng(3)
+    labels = rng.integers(0, 4, 150)
+    centres = rng.normal(size=(4, 12))
+    features = (rng.normal(size=(150, 12)) + centres[labels]) * rng.uniform(0.1, 30, 12) + 5
+    return features.astype(np.float32), labels
+
+
+def standardised(features):
+    return (features - features.mean(0)) / features.std(0)
+
+
+def relative(logits):
+    """A constant added to all classes changes no probability."""
+    return logits - logits.mean(1, keepdims=True)
+
+
+@pytest.mark.parametrize("decay", [1.0, 0.03, 0.001])
+def test_a_head_is_the_one_that_sklearn_finds(table, decay):
+    features, labels = table
+    theirs = LogisticRegression(C=1 / (decay * len(labels)), tol=1e-9, max_iter=5000)
+    wanted = theirs.fit(standardised(features), labels).decision_function(standardised(features))
+    ours = fit_logistic(features, labels, 4, decay).logits(features)
+    np.testing.assert_allclose(relative(ours), relative(wanted), atol=2e-3 * np.abs(wanted).max())
+
+
+def test_weights_count_a_picture_as_often_as_they_say(table):
+    features, labels = table
+    weights = np.where(labels == 2, 3.0, 1.0)
+    heavy = fit_logistic(features, labels, 4, 0.1, weights).logits(features)
+    light = fit_logistic(features, labels, 4, 0.1).logits(features)
+    assert (heavy.argmax(1) == 2).sum() > (light.argmax(1) == 2).sum()
+
+
+def test_without_an_intercept_the_bias_is_nothing(table):
+    features, labels = table
+    head = fit_logistic(features, labels, 4, 0.1, intercept=False)
+    assert not head.bias.any()
+    assert head.logits(features).argmax(1).tolist() != [0] * len(labels)
+
+
+def test_a_picture_in_two_equal_views_is_the_picture(table):
+    features, labels = table
+    once, twice = (fit_logistic(f, labels, 4, 0.1) for f in (features, np.stack([features, features])))
+    np.testing.assert_allclose(once.weight, twice.weight, atol=1e-3 * np.abs(once.weight).max())
+
+
+def test_every_class_is_spread_over_the_folds(table):
+    _, labels = table
+    fold = fold_of(labels, 5)
+    for label in range(4):
+        counts = np.bincount(fold[labels == label], minlength=5)
+        assert counts.max() - counts.min() <= 1
+
+
+def test_a_group_stays_in_one_fold(table):
+    _, labels = table
+    groups = np.arange(len(labels)) // 7
+    fold = fold_of(labels, 5, groups)
+    assert all(len(set(fold[groups == g])) == 1 for g in range(groups.max() + 1))
+    assert np.bincount(fold, minlength=5).min() > len(labels) / 5 * 0.6
+
+
+def test_features_that_tell_nothing_are_not_learnt_by_heart():
+    rng = np.random.default_rng(0)
+    features, labels = rng.normal(size=(80, 60)).astype(np.float32), rng.integers(0, 2, 80)
+    chosen = choose_decay(features, labels, 2, fold_of(labels))
+    assert chosen.decay >= 0.3  # a weak penalty would be sure of noise
+    assert abs((chosen.logits.argmax(1) == labels).mean() - 0.5) < 0.2
+    assert (fit_logistic(features, labels, 2, 1e-3).logits(features).argmax(1) == labels).all()
+
+
+def test_out_of_fold_answers_come_from_heads_that_have_not_seen_the_picture(table):
+    features, labels = table
+    fold = fold_of(labels)
+    chosen = choose_decay(features, labels, 4, fold, (0.1,))
+    outside = fold == 2
+    slow = fit_logistic(features[~outside], labels[~outside], 4, 0.1).logits(features[outside])
+    np.testing.assert_allclose(relative(chosen.logits[outside]), relative(slow), atol=0.05)
