@@ -16,6 +16,7 @@ import typer
 from foveal import __version__
 from foveal.cli import console
 from foveal.cli.cache import cache
+from foveal.cli.data import data
 from foveal.cli.evaluate import evaluate
 from foveal.cli.networks import networks
 from foveal.cli.predict import predict
@@ -37,6 +38,7 @@ app = typer.Typer(
 )
 for command in (train, predict, evaluate, networks, cache):
     app.command(short_help=(command.__doc__ or "").split("\n")[0])(command)
+app.add_typer(data, name="data", short_help="Look at a data set, or write it in another form.")
 
 
 def _tell_version(wanted: bool) -> None:
@@ -122,6 +124,7 @@ def _without_debug(arguments: list[str]) -> tuple[list[str], bool]:
 def _check_command(arguments: list[str]) -> None:
     word = next((a for a in arguments if not a.startswith("-")), None)
     known = [c.callback.__name__ for c in app.registered_commands if c.callback]
+    known += [str(group.name) for group in app.registered_groups]
     if word is not None and word not in known:
         near = did_you_mean(word, known) or f" (commands: {', '.join(known)})"
         raise FovealError(f'foveal has no command "{shown(word)}"{near}')

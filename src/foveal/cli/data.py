@@ -1,0 +1,27 @@
+"""`foveal data`: what is done with pictures before anything is learnt from them."""
+
+from __future__ import annotations
+
+import typer
+
+from foveal.cli.data_convert import convert
+
+__all__ = ["COMMANDS", "data"]
+
+COMMANDS = (convert,)
+
+data = typer.Typer(name="data", rich_markup_mode=None, pretty_exceptions_enable=False, suggest_commands=False)
+for command in COMMANDS:
+    data.command(short_help=(command.__doc__ or "").split("\n")[0])(command)
+
+
+@data.callback()
+def main() -> None:
+    """Look at a data set, or write it in another form. What is yours is never changed.
+
+    \b
+    Examples:
+      foveal data convert flowers/ flowers-csv/ --to csv
+
+    `foveal data COMMAND --help` tells more about each.
+    """

@@ -1,0 +1,72 @@
+"""`foveal data convert`: the same pictures, labels and splits in another form."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from foveal.cli import console
+from foveal.cli._options import one_of
+from foveal.errors import BadRecipe, shown
+
+__all__ = ["convert"]
+
+FORMS = ("folders", "csv", "shards", "idx")
+
+
+def convert(
+    source: Annotated[str, typer.Argument(metavar="SOURCE", help="Labelled pictures, as `foveal train` takes them.")],
+    out: Annotated[Path, typer.Argument(metavar="DIR", help="Where the copy goes: a new or empty folder.")],
+    to: Annotated[str | None, typer.Option("--to", metavar="FORM", help="folders, csv, shards or idx.")] = None,
+    split: Annotated[str | None, typer.Option(metavar="FILE", help="CSV of path and split.")] = None,
+    test_if: Annotated[
+        str | None, typer.Option("--test-if", metavar="REGEX", help="Pictures whose path matches are test.")
+    ] = None,
+    exclude: Annotated[str | None, typer.Option(metavar="FILE", help="CSV of paths to leave out.")] = None,
+    group_by: Annotated[
+        str | None,
+        typer.Option("--group-by", metavar="REGEX|COLUMN", help="Pictures of one group stay in one split."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print what was written as JSON.")] = False,
+) -> None:
+    """Write a data set in another form: pictures, labels and splits as they are, in a folder of their own.
+
+    \b
+    Examples:
+      foveal data convert mnist mnist-folders/ --to folders     <split>/<class>/<picture>
+      foveal data convert flowers/ flowers-csv/ --to csv        one folder of pictures, and table.csv
+      foveal data convert flowers/ flowers-tar/ --to shards     WebDataset .tar files
+      foveal data convert digits digits-idx/ --to idx           grey pictures of one size, as MNIST ships them
+
+    Files are copied byte for byte; pictures that are no files (idx, CIFAR, arrays) become PNG, which loses nothing.
+    """
+    if to is None:
+        raise BadRecipe(f"foveal data convert needs --to FORM: {', '.join(FORMS[:-1])} or {FORMS[-1]}.")
+    to = one_of("--to", to, FORMS)
+    from foveal.data.convert import convert as write
+    from foveal.data.sources import open_dataset
+
+    progress = console.progress()
+    dataset = open_dataset(
+        source,
+        split=split,
+        test_if=test_if,
+        exclude=exclude,
+        group_by=group_by,
+        min_classes=1,
+        progress=progress,
+    )
+    for note in dataset.notes:
+        progress.say(note)
+    written = write(dataset, out, to, progress)
+    if as_json:
+        from foveal.cli import _texts
+
+        print(_texts.json_text({"source": source, **written.as_dict()}))
+        return
+    for note in written.notes:
+        progress.say(note)
+    counts = ", ".join(f"{n} {name}" for name, n in written.splits.items() if n)
+    print(f"{sum(written.splits.values())} pictures of {len(written.classes)} classes ({counts}) in {shown(out)}")
