@@ -149,48 +149,46 @@ class _Problem:
     def __init__(
         self, rows: Floats, labels: Labels, K: int, weights: NDArray[np.float64] | None, intercept: bool
     ) -> None:
+        import torch
+
         self.K, self.intercept = K, intercept
         self.mean = rows.mean(0) if intercept else np.zeros(rows.shape[1], rows.dtype)
         self.scale = np.sqrt(np.square(rows - self.mean).mean(0)) + 1e-6
-        kind = np.float64 if rows.size <= EXACT_BELOW else np.float32
-        self.rows = ((rows - self.mean) / self.scale).astype(kind)
-        self.wanted = np.zeros((len(labels), K), kind)
-        self.wanted[np.arange(len(labels)), labels] = 1
+        kind = torch.float64 if rows.size <= EXACT_BELOW else torch.float32
+        self.rows = torch.from_numpy((rows - self.mean) / self.scale).to(kind)
+        self.wanted = torch.nn.functional.one_hot(torch.from_numpy(labels), K).to(kind)
         shares = np.ones(len(labels)) if weights is None else weights
-        self.shares = (shares / shares.sum())[:, None].astype(kind)
-        self.found = np.zeros((rows.shape[1] + 1) * K)
+        self.shares = torch.from_numpy(shares / shares.sum())[:, None].to(kind)
+        self.found = torch.zeros(rows.shape[1] + 1, K, dtype=kind)  # the last row is the bias
 
     def solve(self, decay: float, slope: float = CLOSELY) -> _Problem:
-        from scipy.optimize import minimize
+        import torch
 
-        done = minimize(
-            self._loss, self.found, args=(decay,), jac=True, method="L-BFGS-B",
-            options={"maxiter": MOST_ITERATIONS, "gtol": slope, "ftol": slope * 1e-3, "maxcor": 10},
+        self.found.grad = torch.zeros_like(self.found)
+        method = torch.optim.LBFGS(
+            [self.found], max_iter=MOST_ITERATIONS, max_eval=2 * MOST_ITERATIONS, tolerance_grad=slope,
+            tolerance_change=slope * 1e-3, history_size=10, line_search_fn="strong_wolfe",
         )  # fmt: skip
-        self.found = done.x
+        method.step(lambda: self._loss(decay))  # type: ignore[no-untyped-call]
         return self
 
     def layer(self) -> Linear:
         """The standardisation folded into the weights."""
-        weight, bias = self._parts(self.found)
-        weight = weight / self.scale[:, None]
-        return Linear(
-            np.ascontiguousarray(weight.T, np.float32),
-            (bias - self.mean.astype(np.float64) @ weight).astype(np.float32),
-        )
+        found = self.found.double().numpy()
+        weight = found[:-1] / self.scale[:, None]
+        bias = found[-1] - self.mean.astype(np.float64) @ weight
+        return Linear(np.ascontiguousarray(weight.T, np.float32), bias.astype(np.float32))
 
-    def _parts(self, flat: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        table = flat.reshape(-1, self.K)
-        return table[:-1], table[-1] * self.intercept
+    def _loss(self, decay: float) -> float:
+        """The loss at what is found so far; its slope is left in `found.grad`."""
+        import torch
 
-    def _loss(self, flat: NDArray[np.float64], decay: float) -> tuple[float, NDArray[np.float64]]:
-        weight, bias = self._parts(flat)
-        z = self.rows @ weight.astype(self.rows.dtype) + bias.astype(self.rows.dtype)
-        z -= z.max(1, keepdims=True)
-        total = np.log(np.exp(z).sum(1, keepdims=True))
-        loss = float((self.shares * (total - (z * self.wanted).sum(1, keepdims=True))).sum(dtype=np.float64))
-        pull = self.shares * (np.exp(z - total) - self.wanted)  # (N, K)
-        slope = np.concatenate(
-            [self.rows.T @ pull + decay * weight, pull.sum(0, keepdims=True) * self.intercept], dtype=np.float64
-        )
-        return loss + decay / 2 * float(np.square(weight).sum()), slope.ravel()
+        assert self.found.grad is not None
+        weight, bias = self.found[:-1], self.found[-1]
+        z = torch.addmm(bias, self.rows, weight)
+        log_p = torch.log_softmax(z, 1)
+        pull = self.shares * (log_p.exp() - self.wanted)  # (N, K): what each picture asks of the logits
+        torch.addmm(weight, self.rows.T, pull, beta=decay, out=self.found.grad[:-1])
+        self.found.grad[-1] = pull.sum(0) * self.intercept
+        fit = -(self.shares * self.wanted * log_p).sum(dtype=torch.float64)
+        return float(fit + decay / 2 * weight.square().sum(dtype=torch.float64))

@@ -17,7 +17,7 @@ __all__ = ["LearningCurve", "fit_curve"]
 
 Floats = NDArray[np.float64]
 
-DRAWS = 200  # of the bootstrap
+DRAWS = 100  # of the bootstrap
 FEWEST_POINTS = 4  # three numbers are fitted
 STEEPEST = 2.0  # exponent; seen ones lie between 0.1 and 1
 FLAT = 0.005  # a gain below half a point is called none

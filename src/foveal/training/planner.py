@@ -45,7 +45,7 @@ MOST_EPOCHS = 120
 FEWEST_STEPS = 20  # in an epoch, when the batch size is ours to choose
 # Where weights are there, that should not be forgotten at once (found with SqueezeNet 1.1 and ResNet-18):
 STARTED = {"sgd": 0.1, "muon": 0.1, "adamw": 2.0}  # of the usual rate, at the small batch; lower stages get less
-PICTURES_SEEN, EPOCHS_STARTED = 10_000, (4, 30)  # in the whole training, and epochs between which that may lead to
+PICTURES_SEEN, EPOCHS_STARTED = 6_000, (4, 20)  # in the whole training, and epochs between which that may lead to
 STARTED_BATCH = 16  # at most, where fewer than FEW_STEPS of the usual batch make an epoch
 FEW_STEPS = 40
 WITH_WEIGHTS = "resnet18"  # what published weights are taken for, where the network is ours to choose
