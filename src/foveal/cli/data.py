@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import typer
 
+from foveal.cli.data_check import check
 from foveal.cli.data_convert import convert
 
 __all__ = ["COMMANDS", "data"]
 
-COMMANDS = (convert,)
+COMMANDS = (check, convert)
 
 data = typer.Typer(name="data", rich_markup_mode=None, pretty_exceptions_enable=False, suggest_commands=False)
 for command in COMMANDS:
@@ -21,6 +22,7 @@ def main() -> None:
 
     \b
     Examples:
+      foveal data check flowers/                           wrong labels, copies, broken files: a page
       foveal data convert flowers/ flowers-csv/ --to csv
 
     `foveal data COMMAND --help` tells more about each.

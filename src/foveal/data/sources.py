@@ -11,7 +11,7 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -47,6 +47,7 @@ def open_dataset(
     test_if: str | None = None,
     classes: Sequence[str] | None = None,
     min_classes: int = 2,
+    contradictions: Literal["refuse", "keep"] = "refuse",
     progress: Progress = SILENT,
 ) -> Dataset:
     """The pictures, labels, classes and splits of a source.
@@ -56,6 +57,7 @@ def open_dataset(
              arrays `(X, y)`.
              split: a CSV of path and split. test_if: a regular expression; paths that match are test.
              classes: names of numbered labels, or the order of named ones. min_classes: fewer are refused.
+             contradictions: what becomes of equal files under two labels; who looks for mistakes keeps them.
     Returns: a Dataset with every split decided, digests filled, and notes to print.
     Raises:  Missing when there is no such source; BadData when it cannot be learnt from.
     """
@@ -67,7 +69,9 @@ def open_dataset(
         raise BadData(f"{shown(dataset.origin.place)} holds no picture.")
     dataset = _in_order(dataset, named)
     _enough_classes(dataset, min_classes)
-    dataset = one_label_each(replace(dataset, digests=digests(dataset.pictures, progress)))
+    dataset = replace(dataset, digests=digests(dataset.pictures, progress))
+    if contradictions == "refuse":
+        dataset = one_label_each(dataset)
     dataset = without_unlearnt(decide(dataset, split=split, test_if=test_if))
     _enough_classes(dataset, min_classes)
     return dataset

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -13,27 +14,49 @@ from foveal.files._quiet import quiet_warnings
 from foveal.files.pictures import Encoded
 from foveal.files.safely import Unreadable, open_regular
 
-__all__ = ["shape_of"]
+__all__ = ["Header", "header_of", "shape_of"]
 
 _FORMATS = ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP")
 _GREY = ("1", "L", "I", "F", "I;16", "I;16B", "I;16L", "LA")
 _ORIENTATION = 0x0112  # EXIF tag; 5 to 8 lie on their side
 
 
+@dataclass(frozen=True)
+class Header:
+    """What a picture says of itself."""
+
+    height: int  # pixels, upright
+    width: int
+    format: str  # "JPEG", …; "" for pixels in memory
+    mode: str  # Pillow's: "RGB", "L", "CMYK", "I;16", …
+    turned: bool  # whether its EXIF orientation asks for more than showing it as it is stored
+
+    @property
+    def channels(self) -> int:
+        return 1 if self.mode in _GREY else 3
+
+
 def shape_of(source: Encoded | NDArray[np.uint8], name: str = "") -> tuple[int, int, int]:
     """(height, width, channels) as `read_image` would give them, channels 1 or 3. Raises: BadPicture."""
+    header = header_of(source, name)
+    return header.height, header.width, header.channels
+
+
+def header_of(source: Encoded | NDArray[np.uint8], name: str = "") -> Header:
+    """A picture's header. Raises: BadPicture."""
     if isinstance(source, np.ndarray):
-        return source.shape[0], source.shape[1], 1 if source.ndim == 2 or source.shape[2] == 1 else 3
+        mode = "L" if source.ndim == 2 or source.shape[2] == 1 else "RGB"
+        return Header(source.shape[0], source.shape[1], "", mode, False)
     from PIL import Image
 
     try:
         with quiet_warnings(), open_regular(source) if isinstance(source, Path) else io.BytesIO(source) as file:
             picture = Image.open(file, formats=_FORMATS)
             width, height = picture.size
-            turned = picture.format != "TIFF"  # whose size Pillow has turned already
-            if turned and picture.getexif().get(_ORIENTATION, 1) in (5, 6, 7, 8):
+            turn = picture.getexif().get(_ORIENTATION, 1)
+            if picture.format != "TIFF" and turn in (5, 6, 7, 8):  # the size of a TIFF is turned by Pillow already
                 width, height = height, width
-            return height, width, 1 if picture.mode in _GREY else 3
+            return Header(height, width, picture.format or "", picture.mode, turn in range(2, 9))
     except Unreadable as error:
         raise BadPicture(name or str(source), error.reason) from None
     except Exception as error:  # Pillow's readers raise whatever their input makes them

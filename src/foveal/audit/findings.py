@@ -1,0 +1,149 @@
+"""What a look at a data set found: one frozen value, from which the page, the CSV and the JSON are made."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from foveal.data.dataset import SPLITS, Dataset
+from foveal.files.spreadsheet import csv_text
+
+__all__ = ["COLUMNS", "Duplicate", "Findings", "Odd", "Outlier", "Suspect"]
+
+COLUMNS = ("path", "finding", "detail", "label", "likely", "score", "exclude")
+
+
+@dataclass(frozen=True)
+class Odd:
+    """A file that cannot be used, or is not like the others."""
+
+    name: str
+    reason: str  # completes "a.jpg …"
+    label: str = ""
+    index: int | None = None  # in the data set; None for a file that did not get into it
+
+
+@dataclass(frozen=True)
+class Duplicate:
+    """Two pictures that are one."""
+
+    first: int
+    second: int
+    exact: bool
+    agreement: float  # of fine detail, 1 for exact copies
+    across: bool  # the two are in different splits: what is tested was learnt
+    contradict: bool  # they carry different labels
+
+    @property
+    def kind(self) -> str:
+        return f"{'exact' if self.exact else 'near'} duplicate{' across splits' if self.across else ''}"
+
+
+@dataclass(frozen=True)
+class Suspect:
+    """A label that is probably wrong."""
+
+    index: int
+    label: int
+    likely: int
+    margin: float  # probability of the label less that of the likely one
+
+
+@dataclass(frozen=True)
+class Outlier:
+    """A picture unlike all others."""
+
+    index: int
+    deviations: float  # robust ones, of its distance to its neighbours
+
+
+@dataclass(frozen=True, eq=False)
+class Findings:
+    """Everything that was found; indices are the data set's."""
+
+    dataset: Dataset
+    broken: tuple[Odd, ...]
+    odd: tuple[Odd, ...]
+    duplicates: tuple[Duplicate, ...]  # across splits first, then contradicting ones, then the most alike
+    wrong_labels: tuple[Suspect, ...]  # the surest first
+    outliers: tuple[Outlier, ...]  # the farthest first
+    tiny: tuple[str, ...]  # classes of few pictures
+    imbalance: float  # pictures of the largest class for each of the smallest
+    sizes: tuple[tuple[str, int], ...]  # "480 × 640" -> pictures, the most frequent first
+    modes: tuple[tuple[str, int], ...]  # "JPEG RGB" -> pictures
+    turned: int  # pictures shown upright only by their EXIF orientation
+    by: str  # who looked: a phrase
+    knows_things: bool  # whether a network did
+    seconds: float
+    places: NDArray[np.float32] = field(repr=False)  # (n, 2) in [0, 1]: where pictures lie on the map
+    placed: NDArray[np.int64] = field(repr=False)  # (n,) which they are
+
+    @property
+    def across(self) -> tuple[Duplicate, ...]:
+        """Copies that stand in two splits."""
+        return tuple(pair for pair in self.duplicates if pair.across)
+
+    def name(self, index: int) -> str:
+        """What people call a picture."""
+        return self.dataset.pictures.name(index)
+
+    def label(self, index: int) -> str:
+        """The class that a picture is said to be of."""
+        return self.dataset.classes[int(self.dataset.labels[index])]
+
+    def split(self, index: int) -> str:
+        """ "train", "val" or "test"."""
+        return SPLITS[int(self.dataset.splits[index])]
+
+    def rows(self) -> list[tuple[str | float, ...]]:
+        """Of the CSV, one a finding, in COLUMNS; `exclude` is left to the user."""
+        rows: list[tuple[str | float, ...]] = [(o.name, "broken", o.reason, o.label, "", "", "") for o in self.broken]
+        for pair in self.duplicates:
+            detail = f"of {self.name(pair.first)} ({self.split(pair.first)}); this one is in {self.split(pair.second)}"
+            other = self.label(pair.first) if pair.contradict else ""
+            score = round(pair.agreement, 4)
+            rows.append((self.name(pair.second), pair.kind, detail, self.label(pair.second), other, score, ""))
+        for s in self.wrong_labels:
+            classes = self.dataset.classes
+            label, likely = classes[s.label], classes[s.likely]
+            rows.append((self.name(s.index), "wrong label", "", label, likely, round(-s.margin, 4), ""))
+        for far in self.outliers:
+            row = (self.name(far.index), "outlier", "", self.label(far.index), "", round(far.deviations, 2), "")
+            rows.append(row)
+        return rows + [(o.name, "odd", o.reason, o.label, "", "", "") for o in self.odd]
+
+    def csv(self) -> str:
+        """The list to review: `foveal train --exclude` leaves out the rows with something in `exclude`."""
+        return csv_text(COLUMNS, self.rows())
+
+    def counts(self) -> dict[str, int]:
+        """How many of each finding."""
+        return {
+            "pictures": len(self.dataset),
+            "broken": len(self.broken),
+            "odd": len(self.odd),
+            "duplicates": len(self.duplicates),
+            "duplicates_across_splits": len(self.across),
+            "duplicates_with_two_labels": sum(pair.contradict for pair in self.duplicates),
+            "wrong_labels": len(self.wrong_labels),
+            "outliers": len(self.outliers),
+            "tiny_classes": len(self.tiny),
+        }
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {
+            "source": self.dataset.origin.source,
+            "counts": self.counts(),
+            "classes": {name: int((self.dataset.labels == k).sum()) for k, name in enumerate(self.dataset.classes)},
+            "imbalance": self.imbalance,
+            "sizes": dict(self.sizes),
+            "modes": dict(self.modes),
+            "turned": self.turned,
+            "looked_with": self.by,
+            "seconds": round(self.seconds, 2),
+            "findings": [dict(zip(COLUMNS, row, strict=True)) for row in self.rows()],
+        }

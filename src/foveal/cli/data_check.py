@@ -1,0 +1,77 @@
+"""`foveal data check`: is this data set fit to learn from?"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from foveal.cli import console
+from foveal.errors import shown
+
+__all__ = ["check"]
+
+
+def check(
+    source: Annotated[str, typer.Argument(metavar="SOURCE", help="Labelled pictures, as `foveal train` takes them.")],
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="DIR", help="Folder of the page and the list. [SOURCE-check-<n>]")
+    ] = None,
+    split: Annotated[str | None, typer.Option(metavar="FILE", help="CSV of path and split.")] = None,
+    test_if: Annotated[
+        str | None, typer.Option("--test-if", metavar="REGEX", help="Pictures whose path matches are test.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print what was found as JSON.")] = False,
+) -> None:
+    """Look for wrong labels, copies, broken files and outliers; nothing of yours is touched.
+
+    \b
+    Examples:
+      foveal data check flowers/                    flowers-check-1/check.html and findings.csv
+      foveal data check mnist --out mnist-check
+      foveal data check flowers/ --test-if "^2024"  copies between those pictures and the others
+      foveal data check flowers/ --json             for a program
+
+    Write yes under "exclude" in findings.csv where a picture should be left out, then:
+      foveal train flowers/ --exclude flowers-check-1/findings.csv
+    """
+    from foveal.files.durable import new_folder
+
+    folder = out if out is not None else _free_folder(source)
+    new = not folder.exists()
+    new_folder(folder)
+    try:
+        from foveal.audit.checking import check as look
+        from foveal.audit.page import answer, write_check
+
+        found = look(source, split=split, test_if=test_if, progress=console.progress())
+        write_check(found, folder)
+    except BaseException:
+        if new:  # a refusal leaves nothing behind; a folder that holds something stays
+            with contextlib.suppress(OSError):
+                folder.rmdir()
+        raise
+    if as_json:
+        from foveal.cli import _texts
+
+        print(_texts.json_text({"folder": str(folder), **found.as_dict()}))
+        return
+    said = answer(found)
+    print(f"{len(found.dataset)} pictures in {len(found.dataset.classes)} classes"
+          f"{':' if said else '; nothing to mend was found.'}")  # fmt: skip
+    for what, why in said:
+        print(f"  {what} - {why}")
+    print(f"page      {shown(folder / 'check.html')}")
+    print(f"list      {shown(folder / 'findings.csv')}")
+
+
+def _free_folder(source: str) -> Path:
+    """<source>-check-<n> in the working folder, the next free number."""
+    word = re.sub(r"[^\w.-]+", "-", Path(source).name or "data").strip("-.")[:60] or "data"
+    number = 1
+    while Path(f"{word}-check-{number}").exists():
+        number += 1
+    return Path(f"{word}-check-{number}")
