@@ -22,8 +22,8 @@ def settled(facts, device="cpu", **settings):
 @pytest.mark.parametrize("facts", [MNIST, CIFAR, PHOTOS, DIGITS])
 def test_nothing_stays_open_but_what_is_measured(facts):
     recipe = settled(facts)
-    open_keys = [k for section in recipe.model_dump().values() for k, v in section.items() if v == "auto"]
-    assert set(open_keys) <= {"arithmetic", "threads", "store", "dropout", "batch_norm"}
+    unsettled = {key for section in recipe.model_dump().values() for key, value in section.items() if value == "auto"}
+    assert unsettled <= {"arithmetic", "threads", "store", "dropout", "batch_norm", "train", "head_decay"}
     Plan.of(recipe)
 
 
@@ -75,10 +75,20 @@ def test_imbalance_is_weighed():
     assert settled(PHOTOS).training.class_weights == "none"
 
 
-def test_weights_are_started_from_at_a_tenth_of_the_rate():
-    usual, near = (settled(PHOTOS, network__weights=w).training.learning_rate for w in ("scratch", "imagenet"))
-    assert near == pytest.approx(usual / 10)
+def test_weights_are_started_from_with_a_tenth_of_the_rate_in_small_batches_and_few_epochs():
+    usual, near = (settled(PHOTOS, network__weights=w).training for w in ("scratch", "imagenet"))
+    assert near.learning_rate <= usual.learning_rate / 10 * usual.batch_size / near.batch_size
+    assert near.batch_size <= 16
+    assert near.epochs < usual.epochs / 3
     assert settled(PHOTOS, network__weights="imagenet", training__learning_rate=0.3).training.learning_rate == 0.3
+
+
+def test_weights_bring_the_size_that_they_were_found_on():
+    recipe = Recipe().with_settings({"network.name": "squeezenet1_1", "network.weights": "imagenet"})
+    assert choose_size(recipe, PHOTOS, "cpu", known=(224, 240)) == (224, 240)
+    assert choose_size(recipe, CIFAR, "cpu", known=(224, 224)) == (128, 128)  # enlarged towards it, not all the way
+    asked = recipe.with_settings({"data.size": "96x80"})
+    assert choose_size(asked, PHOTOS, "cpu", known=(224, 224)) == (96, 80)
 
 
 def test_published_weights_choose_among_the_networks_that_have_some():

@@ -18,6 +18,7 @@ from foveal.networks.weights import Found, find_published, fit_weights, looked_a
 from foveal.preprocess import Preprocess
 from foveal.progress import SILENT, Progress
 from foveal.recipe import IMAGENET, SCRATCH, Recipe, parse_train, parse_weights
+from foveal.training.planner import WITH_WEIGHTS
 
 __all__ = ["Start", "check_start", "size_of_start", "start_from"]
 
@@ -87,7 +88,7 @@ def size_of_start(recipe: Recipe) -> tuple[int, int] | None:
     if asked != IMAGENET:
         ours = prepared_for(_file(asked))
         return (ours.height, ours.width) if ours else None
-    entry = None if name in (CUSTOM, "auto") else find(name)
+    entry = None if name == CUSTOM else find(WITH_WEIGHTS if name == "auto" else name)
     known = entry.weights.preprocess if entry and entry.weights else None
     return (known.height, known.width) if known else None
 
