@@ -223,6 +223,7 @@ def _scored(folder: Path, ground: Ground, fitted: Fitted, progress: Progress, be
         "baseline": baseline.as_dict() if baseline else {"top1": None},
         "weights": ground.start.as_dict() if ground.start else None,
         "transfer": ground.transfer.as_dict() if ground.transfer else None,
+        "learning_curve": ground.transfer.curve.as_dict() if ground.transfer and ground.transfer.curve else None,
         "temperature": fitted.model.temperature,
         "epochs": len(fitted.history),
         "best_epoch": fitted.best_epoch,

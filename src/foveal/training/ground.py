@@ -325,6 +325,8 @@ def _with_transfer(ground: Ground, progress: Progress) -> Ground:
         return replace(ground, recipe=recipe.with_settings({"network.train": "all"}))
     prepared(ground.network, transfer)
     progress.say(transfer.reason)
+    if transfer.curve is not None:
+        progress.say(transfer.curve.sentence)
     return replace(ground, transfer=transfer, recipe=recipe.with_settings({"network.train": transfer.train}))
 
 
