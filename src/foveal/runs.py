@@ -138,6 +138,8 @@ def evaluate(
     views: str = "none",
     split: str | Path | None = None,
     test_if: str | None = None,
+    exclude: str | Path | None = None,
+    group_by: str | None = None,
     progress: Progress = SILENT,
 ) -> Evaluation:
     """Score a model on one split of a source, or on "all". Classes are matched by name, never by position.
@@ -151,7 +153,8 @@ def evaluate(
             f'--on is one of {", ".join(SPLITS)}, all, got "{shown(on)}"{did_you_mean(on, (*SPLITS, "all"))}'
         )
     model = model_path if isinstance(model_path, Model) else load(model_path)
-    dataset = open_dataset(source, split=split, test_if=test_if, min_classes=1, progress=progress)
+    asked: dict[str, Any] = {"split": split, "test_if": test_if, "exclude": exclude, "group_by": group_by}
+    dataset = open_dataset(source, **asked, min_classes=1, progress=progress)
     chosen = np.arange(len(dataset)) if on == "all" else dataset.indices(on)
     if not len(chosen):
         raise BadData(f"{shown(dataset.origin.place)} has no {on} pictures; use --on all, or --split FILE.csv.")
@@ -224,6 +227,10 @@ def _scored(folder: Path, ground: Ground, fitted: Fitted, progress: Progress, be
         "weights": ground.start.as_dict() if ground.start else None,
         "transfer": ground.transfer.as_dict() if ground.transfer else None,
         "learning_curve": ground.transfer.curve.as_dict() if ground.transfer and ground.transfer.curve else None,
+        "parameters": {
+            "all": sum(p.numel() for p in ground.network.parameters()),
+            "trained": ground.trained_parameters,
+        },
         "temperature": fitted.model.temperature,
         "epochs": len(fitted.history),
         "best_epoch": fitted.best_epoch,
@@ -305,7 +312,14 @@ def _warnings(dataset: Dataset, on: str) -> list[str]:
 
 
 def _opened(source: Source, recipe: Recipe, progress: Progress) -> Dataset:
-    return open_dataset(source, split=recipe.data.split or None, test_if=recipe.data.test_if or None, progress=progress)
+    return open_dataset(
+        source,
+        split=recipe.data.split or None,
+        test_if=recipe.data.test_if or None,
+        exclude=recipe.data.exclude or None,
+        group_by=recipe.data.group_by or None,
+        progress=progress,
+    )
 
 
 def _tell(dataset: Dataset, progress: Progress) -> None:

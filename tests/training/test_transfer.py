@@ -1,5 +1,7 @@
 """Transfer: frozen features once, a head fitted on them, and as much of the trunk as was asked for."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -14,6 +16,7 @@ from foveal.ops.logistic import fit_logistic
 from foveal.recipe import Recipe
 from foveal.training.optimisers import make_optimizer, slow_down
 from foveal.training.transfer import freeze, rates
+from foveal.ways import compare_ways
 
 SETTINGS = {"network.name": "squeezenet1_1", "training.arithmetic": "fp32", "data.size": "40x48", "training.epochs": 1}
 
@@ -167,3 +170,21 @@ def test_auto_measures_near_and_far_and_says_why(digits, weights, tmp_path, cach
     assert "HOG" in told["reason"]
     if told["near"]["weights"] < max(told["near"]["random"], told["near"]["hog"]):
         assert "collect more pictures" in told["reason"]
+
+
+def test_ways_to_start_are_put_side_by_side(digits, weights, tmp_path, cached):
+    asked = SETTINGS | {"network.weights": str(weights), "training.minutes": 0.5}
+    ways = compare_ways(digits, out=tmp_path / "ways", settings=asked)
+    assert [way.train for way in ways] == ["head", "last:1", "all", "scratch"]
+    parameters = [way.parameters for way in ways]
+    assert parameters[0] == 512 * 4 + 4
+    assert parameters[0] < parameters[1] < parameters[2] == parameters[3]
+    assert all(way.interval[0] <= way.top1 <= way.interval[1] for way in ways)
+    told = json.loads((tmp_path / "ways" / "comparison.json").read_text())
+    assert [row["top1"] for row in told] == [way.top1 for way in ways]
+
+
+def test_ways_need_weights(digits, tmp_path):
+    with pytest.raises(BadRecipe, match="--compare needs weights"):
+        compare_ways(digits, out=tmp_path / "ways", settings=SETTINGS)
+    assert not (tmp_path / "ways").exists()

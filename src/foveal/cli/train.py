@@ -31,6 +31,8 @@ FLAGS = {  # short names for keys of the recipe
     "--threads": "training.threads",
     "--split": "data.split",
     "--test-if": "data.test_if",
+    "--exclude": "data.exclude",
+    "--group-by": "data.group_by",
     "--store": "data.store",
     "--max-megapixels": "data.max_megapixels",
     "--exact": "training.arithmetic",
@@ -70,6 +72,13 @@ def train(
     test_if: Annotated[
         str | None, typer.Option("--test-if", metavar="REGEX", help="Pictures whose path matches are test.")
     ] = None,
+    exclude: Annotated[str | None, typer.Option(metavar="FILE", help="CSV of paths to leave out.")] = None,
+    group_by: Annotated[
+        str | None,
+        typer.Option(
+            "--group-by", metavar="REGEX|COLUMN", help="What it names alike (a patient, a plant) stays in one split."
+        ),
+    ] = None,
     store: Annotated[
         str | None, typer.Option(metavar="KIND", help="How pictures are kept: pixels, jpeg, none.")
     ] = None,
@@ -82,6 +91,9 @@ def train(
     ] = None,
     show_loop: Annotated[bool, typer.Option("--show-loop", help="Print the loop that would run, and leave.")] = False,
     resume: Annotated[Path | None, typer.Option(metavar="RUN", help="Go on with a run that was stopped.")] = None,
+    compare: Annotated[
+        bool, typer.Option("--compare", help="With weights: head, last:1, all and scratch in one time budget.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Train a network on a folder of pictures, and report how far to trust it.
@@ -93,6 +105,7 @@ def train(
       foveal train mnist --network lenet5 --epochs 3
       foveal train flowers/ --weights imagenet         start from weights that know ImageNet
       foveal train flowers/ --weights imagenet --train head      seconds: the trunk stays as it is
+      foveal train flowers/ --weights imagenet --compare --minutes 8     which way to start is the best one here?
       foveal train digits --set training.learning_rate=0.1 --set augment.preset=off
       foveal train --recipe runs/flowers-resnet18-1/recipe.toml
       foveal train --resume runs/flowers-resnet18-1
@@ -112,6 +125,8 @@ def train(
         "--threads": threads,
         "--split": split,
         "--test-if": test_if,
+        "--exclude": exclude,
+        "--group-by": group_by,
         "--store": store,
         "--max-megapixels": max_megapixels,
         "--exact": "fp32" if exact else None,
@@ -126,11 +141,32 @@ def train(
         wanted, source = _recipe(recipe, changes, source)
         from foveal import runs
 
+        if compare:
+            _compare(source, out, wanted, as_json)
+            return
         if show_loop:
             print(runs.loop_script(source, wanted, {}), end="")
             return
         run = runs.train(source, out=out, recipe=wanted, progress=console.progress())
     _print(run, as_json)
+
+
+def _compare(source: str, out: Path | None, recipe: Recipe, as_json: bool) -> None:
+    from dataclasses import asdict
+
+    from foveal.cli import _texts
+    from foveal.ways import compare_ways
+
+    ways = compare_ways(source, out=out, recipe=recipe, progress=console.progress())
+    if as_json:
+        print(_texts.json_text([asdict(way) for way in ways]))
+        return
+    rows = [
+        [way.train, _texts.percent(way.top1), " to ".join(map(_texts.percent, way.interval)),
+         console.duration(way.seconds), f"{way.parameters:,}"]
+        for way in ways
+    ]  # fmt: skip
+    print(_texts.table(["train", "top-1", "95 % interval", "time", "parameters trained"], rows))
 
 
 def _changes(given: dict[str, Any], settings: list[str]) -> list[tuple[str, Any, str]]:

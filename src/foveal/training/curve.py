@@ -64,7 +64,8 @@ def fit_curve(pictures: NDArray[np.int64], errors: Floats, draws: int = DRAWS, s
     """
     rng = np.random.default_rng(seed)
     mean, R = errors.mean(1), errors.shape[1]
-    drawn = np.stack([errors[:, rng.integers(0, R, R)].mean(1) for _ in range(draws)])  # (draws, P)
+    chosen = rng.integers(0, R, (draws, *errors.shape))  # each point's folds anew: their pictures were drawn anew, too
+    drawn = np.take_along_axis(errors[None], chosen, 2).mean(2)  # (draws, P)
     low, high = np.quantile(1 - drawn, [0.025, 0.975], axis=0)
     law = _law(pictures, mean) if len(np.unique(pictures)) >= FEWEST_POINTS else None
     if law is None:

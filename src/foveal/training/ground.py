@@ -72,6 +72,13 @@ class Ground:
     def plan(self) -> planner.Plan:
         return planner.Plan.of(self.recipe)
 
+    @property
+    def trained_parameters(self) -> int:
+        """How many numbers the training may change."""
+        if self.transfer is not None and self.transfer.train == "head":
+            return sum(p.numel() for p in self.network.get_submodule(self.transfer.path).parameters())
+        return sum(p.numel() for p in self.network.parameters() if p.requires_grad)
+
     def learner(self) -> Learner:
         """A learner at the start."""
         network, name = self.arithmetic.network(self.network), self.recipe.network.name

@@ -39,7 +39,11 @@ class Quiet:
 
 def main():
     recipe = parse_recipe(RECIPE)
-    dataset = open_dataset(recipe.data.source, split=recipe.data.split or None, test_if=recipe.data.test_if or None)
+    data = recipe.data
+    dataset = open_dataset(
+        data.source, split=data.split or None, test_if=data.test_if or None,
+        exclude=data.exclude or None, group_by=data.group_by or None,
+    )
     with threads_used(int(recipe.training.threads)):
         ground = lay_ground(dataset, recipe)
         learner = ground.learner()
