@@ -30,6 +30,11 @@ def evaluate(
     test_if: Annotated[
         str | None, typer.Option("--test-if", metavar="REGEX", help="Pictures whose path matches are test.")
     ] = None,
+    exclude: Annotated[str | None, typer.Option(metavar="FILE", help="CSV of paths to leave out.")] = None,
+    group_by: Annotated[
+        str | None,
+        typer.Option("--group-by", metavar="REGEX|COLUMN", help="As it was given to `foveal train`: the same split."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print every figure as JSON.")] = False,
 ) -> None:
     """Score a model on labelled pictures: accuracy, calibration, each class, and what is taken for what.
@@ -44,7 +49,17 @@ def evaluate(
     from foveal import runs
 
     progress = console.progress()
-    result = runs.evaluate(model, source, on=on, views=views, split=split, test_if=test_if, progress=progress)
+    result = runs.evaluate(
+        model,
+        source,
+        on=on,
+        views=views,
+        split=split,
+        test_if=test_if,
+        exclude=exclude,
+        group_by=group_by,
+        progress=progress,
+    )
     scores = result.scores.as_dict()
     if as_json:
         _print_json(result, scores, {"model": str(model), "source": source, "on": on, "views": views})

@@ -176,6 +176,7 @@ class Dataset:
     notes: tuple[str, ...] = ()  # sentences that the user should read
     skipped: tuple[Skipped, ...] = ()
     digests: NDArray[np.uint8] | None = field(default=None, repr=False)  # (N, 16) content hash of each picture
+    groups: NDArray[np.int64] | None = field(default=None, repr=False)  # (N,) equal for what belongs together
     val_share: float = 0.1  # of the training pictures, where the source has no val of its own
 
     def __post_init__(self) -> None:
@@ -211,6 +212,7 @@ class Dataset:
             labels=self.labels[indices],
             splits=self.splits[indices],
             digests=None if self.digests is None else self.digests[indices],
+            groups=None if self.groups is None else self.groups[indices],
         )
 
     def noted(self, *notes: str, skipped: Sequence[Skipped] = ()) -> Dataset:

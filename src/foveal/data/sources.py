@@ -17,6 +17,7 @@ import numpy as np
 
 from foveal.data.contradictions import one_label_each
 from foveal.data.dataset import Dataset
+from foveal.data.exclude import excluding
 from foveal.data.fingerprints import digests
 from foveal.data.formats import Asked, Format, Place, arrays, cifar, digits, folders, idx, listed, shards, table
 from foveal.data.names import NAMED, NamedSet, canonical, fetched, find
@@ -45,6 +46,8 @@ def open_dataset(
     *,
     split: str | Path | None = None,
     test_if: str | None = None,
+    exclude: str | Path | None = None,
+    group_by: str | None = None,
     classes: Sequence[str] | None = None,
     min_classes: int = 2,
     contradictions: Literal["refuse", "keep"] = "refuse",
@@ -56,6 +59,8 @@ def open_dataset(
              (`digits`, `mnist`, `fashion-mnist`, `cifar10`, `cifar100`, or any folder below one of FOVEAL_DATA's), or
              arrays `(X, y)`.
              split: a CSV of path and split. test_if: a regular expression; paths that match are test.
+             exclude: a CSV of paths to leave out. group_by: a column of the CSV source, or a regular expression on the
+             path; what it names alike is never parted by a split.
              classes: names of numbered labels, or the order of named ones. min_classes: fewer are refused.
              contradictions: what becomes of equal files under two labels; who looks for mistakes keeps them.
     Returns: a Dataset with every split decided, digests filled, and notes to print.
@@ -69,10 +74,12 @@ def open_dataset(
         raise BadData(f"{shown(dataset.origin.place)} holds no picture.")
     dataset = _in_order(dataset, named)
     _enough_classes(dataset, min_classes)
+    if exclude is not None:  # before anything is said of pictures that nobody wants
+        dataset = excluding(dataset, exclude)
     dataset = replace(dataset, digests=digests(dataset.pictures, progress))
     if contradictions == "refuse":
         dataset = one_label_each(dataset)
-    dataset = without_unlearnt(decide(dataset, split=split, test_if=test_if))
+    dataset = without_unlearnt(decide(dataset, split=split, test_if=test_if, group_by=group_by))
     _enough_classes(dataset, min_classes)
     return dataset
 

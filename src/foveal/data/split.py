@@ -2,7 +2,8 @@
 
 Authority, highest first: `--split FILE.csv`; `--test-if REGEX`; the source's own folders, files or column; a hash of
 the content. The hash places each content in [0, 1), the same for ever: below 0.1 is test, the next stretch is val. So a
-picture keeps its split whatever is added later, equal pictures are never parted, and shares hold on average.
+picture keeps its split whatever is added later, equal pictures are never parted, and shares hold on average. With
+`--group-by` the hash is the group's (`data/groups.py`), and no authority may part a group.
 """
 
 from __future__ import annotations
@@ -14,10 +15,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from foveal.data._lookup import Lookup
 from foveal.data.dataset import SPLITS, UNSPLIT, Dataset, Skipped
 from foveal.data.fingerprints import contents, position
-from foveal.data.formats import listed, relative, split_of
+from foveal.data.formats import listed, split_of
 from foveal.data.formats.table import PATH, read_rows
+from foveal.data.groups import Groups, followed, groups_by, refuse_straddling
 from foveal.errors import BadData, did_you_mean, shown
 
 __all__ = ["TEST_SHARE", "decide", "duplicates_across", "without_unlearnt"]
@@ -26,16 +29,25 @@ TRAIN, VAL, TEST = range(3)
 TEST_SHARE = 0.1  # of the contents, where nothing else says what is test
 
 
-def decide(dataset: Dataset, *, split: str | Path | None = None, test_if: str | None = None) -> Dataset:
+def decide(
+    dataset: Dataset, *, split: str | Path | None = None, test_if: str | None = None, group_by: str | None = None
+) -> Dataset:
     """The data set with every picture in a split; its digests must be filled.
 
-    Raises: BadData when `split` or `test_if` cannot be used.
+    Raises: BadData when `split`, `test_if` or `group_by` cannot be used, or the first two part a group.
     """
+    groups = groups_by(dataset, group_by) if group_by is not None else None
     if test_if is not None:
         dataset = _by_pattern(dataset, test_if)
+        if groups is not None and split is None:
+            refuse_straddling(dataset, groups, against_test=True)
     if split is not None:
         dataset = _by_file(dataset, Path(split).expanduser())
-    return _by_hash(dataset)
+    if groups is None:
+        return _by_hash(dataset)
+    refuse_straddling(dataset, groups)
+    dataset = replace(dataset, groups=groups.number, splits=followed(dataset, groups))
+    return _by_hash(dataset, groups).noted(groups.note)
 
 
 def duplicates_across(dataset: Dataset) -> tuple[tuple[str, str], ...]:
@@ -100,8 +112,7 @@ def _by_pattern(dataset: Dataset, pattern: str) -> Dataset:
 
 def _by_file(dataset: Dataset, path: Path) -> Dataset:
     """What the table says; a picture that it does not name is left to train and the hash."""
-    index = {relative(dataset.pictures.name(i)): i for i in range(len(dataset))}
-    root = str(getattr(dataset.pictures, "root", "")).replace("\\", "/").rstrip("/") + "/"
+    lookup = Lookup(dataset)
     splits = np.full(len(dataset), UNSPLIT, np.int8)
     unknown: list[str] = []
     for line, row in read_rows(path, {"path": PATH, "split": ("split", "subset", "set")}):
@@ -111,13 +122,12 @@ def _by_file(dataset: Dataset, path: Path) -> Dataset:
                 f'{shown(path)}, line {line}: split "{shown(row["split"])}" is none of {", ".join(SPLITS)}'
                 f"{did_you_mean(row['split'], SPLITS)}"
             )
-        name = relative(row["path"])
-        at = index.get(name, index.get(name.removeprefix(root)))
+        at = lookup.find(row["path"])
         if at is None:
             unknown.append(row["path"])
         elif splits[at] not in (UNSPLIT, number):
             raise BadData(
-                f"{shown(path)}, line {line}: {shown(name)} is already in {SPLITS[splits[at]]}; keep one line."
+                f"{shown(path)}, line {line}: {shown(row['path'])} is already in {SPLITS[splits[at]]}; keep one line."
             )
         else:
             splits[at] = number
@@ -139,7 +149,7 @@ def _split_anew(dataset: Dataset, splits: NDArray[np.int8], how: str, *, keeps: 
     return replace(dataset, splits=splits, origin=replace(dataset.origin, split_by=how + before))
 
 
-def _by_hash(dataset: Dataset) -> Dataset:
+def _by_hash(dataset: Dataset, groups: Groups | None = None) -> Dataset:
     """Fill in what nothing else decided: test and val where the source has none, out of its training pictures."""
     assert dataset.digests is not None
     splits = dataset.splits.copy()
@@ -149,7 +159,7 @@ def _by_hash(dataset: Dataset) -> Dataset:
     splits[pool] = TRAIN
     if not len(pool) or not wanted:
         return replace(dataset, splits=splits)
-    placed = position(dataset.digests[pool])
+    placed = position(dataset.digests[pool]) if groups is None else groups.placed[pool]
     edges = {TEST: (0.0, TEST_SHARE), VAL: (TEST_SHARE, TEST_SHARE + dataset.val_share)}
     for number in wanted:
         low, high = edges[number]
@@ -157,7 +167,8 @@ def _by_hash(dataset: Dataset) -> Dataset:
     edges[TRAIN] = (max(edges[s][1] for s in wanted), 1.0)
     notes = _fill(dataset, splits, pool, placed, {TRAIN: edges[TRAIN], **{s: edges[s] for s in wanted}})
     shares = ", ".join(f"{100 * share:g} % {SPLITS[s]}" for s, share in sorted(wanted.items()))
-    how = f"content hash: {shares}" if TEST in wanted and VAL in wanted else f"{shares} of train by content hash"
+    hashed = "content hash" if groups is None else "hash of the group"
+    how = f"{hashed}: {shares}" if TEST in wanted and VAL in wanted else f"{shares} of train by {hashed}"
     before = dataset.origin.split_by
     origin = replace(dataset.origin, split_by=f"{before}; {how}" if before else how)
     return replace(dataset, splits=splits, origin=origin).noted(*notes)
@@ -173,10 +184,11 @@ def _fill(
     """Give each class a picture in each split that the hash decides, where it has enough; returns what to say.
 
     Taken is the content whose hash lies nearest to the split's stretch, from the split that has most. `splits` is
-    changed in place; all copies of a content move together.
+    changed in place; all copies of a content, or all pictures of a group, move together.
     """
     assert dataset.digests is not None
-    labels, numbers = dataset.labels[pool], contents(dataset.digests[pool])
+    labels = dataset.labels[pool]
+    numbers = contents(dataset.digests[pool]) if dataset.groups is None else dataset.groups[pool]
     K = len(dataset.classes)
     counts = np.stack([np.bincount(labels[splits[pool] == s], minlength=K) for s in stretches])
     occurs = np.bincount(labels, minlength=K) > 0
@@ -197,6 +209,10 @@ def _fill(
             givers = own[here == donor]
             if len(givers) < 2 and not (number == TRAIN and len(givers)):
                 continue
+            if dataset.groups is not None and number != TRAIN:
+                givers = _spared(givers, numbers, labels, splits[pool] == donor)
+                if not len(givers):
+                    continue
             distance = np.maximum(np.maximum(low - placed[givers], placed[givers] - high), 0)
             taken = givers[np.argmin(distance)]
             splits[pool[numbers == numbers[taken]]] = number
@@ -205,11 +221,22 @@ def _fill(
     return _told(dataset, moved, small)
 
 
+def _spared(
+    givers: NDArray[np.int64], numbers: NDArray[np.int64], labels: NDArray[np.int64], here: NDArray[np.bool_]
+) -> NDArray[np.int64]:
+    """Those of the givers whose group is not the last of a class in its split: a group may hold several classes."""
+    pairs = np.unique(np.stack([labels[here], numbers[here]], axis=1), axis=0)
+    groups_of_class = np.bincount(pairs[:, 0])
+    lone = set(pairs[groups_of_class[pairs[:, 0]] == 1, 1].tolist())
+    return np.array([i for i in givers.tolist() if int(numbers[i]) not in lone], np.int64)
+
+
 def _told(dataset: Dataset, moved: list[tuple[int, int, int]], small: list[str]) -> list[str]:
     notes = []
     if moved:
         each = [f'"{dataset.classes[k]}" in {SPLITS[s]} by {dataset.pictures.name(i)}' for k, s, i in moved]
         notes.append(f"The hash left a class without a picture in a split; filled: {listed(each, 3)}.")
     if small:
-        notes.append(f"Too few different pictures to be in every split (train first, then test): {listed(small, 5)}.")
+        what = "different pictures" if dataset.groups is None else "groups"
+        notes.append(f"Too few {what} to be in every split (train first, then test): {listed(small, 5)}.")
     return notes

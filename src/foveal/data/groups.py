@@ -1,0 +1,166 @@
+"""Groups of pictures that belong together: one patient, one film, one plant. A group never lies in two splits.
+
+A group is named by a column of the source's table, or by a regular expression in the path. What has no name is a group
+of its own. Groups that hold equal pictures are one. The hash that splits is taken over the group's *name*: pictures
+that are added to a group later cannot move it, as the smallest of its contents could.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from foveal.data._lookup import Lookup
+from foveal.data.dataset import SPLITS, UNSPLIT, Dataset
+from foveal.data.fingerprints import BYTES, contents, position
+from foveal.data.formats import listed
+from foveal.data.formats.table import PATH, read_rows
+from foveal.errors import BadData, shown
+
+__all__ = ["Groups", "followed", "groups_by", "refuse_straddling"]
+
+
+@dataclass(frozen=True)
+class Groups:
+    """Which pictures belong together, and where the hash puts them."""
+
+    names: tuple[str, ...]  # G, of `named`; "" for a picture without one
+    named: NDArray[np.int64]  # (N,) index into names: before groups with equal pictures were joined
+    number: NDArray[np.int64]  # (N,) of the group, after
+    placed: NDArray[np.float64]  # (N,) in [0, 1), equal within a group; see `fingerprints.position`
+    note: str
+
+
+def groups_by(dataset: Dataset, by: str) -> Groups:
+    """The groups of a data set whose digests are filled.
+
+    Args:    by: a column, where the source is a table that has it; else a regular expression, whose first group (else
+             the whole match) names the group.
+    Raises:  BadData when nothing is named, or everything the same.
+    """
+    assert dataset.digests is not None
+    column = _from_column(dataset, by)
+    names = column if column is not None else _from_paths(dataset, by)
+    known = {name for name in names if name}
+    what = f'column "{shown(by)}"' if column is not None else f'"{shown(by)}"'
+    if len(known) == 1 and "" not in names and len(dataset) > 1:
+        raise BadData(f'--group-by: {what} puts every picture into one group, "{shown(min(known))[:80]}"; '
+                      f"nothing could be held out. Paths look like {listed([dataset.pictures.name(0)])}.")  # fmt: skip
+    if not known:
+        where = "is empty" if column is not None else "matches no picture"
+        raise BadData(f"--group-by: {what} {where}; {_ways_out(dataset)}.")
+    order = sorted(known)
+    index = {name: i for i, name in enumerate(order)}
+    alone = iter(range(len(order), len(order) + len(names)))
+    named = np.array([index[name] if name else next(alone) for name in names], np.int64)
+    number = _joined(named, contents(dataset.digests))
+    note = _told(what, order, names, int(named.max()) + 1 - len(np.unique(number)))
+    return Groups((*order, *[""] * (len(names))), named, number, _placed(dataset, order, number), note)
+
+
+def refuse_straddling(dataset: Dataset, groups: Groups, *, against_test: bool = False) -> None:
+    """Raises: BadData that names the first group which whoever decided the splits put into two of them.
+
+    Equal pictures in two splits are left to be told as the leak they are. `against_test`: what is not test is of no
+    split yet, but was decided to be no test.
+    """
+    splits = np.where(dataset.splits == SPLITS.index("test"), 2, 0) if against_test else dataset.splits
+    decided = np.flatnonzero(splits != UNSPLIT)
+    first: dict[int, int] = {}
+    torn: dict[int, tuple[int, int]] = {}
+    for i in decided.tolist():
+        other = first.setdefault(int(groups.named[i]), i)
+        if splits[other] != splits[i]:
+            torn.setdefault(int(groups.named[i]), (other, i))
+    if torn:
+        number, (a, b) = min(torn.items())
+        name, more = dataset.pictures.name, f" ({len(torn) - 1} more such groups)" if len(torn) > 1 else ""
+        sides = [f"{'train' if against_test and splits[i] == 0 else SPLITS[splits[i]]} ({shown(name(i))})"
+                 for i in (a, b)]  # fmt: skip
+        raise BadData(
+            f'--group-by: group "{shown(groups.names[number])}" lies in {sides[0]} and in {sides[1]}{more}; '
+            "a group must be in one split: mend --split or --test-if, or the source's own split."
+        )
+
+
+def followed(dataset: Dataset, groups: Groups) -> NDArray[np.int8]:
+    """(N,) splits, where pictures that nobody decided on follow those of their group that somebody did."""
+    splits = dataset.splits.copy()
+    for of in (groups.named, groups.number):
+        first = np.full(int(of.max(initial=0)) + 1, UNSPLIT, np.int8)
+        decided = np.flatnonzero(splits > 0)  # val and test; train may still give to them, as whole groups
+        first[of[decided]] = splits[decided]
+        splits = np.where(splits == UNSPLIT, first[of], splits).astype(np.int8)
+    return splits
+
+
+def _from_column(dataset: Dataset, by: str) -> list[str] | None:
+    """The column's value for each picture; None where the source is no table that has it."""
+    if dataset.origin.format != "table":
+        return None
+    lookup, names = Lookup(dataset), [""] * len(dataset)
+    column = by.strip().lower()
+    for _, row in read_rows(Path(dataset.origin.place), {"path": PATH, "group": (column,)}, frozenset({"group"})):
+        if "group" not in row:
+            return None
+        if (at := lookup.find(row["path"])) is not None:
+            names[at] = row["group"]
+    return names
+
+
+def _from_paths(dataset: Dataset, by: str) -> list[str]:
+    try:
+        expression = re.compile(by)
+    except (re.error, RecursionError, OverflowError) as error:
+        raise BadData(f'--group-by "{shown(by)}" is no regular expression ({error}); {_ways_out(dataset)}.') from None
+    matches = (expression.search(dataset.pictures.name(i)) for i in range(len(dataset)))
+    return [(match[1 if expression.groups else 0] or "") if match else "" for match in matches]
+
+
+def _ways_out(dataset: Dataset) -> str:
+    also = ", or name one of the table's columns" if dataset.origin.format == "table" else ""
+    return f"it is searched for in paths such as {listed([dataset.pictures.name(0)])}{also}"
+
+
+def _joined(named: NDArray[np.int64], content: NDArray[np.int64]) -> NDArray[np.int64]:
+    """(N,) the smallest group that each picture's group is tied to by equal pictures, step by step."""
+    parent = np.arange(int(named.max()) + 1)
+    pairs = np.unique(np.stack([content, named], axis=1), axis=0)
+    tied = np.flatnonzero(pairs[1:, 0] == pairs[:-1, 0])
+
+    def root(group: int) -> int:
+        while parent[group] != group:
+            parent[group] = parent[parent[group]]
+            group = int(parent[group])
+        return group
+
+    for i in tied.tolist():
+        a, b = root(int(pairs[i, 1])), root(int(pairs[i + 1, 1]))
+        parent[max(a, b)] = min(a, b)
+    return np.array([root(group) for group in range(len(parent))], np.int64)[named]
+
+
+def _placed(dataset: Dataset, order: Sequence[str], number: NDArray[np.int64]) -> NDArray[np.float64]:
+    """(N,) position of each group: of its name, or of the content of a picture that has none."""
+    assert dataset.digests is not None
+    hashes = dataset.digests.copy()
+    of_names = [blake2b(b"group\0" + name.encode("utf-8", "surrogateescape"), digest_size=BYTES) for name in order]
+    with_name = number < len(order)
+    if order:
+        table = np.frombuffer(b"".join(h.digest() for h in of_names), np.uint8).reshape(-1, BYTES)
+        hashes[with_name] = table[number[with_name]]
+    return position(hashes)
+
+
+def _told(what: str, order: Sequence[str], names: Sequence[str], joined: int) -> str:
+    without = sum(not name for name in names)
+    lone = f", {without} pictures in none (each stays on its own)" if without else ""
+    one = f"; {joined} joined to another that holds equal pictures" if joined else ""
+    alone = " Every group has one picture: grouping changes nothing." if len(order) == len(names) and not joined else ""
+    return f"{len(order)} groups by {what}{lone}{one}.{alone}"
