@@ -69,4 +69,6 @@ def convert(
     for note in written.notes:
         progress.say(note)
     counts = ", ".join(f"{n} {name}" for name, n in written.splits.items() if n)
-    print(f"{sum(written.splits.values())} pictures of {len(written.classes)} classes ({counts}) in {shown(out)}")
+    print(
+        f"{sum(written.splits.values())} pictures of {len(written.classes)} classes ({counts}): {shown(written.open)}"
+    )

@@ -1,6 +1,7 @@
 """idx files, as MNIST and its relatives ship them: `train-images-idx3-ubyte(.gz)` and three more.
 
-A header of big-endian 32-bit numbers (magic 2051 for pictures, 2049 for labels; counts; sizes), then bytes.
+A header of big-endian 32-bit numbers (magic 2051 for pictures, 2049 for labels; counts; sizes), then bytes. Where a
+classes.txt lies beside them, its lines name the numbers.
 Source: Y. LeCun, C. Cortes, C. Burges, "The MNIST database of handwritten digits", file formats.
 """
 
@@ -18,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foveal.data.dataset import SPLITS, ArrayPictures, Dataset, Origin
-from foveal.data.formats import Asked, Format, Place, numbered_labels
+from foveal.data.formats import Asked, Format, Place, numbered_labels, read_names
 from foveal.errors import BadData, shown
 from foveal.files.safely import read_bytes
 
@@ -111,7 +112,9 @@ def _read(place: Place, asked: Asked) -> Dataset:
             raise BadData(f"{shown(pictures)} has pictures of {sizes[1]} pixels, but its neighbour of {sizes[0]}.")
         names += [f"{SPLITS[split]}[{i}]" for i in range(n)]
         splits.append(np.full(n, split, np.int8))
-    labels_of, classes = numbered_labels(np.concatenate(numbers).astype(np.int64), asked.classes, shown(home))
+    listed = home / "classes.txt"
+    known = asked.classes or (read_names(listed) if listed.is_file() else None)
+    labels_of, classes = numbered_labels(np.concatenate(numbers).astype(np.int64), known, shown(home))
     return Dataset(
         ArrayPictures(np.concatenate(pixels), tuple(names)),
         labels_of,

@@ -1,0 +1,1 @@
+"""One form of a data set, one file: the other way round from `data/formats/`."""
