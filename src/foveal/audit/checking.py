@@ -177,4 +177,4 @@ def _told(dataset: Dataset, pair: Pair) -> Duplicate:
 
 def _suspects(dataset: Dataset, seen: Look, sound: Indices, progress: Progress) -> tuple[Suspect, ...]:
     found = wrong_labels(seen.features, dataset.labels[sound], len(dataset.classes), progress)
-    return tuple(Suspect(int(sound[w.index]), w.label, w.likely, w.margin) for w in found)
+    return tuple(Suspect(int(sound[w.index]), w.label, w.likely, w.margin, w.confident) for w in found)

@@ -90,7 +90,7 @@ def _cropped(grey: NDArray[np.uint8], crop: tuple[float, float, float], side: in
     scale = share * SIDE / side
     matrix = np.array([[scale, 0, left * SIDE + (scale - 1) / 2], [0, scale, top * SIDE + (scale - 1) / 2]])
     how = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    found: NDArray[np.uint8] = cv2.warpAffine(grey, matrix, (side, side), flags=how, borderMode=cv2.BORDER_REPLICATE)
+    found: NDArray[Any] = cv2.warpAffine(grey, matrix, (side, side), flags=how, borderMode=cv2.BORDER_REPLICATE)
     return found
 
 

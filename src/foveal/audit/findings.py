@@ -50,6 +50,7 @@ class Suspect:
     label: int
     likely: int
     margin: float  # probability of the label less that of the likely one
+    confident: bool  # counted as wrong; the others are the next to be looked at
 
 
 @dataclass(frozen=True)
@@ -128,7 +129,7 @@ class Findings:
             "duplicates": len(self.duplicates),
             "duplicates_across_splits": len(self.across),
             "duplicates_with_two_labels": sum(pair.contradict for pair in self.duplicates),
-            "wrong_labels": len(self.wrong_labels),
+            "wrong_labels": sum(s.confident for s in self.wrong_labels),
             "outliers": len(self.outliers),
             "tiny_classes": len(self.tiny),
         }

@@ -2,8 +2,8 @@
 
 Northcutt, Jiang, Chuang 2021, "Confident learning: estimating uncertainty in dataset labels", arXiv:1911.00068. A
 class's threshold is how sure the answers are, on average, of the pictures that carry its label; a picture that passes
-another class's threshold and is surer of it than of its own label is suspected [section 3.1]. Suspects are ranked by
-normalised margin [section 3.3]: the label's probability less the best other's.
+another class's threshold and is surer of it than of its own label is counted as wrong [section 3.1]. Suggestions are
+ranked by normalised margin [section 3.3], the label's probability less the best other's; twice as many as were counted.
 
 Departure: the probabilities are the mean of two judges, a logistic regression fitted on the other folds and a vote of
 the nearest pictures. They fail on different pictures: the first where a class is scattered, the second where it is
@@ -26,8 +26,9 @@ Floats = NDArray[np.float32]
 Labels = NDArray[np.int64]
 
 FOLDS = 5
-DECAYS = (0.1, 0.03)
+DECAYS = (0.1,)  # stronger than predicts best: what follows the labels closely follows wrong ones too
 NEIGHBOURS = 30
+MORE = 2  # suggestions for each label that is estimated to be wrong: the ranking finds more than the thresholds do
 LEAST = 4  # pictures of a class below which no judge can have learnt it
 BLOCK = 1000  # pictures compared with all others at once
 SHARPNESS = 8.0  # a neighbour at cosine 0.1 less counts exp(-0.8) as much
@@ -41,6 +42,7 @@ class WrongLabel:
     label: int
     likely: int
     margin: float  # probability of the label less that of the likely one, in [-1, 0)
+    confident: bool  # counted by confident learning among the wrong ones; the others are the next to be looked at
 
 
 def wrong_labels(features: Floats, labels: Labels, K: int, progress: Progress = SILENT) -> tuple[WrongLabel, ...]:
@@ -55,26 +57,30 @@ def wrong_labels(features: Floats, labels: Labels, K: int, progress: Progress = 
     with progress.task("judging labels", len(judgeable)) as advance:
         answers = judged(features[judgeable], compact.astype(np.int64), len(known))
         advance(len(judgeable))
+    found = confident_learning(answers, compact.astype(np.int64))
+    listed = MORE * sum(confident for *_, confident in found)
     return tuple(
-        WrongLabel(int(judgeable[row]), int(known[compact[row]]), int(known[likely]), margin)
-        for row, likely, margin in confident_learning(answers, compact.astype(np.int64))
+        WrongLabel(int(judgeable[row]), int(known[compact[row]]), int(known[likely]), margin, confident)
+        for row, likely, margin, confident in found[:listed]
     )
 
 
-def confident_learning(probabilities: Floats, labels: Labels) -> list[tuple[int, int, float]]:
-    """(row, likely class, margin) of suspected labels, the surest first.
+def confident_learning(probabilities: Floats, labels: Labels) -> list[tuple[int, int, float, bool]]:
+    """(row, likely class, margin, confident) wherever another class is likelier than the label, the surest first.
 
-    Args:   probabilities (N, K) of models that had not seen the picture; labels (N,), every class at least once.
+    Args:    probabilities (N, K) of models that had not seen the picture; labels (N,), every class at least once.
+    Returns: `confident` where the likely class also passes its threshold: the off-diagonal counts of the paper's
+             confident joint, by which it estimates how many labels are wrong.
     """
     N, K = probabilities.shape
     own = probabilities[np.arange(N), labels]
     threshold = np.bincount(labels, own, minlength=K) / np.maximum(np.bincount(labels, minlength=K), 1)
-    confident = np.where(probabilities >= threshold - 1e-9, probabilities, -1.0)
-    likely = confident.argmax(1)
-    margin = own - probabilities[np.arange(N), likely]
-    suspected = np.flatnonzero((confident.max(1) > 0) & (likely != labels) & (margin < 0))
+    likely = probabilities.argmax(1)
+    best = probabilities[np.arange(N), likely]
+    margin, confident = own - best, best >= threshold[likely] - 1e-9
+    suspected = np.flatnonzero(margin < 0)
     ranked = suspected[np.argsort(margin[suspected], kind="stable")]
-    return [(int(row), int(likely[row]), float(margin[row])) for row in ranked]
+    return [(int(row), int(likely[row]), float(margin[row]), bool(confident[row])) for row in ranked]
 
 
 def judged(features: Floats, labels: Labels, K: int) -> Floats:
@@ -82,7 +88,9 @@ def judged(features: Floats, labels: Labels, K: int) -> Floats:
     scaled = (features / (np.sqrt(np.square(features).mean()) + 1e-12)).astype(np.float32)
     logits = choose_decay(scaled, labels, K, fold_of(labels, FOLDS), DECAYS).logits.astype(np.float64)
     likely = np.exp(logits - logits.max(1, keepdims=True))
-    both: Floats = ((likely / likely.sum(1, keepdims=True) + _voted(scaled, labels, K)) / 2).astype(np.float32)
+    both: Floats = (
+        (likely / likely.sum(1, keepdims=True) + _voted(features / (features.std(0) + 1e-6), labels, K)) / 2
+    ).astype(np.float32)
     return both
 
 
