@@ -161,6 +161,12 @@ def test_only_a_new_or_empty_folder_outside_the_source_is_written_to(tmp_path):
     assert convert(source, tmp_path / "empty", "folders").splits["train"] == 24
 
 
+def test_a_copy_may_lie_beside_the_table_or_shard_that_it_is_made_of(tmp_path):
+    first = convert(open_dataset(fill(tmp_path / "in")), tmp_path / "one", "csv")
+    again = convert(open_dataset(first.open), tmp_path / "one" / "copy", "shards")
+    assert again.splits == first.splits
+
+
 def test_a_write_that_fails_leaves_nothing(tmp_path, monkeypatch):
     source = open_dataset(fill(tmp_path / "in"))
 

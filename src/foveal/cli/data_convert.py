@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,9 +11,12 @@ from foveal.cli import console
 from foveal.cli._options import one_of
 from foveal.errors import BadRecipe, shown
 
+if TYPE_CHECKING:
+    from foveal.data.convert import Form
+
 __all__ = ["convert"]
 
-FORMS = ("folders", "csv", "shards", "idx")
+FORMS: tuple[Form, ...] = ("folders", "csv", "shards", "idx")
 
 
 def convert(
@@ -44,7 +47,7 @@ def convert(
     """
     if to is None:
         raise BadRecipe(f"foveal data convert needs --to FORM: {', '.join(FORMS[:-1])} or {FORMS[-1]}.")
-    to = one_of("--to", to, FORMS)
+    form = one_of("--to", to, FORMS)
     from foveal.data.convert import convert as write
     from foveal.data.sources import open_dataset
 
@@ -60,7 +63,7 @@ def convert(
     )
     for note in dataset.notes:
         progress.say(note)
-    written = write(dataset, out, to, progress)
+    written = write(dataset, out, form, progress)
     if as_json:
         from foveal.cli import _texts
 

@@ -82,8 +82,8 @@ def convert(dataset: Dataset, out: str | Path, to: Form, progress: Progress = SI
 
 def _refuse_inside(dataset: Dataset, out: Path) -> None:
     """A copy inside the source would be part of the source the next time."""
-    root = getattr(dataset.pictures, "root", None)
-    if root is None:
+    root = dataset.origin.place
+    if not os.path.isabs(root) or not os.path.isdir(root):  # memory; a table or a shard, beside which a copy may lie
         return
     inner, outer = os.path.realpath(out), os.path.realpath(root)
     if inner == outer or inner.startswith(outer.rstrip(os.sep) + os.sep):
