@@ -44,8 +44,9 @@ FULL_DATA = 20_000  # training pictures from which the entry's epochs are meant;
 MOST_EPOCHS = 120
 FEWEST_STEPS = 20  # in an epoch, when the batch size is ours to choose
 # Where weights are there, that should not be forgotten at once (found with SqueezeNet 1.1 and ResNet-18):
-STARTED = {"sgd": 0.1, "muon": 0.1, "adamw": 2.0}  # of the usual rate, at the small batch; lower stages get less
+STARTED = {"sgd": 0.1, "muon": 0.1, "adamw": 3.0}  # of the usual rate, at the small batch; lower stages get less
 PICTURES_SEEN, EPOCHS_STARTED = 6_000, (4, 20)  # in the whole training, and epochs between which that may lead to
+STARTED_EMA = 0.97  # a step: the last two epochs of few pictures
 STARTED_BATCH = 16  # at most, where fewer than FEW_STEPS of the usual batch make an epoch
 FEW_STEPS = 40
 WITH_WEIGHTS = "resnet18"  # what published weights are taken for, where the network is ours to choose
@@ -196,7 +197,8 @@ def _started(usual: dict[str, Any], pictures: int) -> dict[str, Any]:
     return {
         "learning_rate": float(usual["learning_rate"]) * STARTED[str(usual["optimizer"])],
         "epochs": min(most, max(least, round(PICTURES_SEEN / max(1, pictures)))),
-        "label_smoothing": 0.1,  # without it a few hundred pictures are soon known by heart, and every answer is sure
+        "label_smoothing": 0.05,  # without it a few hundred pictures are known by heart, and every answer is sure
+        "ema": STARTED_EMA,
         "batch_size": min(STARTED_BATCH, int(usual["batch_size"])) if few else usual["batch_size"],
     }
 

@@ -142,7 +142,7 @@ def transfer_to(
     y = dataset.labels[indices]
     _tell_tiny(y, dataset.classes, progress)
     features = trunk.views(indices, VIEWS if len(indices) < MANY_VIEWED else 1)
-    fold = fold_of(y, groups=None)
+    fold = fold_of(y, groups=None if dataset.groups is None else dataset.groups[indices])
     weights = _balancing(y, K) if balanced else None
     bias, decay = has_bias(network, path), recipe.network.head_decay
     with progress.task("head", 1, "fits") as advance:
