@@ -16,6 +16,7 @@ from foveal.report.page import render_report, write_report
 from foveal.report.story import Mistake, Story
 from foveal.tasks.classification import Classification
 from foveal.training.baseline import Baseline
+from foveal.training.curve import fit_curve
 
 VOID = {"meta", "img", "br"}
 HOSTILE = (
@@ -254,3 +255,12 @@ def test_a_story_refuses_what_does_not_fit():
         _story(scores=_story(("a", "b")).scores)
     with pytest.raises(ValueError, match="whole number"):
         _story(augmented=np.zeros((5, 12, 12, 3), np.uint8))
+
+
+def test_a_start_from_weights_tells_its_reason_and_its_learning_curve():
+    curve = fit_curve(np.array([20, 40, 80, 160]), np.array([[0.5, 0.52], [0.4, 0.42], [0.33, 0.31], [0.26, 0.27]]))
+    html = render_report(_story(transfer="341 pictures are few & near: the head first.", learning_curve=curve))
+    assert "341 pictures are few &amp; near: the head first." in html
+    assert curve.sentence in html
+    assert "training pictures" in html
+    assert curve.sentence not in render_report(_story())

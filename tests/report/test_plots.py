@@ -12,6 +12,7 @@ from foveal.report.pictures import contact_sheet, data_uri, filter_sheet, sheet,
 from foveal.report.story import Mistake
 from foveal.tasks.classification import Classification
 from foveal.training.baseline import Baseline
+from foveal.training.curve import fit_curve
 
 
 def _scores(confusion):
@@ -221,3 +222,14 @@ def test_the_most_frequent_confusions_are_listed_in_order():
         ("c1", "c2", 2),
         ("c0", "c1", 1),
     ]
+
+
+def test_the_learning_curve_goes_on_to_twice_the_pictures():
+    pictures = np.array([30, 60, 120, 240])
+    curve = fit_curve(pictures, (0.1 + 2.0 * pictures**-0.5)[:, None] + np.array([[-0.01, 0.0, 0.01]]))
+    figure = plots.plot_learning_curve(curve)
+    (axes,) = figure.axes
+    assert figure.get_suptitle().startswith("Twice the pictures: about")
+    assert max(line.get_xdata().max() for line in axes.lines) == 480
+    seen = next(line for line in axes.lines if len(line.get_xdata()) == 4)
+    np.testing.assert_allclose(seen.get_ydata(), 100 * curve.accuracy)

@@ -22,7 +22,7 @@ from foveal.recipe import Recipe, parse_weights, read_recipe
 QUICK = {
     "training.epochs": 1,
     "training.arithmetic": "fp32",
-    "training.learning_rate": 1e-9,  # so small that the weights can be told afterwards
+    "training.learning_rate": 1e-11,  # so small that the weights can be told afterwards
     "training.weight_decay": 0.0,
     "training.ema": 0.0,
     "data.size": "32x40",

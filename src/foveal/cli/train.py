@@ -21,7 +21,6 @@ FLAGS = {  # short names for keys of the recipe
     "--network": "network.name",
     "--weights": "network.weights",
     "--train": "network.train",
-    "--accuracy": "training.accuracy",
     "--epochs": "training.epochs",
     "--minutes": "training.minutes",
     "--size": "data.size",
@@ -37,7 +36,7 @@ FLAGS = {  # short names for keys of the recipe
     "--max-megapixels": "data.max_megapixels",
     "--exact": "training.arithmetic",
 }
-NUMBERS = {"--accuracy", "--epochs", "--minutes", "--batch", "--seed", "--threads", "--max-megapixels"}
+NUMBERS = {"--epochs", "--minutes", "--batch", "--seed", "--threads", "--max-megapixels"}
 
 
 def train(
@@ -54,9 +53,6 @@ def train(
     how_much: Annotated[
         str | None,
         typer.Option("--train", metavar="PART", help="With weights: head, last:K stages, all, scratch. [auto]"),
-    ] = None,
-    accuracy: Annotated[
-        str | None, typer.Option(metavar="A", help="Wished of answers, such as 0.99; passes on those below it.")
     ] = None,
     recipe: Annotated[Path | None, typer.Option(metavar="FILE", help="TOML; a run's recipe.toml repeats it.")] = None,
     epochs: Annotated[str | None, typer.Option(metavar="N", help="Times that every picture is seen.")] = None,
@@ -115,7 +111,6 @@ def train(
         "--network": network,
         "--weights": weights,
         "--train": how_much,
-        "--accuracy": accuracy,
         "--epochs": epochs,
         "--minutes": minutes,
         "--size": size,

@@ -21,6 +21,7 @@ from foveal.report.story import Mistake
 from foveal.report.words import best_epoch, bought, calibration_in_words, clipped, confusions, decimals, percent
 from foveal.tasks.classification import Scores
 from foveal.training.baseline import Baseline
+from foveal.training.curve import LearningCurve
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -35,6 +36,7 @@ __all__ = [
     "plot_contact_sheet",
     "plot_curves",
     "plot_filters",
+    "plot_learning_curve",
     "plot_mistakes",
     "plot_reliability",
 ]
@@ -129,6 +131,25 @@ def plot_comparison(scores: Scores, baseline: Baseline | None, views: Mapping[st
     axes.set(ylim=(len(rows) - 0.6, -0.85), xlabel="accuracy, %  (bar: 95 % interval)")
     axes.grid(axis="x")
     axes.spines["left"].set_visible(False)
+    return figure
+
+
+@_styled
+def plot_learning_curve(curve: LearningCurve) -> Figure:
+    """Accuracy by the number of training pictures, up to twice as many as there are."""
+    figure, [[axes]] = _canvas(curve.sentence, 3.0)
+    axes.fill_between(curve.pictures, 100 * curve.low, 100 * curve.high, color=INKS["accent"], alpha=0.2, linewidth=0)
+    axes.plot(curve.pictures, 100 * curve.accuracy, "o", color=INKS["accent"], markersize=5)
+    last = int(curve.pictures[-1])
+    if curve.law is not None:
+        for start, end, dash in ((int(curve.pictures[0]), last, "-"), (last, 2 * last, (0, (4, 2)))):
+            x = np.linspace(start, end, 60)
+            axes.plot(x, 100 * curve.predicted(x), color=INKS["accent"], linestyle=dash)
+        bar = [100 * curve.doubled_low, 100 * curve.doubled_high]
+        axes.plot([2 * last] * 2, bar, color=INKS["warm"], linewidth=5, alpha=0.4, solid_capstyle="butt")
+        axes.plot([2 * last], [100 * curve.doubled], "D", color=INKS["warm"], markersize=6)
+    axes.set(xlabel="training pictures", ylabel="accuracy, %")
+    axes.grid(axis="y")
     return figure
 
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from foveal.ops.statistics import CalibrationBins
 from foveal.tasks.classification import Scores
 from foveal.training.baseline import Baseline
+from foveal.training.curve import LearningCurve
 
 if TYPE_CHECKING:
     from foveal.data.dataset import Origin
@@ -56,6 +57,8 @@ class Story:
     augment_words: str = ""  # "mild: flip, crop 0.8, …"
     filters: NDArray[np.float32] | None = None  # (O, C, h, w) of the first convolution
     baseline: Baseline | None = None
+    transfer: str = ""  # how much of a start from weights was trained anew, and why
+    learning_curve: LearningCurve | None = None
     notes: Sequence[str] = ()
     warnings: Sequence[str] = ()  # sentences that take something away from the score, such as a leak: it is marked
     skipped: int = 0  # pictures and rows that were left out, see skipped.csv

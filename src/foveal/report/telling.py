@@ -65,6 +65,8 @@ def story(
         augment_words=in_words(ground.recipe.augment),
         filters=first_filters(fitted.model.network),
         baseline=baseline,
+        transfer=ground.transfer.reason if ground.transfer else "",
+        learning_curve=ground.transfer.curve if ground.transfer else None,
         notes=ground.dataset.notes,
         warnings=tuple(warnings),
         skipped=len(ground.dataset.skipped),
