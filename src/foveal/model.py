@@ -73,7 +73,7 @@ class Model:
     classes: tuple[str, ...]
     network_name: str
     options: Mapping[str, Any] = field(default_factory=dict)  # of the network's builder
-    temperature: float = 1.0  # fitted on validation
+    temperature: float = 1.0  # fitted on validation, or out of fold
     trained: Mapping[str, Any] = field(default_factory=dict)  # how it came to be, for people
 
     def __post_init__(self) -> None:

@@ -107,11 +107,11 @@ def calibration_in_words(bins: CalibrationBins) -> str:
 
 
 def temperature_in_words(temperature: float) -> str:
-    """What calibration on validation changed."""
+    """What calibration on pictures kept aside changed."""
     if abs(temperature - 1) < 0.005:
-        return "Temperature 1: validation asked for no correction."
+        return "Temperature 1: pictures kept aside asked for no correction."
     lean = "too sure of itself" if temperature > 1 else "too modest"
-    return f"Temperature {temperature:.2f}, fitted on validation: before it, the network was {lean}."
+    return f"Temperature {temperature:.2f}, fitted on pictures kept aside: before it, the network was {lean}."
 
 
 def confusions(scores: Scores, limit: int = 8) -> list[tuple[str, str, int]]:
