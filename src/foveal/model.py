@@ -19,6 +19,7 @@ from foveal.files.pictures import Encoded, is_picture_name
 from foveal.files.safely import walk
 from foveal.files.tensors import read_metadata, read_tensors, write_tensors
 from foveal.networks.catalogue import build, find
+from foveal.networks.head import CUSTOM
 from foveal.preprocess import Preprocess
 from foveal.progress import SILENT, Progress
 from foveal.tasks.classification import Answer, Classification
@@ -26,7 +27,6 @@ from foveal.tasks.classification import Answer, Classification
 __all__ = ["CUSTOM", "VIEWS", "Model", "Prediction", "Views", "load", "prepared_for", "viewed"]
 
 KIND = "model"
-CUSTOM = "custom"  # the name of a network that is not in the zoo
 MODEL_FILE = "model.safetensors"
 Views = Literal["none", "mirror", "mirror+shift"]
 VIEWS: tuple[Views, ...] = ("none", "mirror", "mirror+shift")

@@ -9,9 +9,8 @@ file of its weights lies on this machine, gradients (HOG) and colours do the loo
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -19,11 +18,9 @@ from numpy.typing import NDArray
 from torch import nn
 
 from foveal.data.batches import Rows
-from foveal.errors import FovealError
 from foveal.files.foreign import read_foreign
-from foveal.files.places import cache_folder, data_folders
 from foveal.networks.catalogue import build, find
-from foveal.networks.weights import fit_weights
+from foveal.networks.weights import fit_weights, lying_here
 from foveal.progress import SILENT, Progress
 from foveal.training.baseline import hog_features
 
@@ -54,7 +51,7 @@ def look(store: Rows, indices: Indices, progress: Progress = SILENT) -> Look:
 
     Raises: BadModel when a file of weights lies there and is damaged.
     """
-    path = _weights()
+    path = lying_here(find(NETWORK))
     if path is None:
         return Look(principal(_classic(store, indices, progress)), "gradients (HOG) and colours", False)
     network = build(NETWORK, 1000, 3, (224, 224))
@@ -75,17 +72,6 @@ def principal(features: Floats, components: int = COMPONENTS) -> Floats:
     _, directions = np.linalg.eigh((table.T @ table).astype(np.float64))
     coordinates = table @ directions[:, ::-1][:, :components].astype(np.float32)
     return coordinates
-
-
-def _weights() -> Path | None:
-    """A file of the network's published weights on this machine: the user's, else what a training has fetched."""
-    entry = find(NETWORK)
-    file = entry.weights.url.rpartition("/")[2] if entry.weights else ""
-    folders = [folder / "weights" for folder in data_folders()]
-    with suppress(FovealError):
-        folders.append(cache_folder() / "weights")
-    names = (f"{NETWORK}.safetensors", f"{NETWORK}.pth", file)
-    return next((folder / name for folder in folders for name in names if (folder / name).is_file()), None)
 
 
 def _seen(network: nn.Module, store: Rows, indices: Indices, progress: Progress) -> Floats:

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TypeVar
+from typing import Annotated, TypeVar
+
+import typer
 
 from foveal.errors import BadRecipe, did_you_mean, shown
 
-__all__ = ["one_of"]
+__all__ = ["Exclude", "Split", "TestIf", "one_of"]
+
+Split = Annotated[str | None, typer.Option(metavar="FILE", help="CSV of path and split.")]
+TestIf = Annotated[str | None, typer.Option("--test-if", metavar="REGEX", help="Pictures whose path matches are test.")]
+Exclude = Annotated[str | None, typer.Option(metavar="FILE", help="CSV of paths to leave out.")]
 
 Word = TypeVar("Word", bound=str)
 

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from foveal.cli import console
+from foveal.cli._options import Split, TestIf
 from foveal.errors import shown
 
 __all__ = ["check"]
@@ -20,10 +21,8 @@ def check(
     out: Annotated[
         Path | None, typer.Option("--out", metavar="DIR", help="Folder of the page and the list. [SOURCE-check-<n>]")
     ] = None,
-    split: Annotated[str | None, typer.Option(metavar="FILE", help="CSV of path and split.")] = None,
-    test_if: Annotated[
-        str | None, typer.Option("--test-if", metavar="REGEX", help="Pictures whose path matches are test.")
-    ] = None,
+    split: Split = None,
+    test_if: TestIf = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print what was found as JSON.")] = False,
 ) -> None:
     """Look for wrong labels, copies, broken files and outliers; nothing of yours is touched.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from foveal.cli import console
-from foveal.cli._options import one_of
+from foveal.cli._options import Exclude, Split, TestIf, one_of
 from foveal.errors import BadRecipe, shown
 
 if TYPE_CHECKING:
@@ -23,11 +23,9 @@ def convert(
     source: Annotated[str, typer.Argument(metavar="SOURCE", help="Labelled pictures, as `foveal train` takes them.")],
     out: Annotated[Path, typer.Argument(metavar="DIR", help="Where the copy goes: a new or empty folder.")],
     to: Annotated[str | None, typer.Option("--to", metavar="FORM", help="folders, csv, shards or idx.")] = None,
-    split: Annotated[str | None, typer.Option(metavar="FILE", help="CSV of path and split.")] = None,
-    test_if: Annotated[
-        str | None, typer.Option("--test-if", metavar="REGEX", help="Pictures whose path matches are test.")
-    ] = None,
-    exclude: Annotated[str | None, typer.Option(metavar="FILE", help="CSV of paths to leave out.")] = None,
+    split: Split = None,
+    test_if: TestIf = None,
+    exclude: Exclude = None,
     group_by: Annotated[
         str | None,
         typer.Option("--group-by", metavar="REGEX|COLUMN", help="Pictures of one group stay in one split."),

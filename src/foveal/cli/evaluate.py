@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from foveal.cli import console
-from foveal.cli._options import one_of
+from foveal.cli._options import Exclude, Split, TestIf, one_of
 
 if TYPE_CHECKING:
     from foveal.runs import Evaluation
@@ -26,11 +26,9 @@ def evaluate(
     views: Annotated[
         str, typer.Option(metavar="KIND", help="Average over views of each picture: none, mirror, mirror+shift.")
     ] = "none",
-    split: Annotated[str | None, typer.Option(metavar="FILE", help="CSV of path and split.")] = None,
-    test_if: Annotated[
-        str | None, typer.Option("--test-if", metavar="REGEX", help="Pictures whose path matches are test.")
-    ] = None,
-    exclude: Annotated[str | None, typer.Option(metavar="FILE", help="CSV of paths to leave out.")] = None,
+    split: Split = None,
+    test_if: TestIf = None,
+    exclude: Exclude = None,
     group_by: Annotated[
         str | None,
         typer.Option("--group-by", metavar="REGEX|COLUMN", help="As it was given to `foveal train`: the same split."),

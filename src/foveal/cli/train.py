@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from foveal.cli import console
+from foveal.cli._options import Exclude, Split, TestIf
 from foveal.errors import BadRecipe, shown
 
 if TYPE_CHECKING:
@@ -64,11 +65,9 @@ def train(
     seed: Annotated[str | None, typer.Option(metavar="N", help="Another seed, other random draws. [0]")] = None,
     device: Annotated[str | None, typer.Option(metavar="D", help="cpu, cuda, mps. [the best present]")] = None,
     threads: Annotated[str | None, typer.Option(metavar="N", help="Threads that compute.")] = None,
-    split: Annotated[str | None, typer.Option(metavar="FILE", help="CSV of path and split.")] = None,
-    test_if: Annotated[
-        str | None, typer.Option("--test-if", metavar="REGEX", help="Pictures whose path matches are test.")
-    ] = None,
-    exclude: Annotated[str | None, typer.Option(metavar="FILE", help="CSV of paths to leave out.")] = None,
+    split: Split = None,
+    test_if: TestIf = None,
+    exclude: Exclude = None,
     group_by: Annotated[
         str | None,
         typer.Option(

@@ -16,7 +16,7 @@ from foveal.networks.entry import main_logits
 from foveal.ops.logistic import Linear
 
 __all__ = [
-    "Taken", "classifier_path", "has_bias", "has_linear_head", "put_head", "scale_behind", "taking_features",
+    "CUSTOM", "Taken", "classifier_path", "has_bias", "has_linear_head", "put_head", "scale_behind", "taking_features",
     "with_random_weights",
 ]  # fmt: skip
 

@@ -9,20 +9,21 @@ colour channels) are told.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from torch import Tensor, nn
 
-from foveal.errors import BadModel, BadRecipe, Missing, shown
+from foveal.errors import BadModel, BadRecipe, FovealError, Missing, shown
 from foveal.files.download import download
 from foveal.files.places import cache_folder, data_folders
 from foveal.files.safely import Unreadable, open_regular
 from foveal.networks.entry import Entry, Published
 from foveal.progress import SILENT, Progress
 
-__all__ = ["Found", "find_published", "fit_weights", "load_published", "looked_at", "published"]
+__all__ = ["Found", "find_published", "fit_weights", "load_published", "looked_at", "lying_here", "published"]
 
 FOLDER = "weights"  # below each of FOVEAL_DATA's folders, and below the cache
 NAMED = 3  # of the names that do not fit; the others are counted
@@ -46,20 +47,38 @@ def find_published(entry: Entry, progress: Progress = SILENT) -> Found:
             what was published; NoSpace, NotWritable.
     """
     record = published(entry)
-    plain, file = entry.name.replace(":", "-"), record.url.rpartition("/")[2]
-    names = (f"{plain}.safetensors", f"{plain}.pth", file)
-    for place in (folder / FOLDER / name for folder in data_folders() for name in names):
-        if place.is_file():
-            return looked_at(place)
-    home = cache_folder() / FOLDER / file
+    names = _file_names(entry, record)
+    place = _first_file(data_folders(), names)
+    if place is not None:
+        return looked_at(place)
+    home = cache_folder() / FOLDER / names[-1]
     try:
         download(record.url, home, sha256=record.sha256, progress=progress)
     except Missing as missing:
         raise Missing(
-            f"{missing}, and no {names[0]} or {file} lies in a folder {FOLDER} below one of FOVEAL_DATA's; put it "
+            f"{missing}, and no {names[0]} or {names[-1]} lies in a folder {FOLDER} below one of FOVEAL_DATA's; put it "
             "there, or give --weights FILE."
         ) from None
     return looked_at(home)
+
+
+def lying_here(entry: Entry) -> Path | None:
+    """A file of a network's published weights on this machine, the user's own first; nothing is fetched."""
+    folders = list(data_folders())
+    with suppress(FovealError):
+        folders.append(cache_folder())
+    return _first_file(folders, _file_names(entry, published(entry)))
+
+
+def _file_names(entry: Entry, record: Published) -> tuple[str, ...]:
+    """What the file may be called; what the record's address calls it comes last."""
+    plain = entry.name.replace(":", "-")
+    return f"{plain}.safetensors", f"{plain}.pth", record.url.rpartition("/")[2]
+
+
+def _first_file(folders: Iterable[Path], names: Sequence[str]) -> Path | None:
+    places = (folder / FOLDER / name for folder in folders for name in names)
+    return next((place for place in places if place.is_file()), None)
 
 
 def looked_at(path: Path) -> Found:

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -30,11 +30,12 @@ from foveal.data.batches import Rows
 from foveal.data.dataset import Dataset
 from foveal.errors import BadRecipe, shown
 from foveal.networks.catalogue import find
-from foveal.networks.head import classifier_path, has_bias, put_head, scale_behind
+from foveal.networks.head import CUSTOM, classifier_path, has_bias, put_head, scale_behind
 from foveal.ops.logistic import DECAYS, Chosen, Linear, choose_decay, fit_logistic, fold_of
 from foveal.preprocess import Preprocess
 from foveal.progress import SILENT, Progress
 from foveal.recipe import Recipe, parse_train
+from foveal.tasks.classification import balanced_weights
 from foveal.training.arithmetic import Arithmetic
 from foveal.training.baseline import hog_features
 from foveal.training.curve import LearningCurve, fit_curve
@@ -87,10 +88,8 @@ class Transfer:
     path: str  # of the classifier
     scale: float  # that the network multiplies the classifier's outputs with
     indices: Indices  # (n,) pictures that the head has learnt from
-    features: Floats  # (n, D) of these, as they are
     chosen: Chosen  # its penalty, and out-of-fold logits of the same pictures
     head: Linear
-    fold: Indices  # (n,)
     right: float  # share of them that heads were right about out of fold
     seconds: float  # that features, heads and curve took
     near: Near | None = None
@@ -156,7 +155,7 @@ def transfer_to(
                         intercept=bias)  # fmt: skip
     right = float((chosen.logits.argmax(1) == y).mean())
     spent = time.perf_counter() - began
-    return Transfer(train, reason, path, scale, indices, features[0], chosen, head, fold, right, spent, near, curve)
+    return Transfer(train, reason, path, scale, indices, chosen, head, right, spent, near, curve)
 
 
 def decide(
@@ -200,9 +199,7 @@ def measure_near(trunk: Trunk, y: Indices, indices: Indices, fold: Indices, chos
     some = np.random.default_rng(0).permutation(len(indices))[:COMPARED]
     K = chosen.logits.shape[1]
     at = indices[some]
-    other = Trunk(
-        rival, trunk.path, trunk.preprocess, trunk.store, trunk.digests, trunk.arithmetic, trunk.augment, trunk.progress
-    )
+    other = replace(trunk, network=rival)
 
     def right(features: Floats) -> float:
         answered = choose_decay(features, y[some], K, fold[some], (RIVAL_DECAY,))
@@ -261,8 +258,7 @@ def freeze(network: nn.Module, name: str, train: str) -> tuple[nn.Module, ...]:
     elif len(stages) == K:
         first = 0
     else:
-        edge = stages[-K - 1]
-        first = 1 + max(number for path, number in order.items() if path == edge or path.startswith(f"{edge}."))
+        first = 1 + _end(order, stages[-K - 1])
     frozen = [module for path, module in network.named_modules() if order[path] < first]
     kept = tuple(module for module in frozen if not any(True for _ in module.children()))
     for module in kept:
@@ -273,15 +269,17 @@ def freeze(network: nn.Module, name: str, train: str) -> tuple[nn.Module, ...]:
 def rates(network: nn.Module, name: str, classifier: str) -> dict[int, float]:
     """id of each parameter -> its share of the learning rate: stages further from the head change less."""
     order = {path: number for number, (path, _) in enumerate(network.named_modules())}
-    edges = [
-        max(number for path, number in order.items() if path == edge or path.startswith(f"{edge}."))
-        for edge in _stages(network, name)
-    ]
+    edges = [_end(order, stage) for stage in _stages(network, name)]
     shares: dict[int, float] = {}
     for path, module in network.named_modules():
         above = sum(order[path] <= edge for edge in edges) if path != classifier else 0
         shares |= {id(parameter): SLOWER**-above for parameter in module.parameters(recurse=False)}
     return shares
+
+
+def _end(order: Mapping[str, int], stage: str) -> int:
+    """The number of a stage's last module."""
+    return max(number for path, number in order.items() if path == stage or path.startswith(f"{stage}."))
 
 
 def prepared(network: nn.Module, transfer: Transfer) -> None:
@@ -291,7 +289,7 @@ def prepared(network: nn.Module, transfer: Transfer) -> None:
 
 def _stages(network: nn.Module, name: str) -> Sequence[str]:
     """Paths of the trunk's stages; of a network of one's own its parts that hold parameters, the last one apart."""
-    if name != "custom":
+    if name != CUSTOM:
         return [stage.module for stage in find(name).stages]
     return [path for path, part in network.named_children() if any(True for _ in part.parameters())][:-1]
 
@@ -306,8 +304,8 @@ def _in_words(train: str) -> str:
 
 
 def _balancing(y: Indices, K: int) -> NDArray[np.float64]:
-    counts = np.maximum(np.bincount(y, minlength=K), 1)
-    weights: NDArray[np.float64] = (len(y) / (K * counts))[y]
+    """(n,) of each picture: every class counts the same."""
+    weights: NDArray[np.float64] = balanced_weights(np.bincount(y, minlength=K)).double().numpy()[y]
     return weights
 
 
