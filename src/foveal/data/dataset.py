@@ -18,9 +18,11 @@ from foveal.errors import BadData
 from foveal.files.pictures import Encoded
 
 __all__ = [
+    "NOTHING",
     "SPLITS",
     "UNSPLIT",
     "ArrayPictures",
+    "Boxes",
     "Dataset",
     "FilePictures",
     "Origin",
@@ -31,6 +33,7 @@ __all__ = [
 
 SPLITS = ("train", "val", "test")
 UNSPLIT = -1  # not decided by the source; `data/split.py` decides
+NOTHING = -1  # label of a picture without objects
 
 
 class Pictures(Protocol):
@@ -146,6 +149,48 @@ class ArrayPictures:
         return ArrayPictures(self.pixels[indices], tuple(self.names[i] for i in indices))
 
 
+@dataclass(frozen=True, eq=False)
+class Boxes:
+    """The objects on N pictures, M in all: those of the first picture, then those of the second, …
+
+    A box lies inside its picture and has an area; what a source says otherwise is mended or left out by its reader.
+    """
+
+    xyxy: NDArray[np.float64]  # (M, 4) pixels of the picture as it is shown, upright
+    labels: NDArray[np.int64]  # (M,) index into the data set's classes
+    starts: NDArray[np.int64]  # (N + 1,): boxes starts[i] to starts[i + 1] are on picture i
+    sizes: NDArray[np.int64]  # (N, 2) height and width of the pictures as they are shown
+    crowd: NDArray[np.bool_]  # (M,) many objects in one box (COCO's iscrowd): neither learnt nor scored
+    difficult: NDArray[np.bool_]  # (M,) hard to see (VOC's difficult): learnt, and marked in what is written
+
+    def __len__(self) -> int:
+        return len(self.xyxy)
+
+    def of(self, index: int) -> slice:
+        """Where the boxes of a picture stand."""
+        return slice(int(self.starts[index]), int(self.starts[index + 1]))
+
+    @property
+    def counts(self) -> NDArray[np.int64]:
+        """(N,) boxes on each picture."""
+        return np.diff(self.starts)
+
+    @property
+    def pictures(self) -> NDArray[np.int64]:
+        """(M,) the picture that each box is on."""
+        return np.repeat(np.arange(len(self.starts) - 1), self.counts)
+
+    def take(self, indices: NDArray[np.int64]) -> Boxes:
+        """The boxes of some pictures, in their order."""
+        starts = np.concatenate([[0], np.cumsum(self.counts[indices])]).astype(np.int64)
+        some = [np.arange(self.starts[i], self.starts[i + 1]) for i in indices]
+        chosen = np.concatenate(some).astype(np.int64) if some else np.zeros(0, np.int64)
+        return Boxes(
+            self.xyxy[chosen], self.labels[chosen], starts, self.sizes[indices], self.crowd[chosen],
+            self.difficult[chosen],
+        )  # fmt: skip
+
+
 @dataclass(frozen=True)
 class Skipped:
     """A picture or row that was left out, and why; a line of `skipped.csv`."""
@@ -169,7 +214,7 @@ class Dataset:
     """Pictures with labels, class names and a split each."""
 
     pictures: Pictures
-    labels: NDArray[np.int64]  # (N,) index into classes
+    labels: NDArray[np.int64]  # (N,) index into classes; with boxes the class of the largest, NOTHING without any
     classes: tuple[str, ...]  # K names, distinct
     splits: NDArray[np.int8]  # (N,) index into SPLITS, or UNSPLIT while the source has not decided
     origin: Origin
@@ -177,6 +222,7 @@ class Dataset:
     skipped: tuple[Skipped, ...] = ()
     digests: NDArray[np.uint8] | None = field(default=None, repr=False)  # (N, 16) content hash of each picture
     groups: NDArray[np.int64] | None = field(default=None, repr=False)  # (N,) equal for what belongs together
+    boxes: Boxes | None = field(default=None, repr=False)  # where the objects are, for localisation and detection
     val_share: float = 0.1  # of the training pictures, where the source has no val of its own
 
     def __post_init__(self) -> None:
@@ -187,7 +233,8 @@ class Dataset:
             )
         if len(set(self.classes)) != len(self.classes):
             raise BadData(f"{self.origin.place}: a class name appears twice in {', '.join(self.classes)}.")
-        if n and not (self.labels.min() >= 0 and self.labels.max() < len(self.classes)):
+        least = 0 if self.boxes is None else NOTHING
+        if n and not (self.labels.min() >= least and self.labels.max() < len(self.classes)):
             raise BadData(
                 f"{self.origin.place}: label {int(self.labels.max())}, but {len(self.classes)} class names "
                 f"(labels are 0 to {len(self.classes) - 1})."
@@ -202,7 +249,8 @@ class Dataset:
 
     def counts(self, split: str) -> NDArray[np.int64]:
         """(K,) pictures of each class in one split."""
-        return np.bincount(self.labels[self.indices(split)], minlength=len(self.classes)).astype(np.int64)
+        labels = self.labels[self.indices(split)]
+        return np.bincount(labels[labels != NOTHING], minlength=len(self.classes)).astype(np.int64)
 
     def take(self, indices: NDArray[np.int64]) -> Dataset:
         """The same data set with fewer pictures."""
@@ -213,6 +261,7 @@ class Dataset:
             splits=self.splits[indices],
             digests=None if self.digests is None else self.digests[indices],
             groups=None if self.groups is None else self.groups[indices],
+            boxes=None if self.boxes is None else self.boxes.take(indices),
         )
 
     def noted(self, *notes: str, skipped: Sequence[Skipped] = ()) -> Dataset:
