@@ -19,12 +19,15 @@ from foveal.files.pictures import Encoded, is_picture_name
 from foveal.files.safely import walk
 from foveal.files.tensors import read_metadata, read_tensors, write_tensors
 from foveal.networks.catalogue import build, find
-from foveal.networks.head import CUSTOM
+from foveal.networks.head import CUSTOM, Taken, classifier_path, taking_features
 from foveal.preprocess import Preprocess
 from foveal.progress import SILENT, Progress
 from foveal.tasks.classification import Answer, Classification
+from foveal.tasks.trust import BANK, Trust, TrustFacts
 
-__all__ = ["CUSTOM", "VIEWS", "Model", "Prediction", "Views", "load", "prepared_for", "viewed"]
+__all__ = [
+    "CUSTOM", "VIEWS", "Model", "Outputs", "Prediction", "Views", "load", "prepared_for", "viewed", "without_trust",
+]  # fmt: skip
 
 KIND = "model"
 MODEL_FILE = "model.safetensors"
@@ -42,6 +45,24 @@ class Prediction:
     name: str
     answer: Answer | None
     reason: str = ""
+    passed: bool = False  # the answer is less sure than the wished accuracy asks for: better not to rely on it
+    unlike: bool = False  # the picture is unlike those of the training: nothing is known about such answers
+
+
+@dataclass(frozen=True, eq=False)
+class Outputs:
+    """What a network makes of N pictures."""
+
+    logits: Tensor  # (N, K) float32 on the CPU
+    features: Tensor | None = None  # (N, D) float32: what entered the classifier, of the picture as it is
+
+    @classmethod
+    def joined(cls, parts: Sequence[Outputs], K: int) -> Outputs:
+        """Of several batches."""
+        if not parts:
+            return cls(torch.zeros(0, K))
+        features = [part.features for part in parts if part.features is not None]
+        return cls(torch.cat([part.logits for part in parts]), torch.cat(features) if features else None)
 
 
 class _NetworkFacts(BaseModel):
@@ -62,6 +83,7 @@ class _Facts(BaseModel):
     preprocess: dict[str, Any]
     temperature: Annotated[float, Field(gt=0, le=1000, allow_inf_nan=False)]
     trained: dict[str, Any]
+    trust: TrustFacts | None  # not in older files
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,6 +97,7 @@ class Model:
     options: Mapping[str, Any] = field(default_factory=dict)  # of the network's builder
     temperature: float = 1.0  # fitted on validation, or out of fold
     trained: Mapping[str, Any] = field(default_factory=dict)  # how it came to be, for people
+    trust: Trust | None = None  # how far its answers carry; None where no picture was kept aside to tell
 
     def __post_init__(self) -> None:
         """Channels last in memory, as `Preprocess.tensor` gives pictures: a forward pass is twice as fast so."""
@@ -86,15 +109,33 @@ class Model:
 
     def logits(self, pixels: Tensor, views: Views = "none") -> Tensor:
         """(N, H, W, C) uint8 as `preprocess` made them -> (N, K) float32 on the CPU."""
+        return self._through(pixels, views, None).logits
+
+    def plain_outputs(self, pixels: Tensor, views: Views = "none") -> Outputs:
+        """As `logits`, without features."""
+        return self._through(pixels, views, None)
+
+    def outputs(self, pixels: Tensor, views: Views = "none") -> Outputs:
+        """As `logits`, with the features that tell what is unlike the training.
+
+        Raises: BadRecipe for a network without a linear classifier, whose features nothing enters.
+        """
+        with taking_features(self.network, classifier_path(self.network, self.network_name)) as taken:
+            return self._through(pixels, views, taken)
+
+    def _through(self, pixels: Tensor, views: Views, taken: Taken | None) -> Outputs:
         device = next(self.network.parameters()).device
         step = max(1, _BATCH_PIXELS // (pixels.shape[1] * pixels.shape[2]))
         parts = []
         with torch.inference_mode():
-            for part in torch.split(pixels, step):
-                images = self.preprocess.tensor(part.to(device))
-                weighted = [weight * self.network(view).float() for weight, view in viewed(images, views)]
-                parts.append(torch.stack(weighted).sum(0).cpu())
-        return torch.cat(parts) if parts else torch.zeros(0, len(self.classes))
+            for part in torch.split(pixels, step) if len(pixels) else ():
+                images, features, weighted = self.preprocess.tensor(part.to(device)), None, []
+                for weight, view in viewed(images, views):
+                    weighted.append(weight * self.network(view).float())
+                    if taken and features is None:
+                        features = taken.take().cpu()
+                parts.append(Outputs(torch.stack(weighted).sum(0).cpu(), features))
+        return Outputs.joined(parts, len(self.classes))
 
     def predict(
         self,
@@ -102,14 +143,17 @@ class Model:
         *,
         top: int = 5,
         views: Views = "none",
+        accuracy: float | None = None,
         progress: Progress = SILENT,
     ) -> list[Prediction]:
         """Answers for paths (a folder stands for all pictures below it), file contents, uint8 arrays or PIL pictures.
 
         A picture that cannot be read gets a reason and no answer; the rest goes on.
-        Raises: Missing for a path that is not there.
+        Args:   accuracy, the share of right answers that is wished for: less sure ones are marked as passed; by default
+                what the model was trained for.
+        Raises: Missing for a path that is not there; BadRecipe for an accuracy that the model knows nothing about.
         """
-        return list(self.stream(pictures, top=top, views=views, progress=progress))
+        return list(self.stream(pictures, top=top, views=views, accuracy=accuracy, progress=progress))
 
     def stream(
         self,
@@ -117,20 +161,22 @@ class Model:
         *,
         top: int = 5,
         views: Views = "none",
+        accuracy: float | None = None,
         progress: Progress = SILENT,
     ) -> Iterator[Prediction]:
         """As `predict`, one after another: memory is bounded by the batch, not by the number of pictures."""
+        trust = self.trust_for(accuracy)
         named = list(_named(pictures))
         height, width = self.preprocess.height, self.preprocess.width
         step = max(1, min(256, _BATCH_PIXELS // (height * width)))
         with progress.task("predicting", len(named)) as advance:
             for start in range(0, len(named), step):
                 part = named[start : start + step]
-                yield from self._answer(part, top, views)
+                yield from self._answer(part, top, views, trust)
                 advance(len(part))
 
     def _answer(
-        self, named: Sequence[tuple[str, Encoded | NDArray[np.uint8]]], top: int, views: Views
+        self, named: Sequence[tuple[str, Encoded | NDArray[np.uint8]]], top: int, views: Views, trust: Trust | None
     ) -> Iterator[Prediction]:
         pixels: dict[int, NDArray[np.uint8]] = {}
         reasons: dict[int, str] = {}
@@ -139,12 +185,37 @@ class Model:
                 pixels[i] = self.preprocess.pixels(source, name)
             except BadPicture as error:
                 reasons[i] = error.reason
-        answers: dict[int, Answer] = {}
+        found: dict[int, Prediction] = {}
         if pixels:
-            logits = self.logits(torch.from_numpy(np.stack(list(pixels.values()))), views)
-            answers = dict(zip(pixels, self.task.decode(logits, self.temperature, top), strict=True))
+            batch = torch.from_numpy(np.stack(list(pixels.values())))
+            out = self.outputs(batch, views) if trust and trust.familiar else self.plain_outputs(batch, views)
+            answers = self.task.decode(out.logits, self.temperature, top)
+            unlike = self.unlike(out)
+            bound = trust.bound if trust else 0.0
+            for i, answer, strange in zip(pixels, answers, unlike, strict=True):
+                found[i] = Prediction(named[i][0], answer, "", answer.probability < bound, bool(strange))
         for i, (name, _) in enumerate(named):
-            yield Prediction(name, answers.get(i), reasons.get(i, ""))
+            yield found.get(i) or Prediction(name, None, reasons[i])
+
+    def trust_for(self, accuracy: float | None) -> Trust | None:
+        """What is known of the model's answers, for another wished accuracy where one is given.
+
+        Raises: BadRecipe where nothing is known, or the accuracy is no share.
+        """
+        if accuracy is None:
+            return self.trust
+        if not 0 <= accuracy < 1:
+            raise BadRecipe(f"the wished accuracy is a share such as 0.95, got {accuracy:g}")
+        if self.trust is None:
+            raise BadRecipe("this model cannot tell when it is right: no picture was kept aside when it was trained.")
+        return self.trust.asking(accuracy)
+
+    def unlike(self, outputs: Outputs) -> NDArray[np.bool_]:
+        """(N,) whether each picture is unlike those of the training; nowhere, where the model does not know."""
+        familiar = self.trust.familiar if self.trust else None
+        if familiar is None or outputs.features is None:
+            return np.zeros(len(outputs.logits), bool)
+        return familiar.unlike(outputs.features.numpy())
 
     def save(self, path: Path) -> None:
         """Write the model as one `.safetensors` file, durably."""
@@ -156,7 +227,10 @@ class Model:
             "preprocess": self.preprocess.as_dict(),
             "temperature": self.temperature,
             "trained": dict(self.trained),
+            "trust": self.trust.facts() if self.trust else None,
         }
+        if self.trust and self.trust.familiar:
+            state[BANK] = torch.from_numpy(self.trust.familiar.bank)
         write_tensors(path, state, facts, KIND)
 
 
@@ -177,9 +251,12 @@ def load(path: str | Path, network: nn.Module | None = None) -> Model:
     preprocess = _preprocess(facts, place)
     built = network if network is not None else _built(facts, preprocess, place)
     expected = {name: (tuple(value.shape), value.dtype) for name, value in built.state_dict().items()}
+    if facts.trust and facts.trust.shape:
+        expected[BANK] = (_checked_bank(facts.trust.shape, built, facts.network.name, place), torch.float16)
     tensors, metadata = read_tensors(place, KIND, expected=lambda _: expected)  # refused before a tensor is read
     if _checked(metadata, place) != facts:
         raise BadModel(f"{shown(place)} changed while it was read; try again.")
+    bank = tensors.pop(BANK).numpy() if BANK in expected else None
     built.load_state_dict(tensors, strict=True, assign=True)
     return Model(
         built.eval(),
@@ -189,7 +266,13 @@ def load(path: str | Path, network: nn.Module | None = None) -> Model:
         facts.network.options,
         facts.temperature,
         facts.trained,
+        facts.trust.trust(bank) if facts.trust else None,
     )
+
+
+def without_trust(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors of a model's file that are the network's."""
+    return {name: value for name, value in tensors.items() if name != BANK}
 
 
 def prepared_for(path: Path) -> Preprocess | None:
@@ -212,6 +295,18 @@ def _checked(metadata: Mapping[str, Any], path: Path) -> _Facts:
     if len(set(checked.classes)) != len(checked.classes):
         raise BadModel(f"{shown(path)}: metadata names a class twice.")
     return checked
+
+
+def _checked_bank(shape: tuple[int, int], network: nn.Module, name: str, path: Path) -> tuple[int, int]:
+    """(B, D) as the metadata says, if D features enter the network's classifier."""
+    try:
+        layer = network.get_submodule(classifier_path(network, name))
+    except BadRecipe:
+        layer = None
+    entering = getattr(layer, "in_features", getattr(layer, "in_channels", None))
+    if entering != shape[1]:
+        raise BadModel(f"{shown(path)}: metadata tells of {shape[1]} features, but {entering} enter the classifier.")
+    return shape
 
 
 def _preprocess(facts: _Facts, path: Path) -> Preprocess:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from numpy.typing import NDArray
+from torch import nn
 
 from foveal.data.batches import batches_in_order
 from foveal.data.dataset import SPLITS, Dataset, Skipped
@@ -21,11 +22,12 @@ from foveal.errors import BadData, BadRecipe, FovealError, Missing, did_you_mean
 from foveal.files.durable import RunLock, new_folder, write_text
 from foveal.files.plain_json import json_text
 from foveal.files.run_folder import check_place, free_folder, leave_no_folder, logged, write_skipped
-from foveal.model import CUSTOM, MODEL_FILE, VIEWS, Model, Views, load
+from foveal.model import CUSTOM, MODEL_FILE, VIEWS, Model, Outputs, Views, load
 from foveal.progress import SILENT, Progress
 from foveal.recipe import Recipe, read_recipe
 from foveal.report.telling import story
 from foveal.tasks.classification import Scores
+from foveal.tasks.trust import Tried
 from foveal.training.arithmetic import freed_memory_kept, machine, threads_used
 from foveal.training.baseline import Baseline, hog_baseline
 from foveal.training.fit import Fitted, fit
@@ -58,6 +60,7 @@ class Evaluation:
     scores: Scores
     notes: tuple[str, ...]
     skipped: tuple[Skipped, ...]
+    tried: Tried | None = None  # how the model's own bounds did; None where it has none
 
 
 def train(
@@ -140,10 +143,12 @@ def evaluate(
     test_if: str | None = None,
     exclude: str | Path | None = None,
     group_by: str | None = None,
+    accuracy: float | None = None,
     progress: Progress = SILENT,
 ) -> Evaluation:
     """Score a model on one split of a source, or on "all". Classes are matched by name, never by position.
 
+    Args:   accuracy, the share of right answers that is wished for; by default what the model was trained for.
     Raises: BadData when no picture of a class that the model knows is there; BadRecipe for an unknown split or view.
     """
     if views not in VIEWS:
@@ -153,6 +158,7 @@ def evaluate(
             f'--on is one of {", ".join(SPLITS)}, all, got "{shown(on)}"{did_you_mean(on, (*SPLITS, "all"))}'
         )
     model = model_path if isinstance(model_path, Model) else load(model_path)
+    trust = model.trust_for(accuracy)
     asked: dict[str, Any] = {"split": split, "test_if": test_if, "exclude": exclude, "group_by": group_by}
     dataset = open_dataset(source, **asked, min_classes=1, progress=progress)
     chosen = np.arange(len(dataset)) if on == "all" else dataset.indices(on)
@@ -172,9 +178,10 @@ def evaluate(
     skipped = [Skipped(dataset.pictures.name(i), reason) for i, reason in store.broken]
     if not len(usable):
         raise BadData(f"{shown(dataset.origin.place)}: no usable picture of a class that the model knows.")
-    logits = _all_logits(model, store, usable, views, progress)
-    scores = model.task.score(logits, truth[usable], model.temperature)
-    return Evaluation(scores, tuple(notes), dataset.skipped + tuple(skipped))
+    out = _all_outputs(model, store, usable, views, progress)
+    scores = model.task.score(out.logits, truth[usable], model.temperature)
+    tried = _tried(replace(model, trust=trust), out, truth[usable])
+    return Evaluation(scores, tuple(notes), dataset.skipped + tuple(skipped), tried)
 
 
 def loop_script(source: Source, recipe: Recipe | None = None, settings: Mapping[str, Any] | None = None) -> str:
@@ -214,8 +221,11 @@ def _scored(folder: Path, ground: Ground, fitted: Fitted, progress: Progress, be
     on = "test" if len(ground.splits["test"]) else "val" if len(ground.splits["val"]) else "train"
     indices = ground.splits[on]
     started = time.perf_counter()
-    logits = _all_logits(fitted.model, ground.store, indices, "none", progress)
-    scores = fitted.model.task.score(logits, ground.dataset.labels[indices], fitted.model.temperature)
+    out = _all_outputs(fitted.model, ground.store, indices, "none", progress)
+    scores = fitted.model.task.score(out.logits, ground.dataset.labels[indices], fitted.model.temperature)
+    tried = _tried(fitted.model, out, ground.dataset.labels[indices])
+    for sentence in tried.sentences if tried else ():
+        progress.say(sentence)
     tested = time.perf_counter() - started
     warnings = _warnings(ground.dataset, on)
     for sentence in warnings:
@@ -232,6 +242,7 @@ def _scored(folder: Path, ground: Ground, fitted: Fitted, progress: Progress, be
             "trained": ground.trained_parameters,
         },
         "temperature": fitted.model.temperature,
+        "trust": tried.as_dict() if tried else None,
         "epochs": len(fitted.history),
         "best_epoch": fitted.best_epoch,
         "stopped_early": fitted.stopped_early,
@@ -259,20 +270,29 @@ def _scored(folder: Path, ground: Ground, fitted: Fitted, progress: Progress, be
     report = folder / "report.html"
     size = (folder / MODEL_FILE).stat().st_size
     write_report(
-        story(folder.name, ground, fitted, on, logits, scores, baseline, metrics, machine(), warnings, size), report
+        story(folder.name, ground, fitted, on, out.logits, scores, tried, baseline, metrics, machine(), warnings, size),
+        report,
     )
     metrics["seconds"]["total"] = round(time.perf_counter() - began, 3)
     write_text(folder / "metrics.json", json_text(metrics) + "\n")
     return Run(folder, fitted.model, metrics, report)
 
 
-def _all_logits(model: Model, store: Any, indices: Any, views: Views, progress: Progress) -> Tensor:
+def _all_outputs(model: Model, store: Any, indices: Any, views: Views, progress: Progress) -> Outputs:
+    """Features beside the logits, where the model makes use of them."""
+    through = model.outputs if model.trust and model.trust.familiar else model.plain_outputs
     parts = []
     with progress.task("scoring", len(indices)) as advance:
         for pixels in batches_in_order(store, indices, 512):
-            parts.append(model.logits(pixels, views))
+            parts.append(through(pixels, views))
             advance(len(pixels))
-    return torch.cat(parts)
+    return Outputs.joined(parts, len(model.classes))
+
+
+def _tried(model: Model, out: Outputs, truth: NDArray[np.int64]) -> Tried | None:
+    if model.trust is None:
+        return None
+    return model.trust.tried(out.logits.numpy(), truth, model.temperature, model.unlike(out))
 
 
 def _baseline(ground: Ground, on: str, trained: float, progress: Progress) -> Baseline | None:

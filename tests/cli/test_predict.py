@@ -54,6 +54,25 @@ def pictures(tmp_path):
     return folder
 
 
+def test_a_model_that_cannot_tell_refuses_a_wished_accuracy(command, model_file, pictures):
+    done = command("predict", model_file, "pictures", "--accuracy", "0.9")
+    assert done.exit_code == 2
+    assert "no picture was kept aside" in done.stderr
+
+
+def test_answers_that_are_not_sure_enough_are_marked(command, digits_run, tmp_path):
+    rng = np.random.default_rng(0)
+    Image.fromarray(rng.integers(0, 256, (8, 8), dtype=np.uint8)).save(tmp_path / "noise.png")
+    asked = ("predict", digits_run[0], "noise.png", "--accuracy", "0.995")
+    row = json.loads(command(*asked, "--json").stdout)[0]
+    assert row["passed"]
+    assert row["unlike"] in (True, False)
+    table = command(*asked)
+    assert "not sure enough" in table.stdout
+    assert f"({row['label']}?)" in table.stdout
+    assert "99.5 %" in table.stderr
+
+
 def test_a_folder_becomes_a_table_with_the_broken_one_as_a_row(foveal, model_file, pictures):
     done = foveal("predict", model_file, "pictures")
     assert done.exit_code == 0, done.stderr
@@ -81,7 +100,16 @@ def test_json_is_for_programs_and_probabilities_add_up(command, model_file, pict
 def test_csv_opens_as_text_in_a_spreadsheet(command, model_file, pictures):
     done = command("predict", model_file, "pictures", "--csv", "--top", "2")
     rows = list(csv.DictReader(io.StringIO(done.stdout)))
-    assert list(rows[0]) == ["picture", "label", "probability", "label_2", "probability_2", "reason"]
+    assert list(rows[0]) == [
+        "picture",
+        "label",
+        "probability",
+        "label_2",
+        "probability_2",
+        "passed",
+        "unlike",
+        "reason",
+    ]
     assert len(rows) == 4
     cells = [cell for row in rows for cell in row.values()]
     assert not any(cell.startswith(("=", "+", "-", "@")) for cell in cells)

@@ -45,7 +45,7 @@ def test_evaluate_prints_a_page_with_every_class_and_what_is_taken_for_what(fove
     assert done.exit_code == 0, done.stderr
     assert "of 360 pictures right" in done.stdout
     assert "views: mirror" in done.stdout
-    matrix = done.stdout.split("truth \\ answer")[1].splitlines()[1:]
+    matrix = done.stdout.split("truth \\ answer")[1].split("\n\n")[0].splitlines()[1:]
     assert sum(int(count) for line in matrix for count in line.split()[1:]) == 360
 
 

@@ -15,6 +15,7 @@ from foveal.recipe import Recipe
 from foveal.report.page import render_report, write_report
 from foveal.report.story import Mistake, Story
 from foveal.tasks.classification import Classification
+from foveal.tasks.trust import Trust
 from foveal.training.baseline import Baseline
 from foveal.training.curve import fit_curve
 
@@ -179,6 +180,17 @@ def test_hostile_names_come_out_as_text():
     html.encode("utf-8")
     for needle in ("<script>alert(1)</script>", "\\x1b[31mred", "\\u202egnp.exe", "=cmd()", "{{ 7 * 7 }}", "猫"):
         assert needle in reader.text
+
+
+def test_the_page_tells_how_far_the_answers_carry() -> None:
+    rng = np.random.default_rng(0)
+    logits = (rng.normal(size=(200, 3)) + 2 * np.eye(3)[np.arange(200) % 3]).astype(np.float32)
+    trust = Trust.of(logits, np.arange(200) % 3, 1.0, 0.9)
+    tried = trust.tried(logits, np.arange(200) % 3, 1.0, np.zeros(200, bool))
+    page = _Reader(render_report(_story(tried=tried, promise=trust.promise)))
+    assert "surest half" in page.text
+    assert trust.promise in page.text
+    assert "passes on the rest" in page.text
 
 
 def test_a_warning_marks_the_score(html):

@@ -9,11 +9,16 @@ import typer
 
 from foveal.errors import BadRecipe, did_you_mean, shown
 
-__all__ = ["Exclude", "Split", "TestIf", "one_of"]
+__all__ = ["Accuracy", "Exclude", "Split", "TestIf", "one_of"]
 
 Split = Annotated[str | None, typer.Option(metavar="FILE", help="CSV of path and split.")]
 TestIf = Annotated[str | None, typer.Option("--test-if", metavar="REGEX", help="Pictures whose path matches are test.")]
 Exclude = Annotated[str | None, typer.Option(metavar="FILE", help="CSV of paths to leave out.")]
+
+Accuracy = Annotated[
+    float | None,
+    typer.Option(metavar="A", help="Wished share of right answers, such as 0.99: passes on less sure ones."),
+]
 
 Word = TypeVar("Word", bound=str)
 

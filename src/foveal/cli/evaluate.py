@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from foveal.cli import console
-from foveal.cli._options import Exclude, Split, TestIf, one_of
+from foveal.cli._options import Accuracy, Exclude, Split, TestIf, one_of
 
 if TYPE_CHECKING:
     from foveal.runs import Evaluation
@@ -26,6 +26,7 @@ def evaluate(
     views: Annotated[
         str, typer.Option(metavar="KIND", help="Average over views of each picture: none, mirror, mirror+shift.")
     ] = "none",
+    accuracy: Accuracy = None,
     split: Split = None,
     test_if: TestIf = None,
     exclude: Exclude = None,
@@ -41,6 +42,7 @@ def evaluate(
     Examples:
       foveal evaluate runs/digits-speednet_small-1 digits
       foveal evaluate runs/flowers-resnet18-1 more-flowers/ --on all
+      foveal evaluate runs/flowers-resnet18-1 flowers --accuracy 0.99      how many answers are that good?
       foveal evaluate flowers.safetensors more-flowers/ --on all --json > figures.json
     """
     on = one_of("--on", on, SPLITS)
@@ -56,6 +58,7 @@ def evaluate(
         test_if=test_if,
         exclude=exclude,
         group_by=group_by,
+        accuracy=accuracy,
         progress=progress,
     )
     scores = result.scores.as_dict()
@@ -66,14 +69,15 @@ def evaluate(
         progress.say(note)
     if result.skipped:
         progress.say(f"{len(result.skipped)} pictures were left out (--json lists them).")
-    print("\n".join(figures(scores, on, views)))
+    print("\n".join([*figures(scores, on, views), *(("", *result.tried.sentences) if result.tried else ())]))
 
 
 def _print_json(result: Evaluation, scores: dict[str, Any], asked: dict[str, str]) -> None:
     from foveal.cli import _texts
 
     skipped = [{"name": row.name, "reason": row.reason} for row in result.skipped]
-    print(_texts.json_text({**asked, **scores, "notes": list(result.notes), "skipped": skipped}))
+    trust = result.tried.as_dict() if result.tried else None
+    print(_texts.json_text({**asked, **scores, "trust": trust, "notes": list(result.notes), "skipped": skipped}))
 
 
 def figures(scores: dict[str, Any], on: str, views: str) -> list[str]:

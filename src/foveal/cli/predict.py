@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from foveal.cli import console
-from foveal.cli._options import one_of
+from foveal.cli._options import Accuracy, one_of
 from foveal.errors import BadData, BadRecipe, Missing, NotWritable, shown
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ def predict(
     views: Annotated[
         str, typer.Option(metavar="KIND", help="Average over views of each picture: none, mirror, mirror+shift.")
     ] = "none",
+    accuracy: Accuracy = None,
 ) -> None:
     """Tell what is on pictures, with calibrated probabilities.
 
@@ -43,8 +44,10 @@ def predict(
       foveal predict runs/flowers-resnet18-1 photo.jpg
       foveal predict runs/flowers-resnet18-1 holidays/ --csv > answers.csv
       foveal predict flowers.safetensors 'holidays/**/*.jpg' --top 5 -o answers.json
+      foveal predict runs/flowers-resnet18-1 holidays/ --accuracy 0.99       pass on what is not that sure
 
-    A picture that cannot be used becomes a row with its reason, and the rest goes on.
+    A picture that cannot be used becomes a row with its reason, and the rest goes on. `passed` marks answers that are
+    less sure than the wished accuracy asks for, `unlike` pictures unlike those of the training.
     """
     kind = _kind(as_csv, as_json, output)
     if output is not None:
@@ -54,8 +57,12 @@ def predict(
 
     chosen = one_of("--views", views, VIEWS)
     places = [place for text in pictures for place in _places(text)]
-    answers = load(model).predict(places, top=top, views=chosen, progress=console.progress())
+    loaded = load(model)
+    trust = loaded.trust_for(accuracy)
+    answers = loaded.predict(places, top=top, views=chosen, accuracy=accuracy, progress=console.progress())
     _tell_unused(answers)
+    if trust and trust.promise:
+        console.progress().say(trust.promise)
     text = _as_text(answers, top, kind)
     if output is None:
         print(text, end="" if text.endswith("\n") else "\n")
@@ -109,9 +116,17 @@ def _as_text(answers: Sequence[Prediction], top: int, kind: str) -> str:
         return _texts.json_text([_fact(a) for a in answers]) + "\n"
     if kind == "csv":
         others = [f"{word}_{rank}" for rank in range(2, top + 1) for word in ("label", "probability")]
-        head = ["picture", "label", "probability", *others, "reason"]
+        head = ["picture", "label", "probability", *others, "passed", "unlike", "reason"]
         return csv_text(head, [_row(a, top) for a in answers])
-    return _texts.table(["picture", "answer", "probability", "runners-up"], [_line(a) for a in answers])
+    remarks = [_remark(a) for a in answers]
+    head = ["picture", "answer", "probability", "runners-up", *(["remark"] if any(remarks) else [])]
+    rows = [_line(a) + ([remark] if any(remarks) else []) for a, remark in zip(answers, remarks, strict=True)]
+    return _texts.table(head, rows)
+
+
+def _remark(row: Prediction) -> str:
+    told = [words for words, holds in (("not sure enough", row.passed), ("unlike the training", row.unlike)) if holds]
+    return ", ".join(told)
 
 
 def _fact(row: Prediction) -> dict[str, Any]:
@@ -119,13 +134,14 @@ def _fact(row: Prediction) -> dict[str, Any]:
         return {"picture": row.name, "label": None, "reason": row.reason}
     ranked = [(row.answer.label, row.answer.probability), *row.answer.runners_up]
     top = [{"label": label, "probability": probability} for label, probability in ranked]
-    return {"picture": row.name, **top[0], "runners_up": top[1:]}
+    return {"picture": row.name, **top[0], "runners_up": top[1:], "passed": row.passed, "unlike": row.unlike}
 
 
 def _row(row: Prediction, top: int) -> list[object]:
     ranked = [] if row.answer is None else [(row.answer.label, row.answer.probability), *row.answer.runners_up]
     cells = [cell for label, probability in ranked[:top] for cell in (label, f"{probability:.6f}")]
-    return [row.name, *cells, *[""] * (2 * top - len(cells)), row.reason or ""]
+    marks = ["yes" if mark else "" for mark in (row.passed, row.unlike)]
+    return [row.name, *cells, *[""] * (2 * top - len(cells)), *marks, row.reason or ""]
 
 
 def _line(row: Prediction) -> list[str]:
@@ -134,7 +150,8 @@ def _line(row: Prediction) -> list[str]:
     if row.answer is None:
         return [row.name, "–", "–", row.reason or ""]
     others = ", ".join(f"{label} {percent(probability)}" for label, probability in row.answer.runners_up)
-    return [row.name, row.answer.label, percent(row.answer.probability), others]
+    label = f"({row.answer.label}?)" if row.passed else row.answer.label
+    return [row.name, label, percent(row.answer.probability), others]
 
 
 def _check_writable(output: Path) -> None:

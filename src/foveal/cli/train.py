@@ -27,6 +27,7 @@ FLAGS = {  # short names for keys of the recipe
     "--size": "data.size",
     "--batch": "training.batch_size",
     "--seed": "training.seed",
+    "--accuracy": "training.accuracy",
     "--device": "training.device",
     "--threads": "training.threads",
     "--split": "data.split",
@@ -37,7 +38,7 @@ FLAGS = {  # short names for keys of the recipe
     "--max-megapixels": "data.max_megapixels",
     "--exact": "training.arithmetic",
 }
-NUMBERS = {"--epochs", "--minutes", "--batch", "--seed", "--threads", "--max-megapixels"}
+NUMBERS = {"--accuracy", "--epochs", "--minutes", "--batch", "--seed", "--threads", "--max-megapixels"}
 
 
 def train(
@@ -63,6 +64,9 @@ def train(
     size: Annotated[str | None, typer.Option(metavar="S|HxW", help="Pixels a side, or height x width.")] = None,
     batch: Annotated[str | None, typer.Option(metavar="B", help="Pictures a step.")] = None,
     seed: Annotated[str | None, typer.Option(metavar="N", help="Another seed, other random draws. [0]")] = None,
+    accuracy: Annotated[
+        str | None, typer.Option(metavar="A", help="Share of answers to be right, such as 0.99; passes on the rest.")
+    ] = None,
     device: Annotated[str | None, typer.Option(metavar="D", help="cpu, cuda, mps. [the best present]")] = None,
     threads: Annotated[str | None, typer.Option(metavar="N", help="Threads that compute.")] = None,
     split: Split = None,
@@ -101,6 +105,7 @@ def train(
       foveal train flowers/ --weights imagenet         start from weights that know ImageNet
       foveal train flowers/ --weights imagenet --train head      seconds: the trunk stays as it is
       foveal train flowers/ --weights imagenet --compare --minutes 8     which way to start is the best one here?
+      foveal train flowers/ --accuracy 0.99            answer only where 99 % of the answers are right
       foveal train digits --set training.learning_rate=0.1 --set augment.preset=off
       foveal train --recipe runs/flowers-resnet18-1/recipe.toml
       foveal train --resume runs/flowers-resnet18-1
@@ -115,6 +120,7 @@ def train(
         "--size": size,
         "--batch": batch,
         "--seed": seed,
+        "--accuracy": accuracy,
         "--device": device,
         "--threads": threads,
         "--split": split,

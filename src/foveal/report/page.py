@@ -172,6 +172,7 @@ def _charts(story: Story) -> dict[str, Chart | None]:
         "confusion": plots.plot_confusion(scores),
         "reliability": plots.plot_reliability(story.calibration),
         "class_f1": plots.plot_class_f1(scores),
+        "risk_coverage": plots.plot_risk_coverage(story.tried) if story.tried else None,
         "learning_curve": plots.plot_learning_curve(story.learning_curve) if story.learning_curve else None,
     }
     return {name: inline_chart(figure, name) if figure else None for name, figure in figures.items()}

@@ -20,6 +20,7 @@ from foveal.report.pictures import contact_sheet, filter_sheet, shrunk
 from foveal.report.story import Mistake
 from foveal.report.words import best_epoch, bought, calibration_in_words, clipped, confusions, decimals, percent
 from foveal.tasks.classification import Scores
+from foveal.tasks.trust import Tried
 from foveal.training.baseline import Baseline
 from foveal.training.curve import LearningCurve
 
@@ -39,6 +40,7 @@ __all__ = [
     "plot_learning_curve",
     "plot_mistakes",
     "plot_reliability",
+    "plot_risk_coverage",
 ]
 
 P = ParamSpec("P")
@@ -149,6 +151,29 @@ def plot_learning_curve(curve: LearningCurve) -> Figure:
         axes.plot([2 * last] * 2, bar, color=INKS["warm"], linewidth=5, alpha=0.4, solid_capstyle="butt")
         axes.plot([2 * last], [100 * curve.doubled], "D", color=INKS["warm"], markersize=6)
     axes.set(xlabel="training pictures", ylabel="accuracy, %")
+    axes.grid(axis="y")
+    return figure
+
+
+@_styled
+def plot_risk_coverage(tried: Tried) -> Figure:
+    """How many answers are right when only the surest share of them is given."""
+    curve = tried.curve
+    half = int(np.searchsorted(curve.answered, tried.n / 2))
+    best = 1 - float(curve.risk[half])
+    title = f"Of the surest half of the answers {percent(best)} are right, of all {percent(1 - float(curve.risk[-1]))}"
+    figure, [[axes]] = _canvas(title, 3.0)
+    bands = np.array([wilson_interval(int(r), int(a)) for r, a in zip(curve.right, curve.answered, strict=True)])
+    x = 100 * curve.coverage
+    axes.fill_between(x, 100 * bands[:, 0], 100 * bands[:, 1], color=INKS["accent"], alpha=0.2, linewidth=0)
+    axes.plot(x, 100 * (1 - curve.risk), color=INKS["accent"], drawstyle="steps-post")
+    if tried.accuracy:
+        axes.axhline(100 * tried.accuracy, color=INKS["muted"], linestyle=(0, (4, 2)), linewidth=1)
+        if tried.answered:
+            here = (100 * tried.answered / tried.n, 100 * tried.right / tried.answered)
+            axes.plot(*here, "D", color=INKS["warm"], markersize=7)
+    axes.set(xlabel="share of pictures answered, the surest first, %", ylabel="right, %", xlim=(0, 100))
+    axes.set_ylim(bottom=max(0.0, 100 * float((1 - curve.risk).min()) - 10), top=101)
     axes.grid(axis="y")
     return figure
 

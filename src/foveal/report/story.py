@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from foveal.ops.statistics import CalibrationBins
 from foveal.tasks.classification import Scores
+from foveal.tasks.trust import Tried
 from foveal.training.baseline import Baseline
 from foveal.training.curve import LearningCurve
 
@@ -59,6 +60,8 @@ class Story:
     baseline: Baseline | None = None
     transfer: str = ""  # how much of a start from weights was trained anew, and why
     learning_curve: LearningCurve | None = None
+    tried: Tried | None = None  # how the model's own bounds did on test
+    promise: str = ""  # what they were to do
     notes: Sequence[str] = ()
     warnings: Sequence[str] = ()  # sentences that take something away from the score, such as a leak: it is marked
     skipped: int = 0  # pictures and rows that were left out, see skipped.csv

@@ -14,6 +14,7 @@ from foveal.data.augment import in_words
 from foveal.ops.statistics import calibration_bins, softmax
 from foveal.report.story import Mistake, Story
 from foveal.tasks.classification import Scores
+from foveal.tasks.trust import Tried
 from foveal.training.baseline import Baseline
 from foveal.training.fit import Fitted
 from foveal.training.ground import Ground
@@ -31,6 +32,7 @@ def story(
     on: str,
     logits: Tensor,
     scores: Scores,
+    tried: Tried | None,
     baseline: Baseline | None,
     metrics: Mapping[str, Any],
     machine: Mapping[str, str],
@@ -67,6 +69,8 @@ def story(
         baseline=baseline,
         transfer=ground.transfer.reason if ground.transfer else "",
         learning_curve=ground.transfer.curve if ground.transfer else None,
+        tried=tried,
+        promise=fitted.model.trust.promise if fitted.model.trust else "",
         notes=ground.dataset.notes,
         warnings=tuple(warnings),
         skipped=len(ground.dataset.skipped),

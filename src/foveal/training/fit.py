@@ -22,6 +22,7 @@ from foveal.files.durable import write_text
 from foveal.model import Model
 from foveal.progress import SILENT, Advance, Progress
 from foveal.training import checkpoint, planner
+from foveal.training.finish import finished, finished_head
 from foveal.training.ground import Ground
 from foveal.training.learner import Epoch, Learner
 
@@ -48,7 +49,7 @@ def fit(ground: Ground, folder: Path, *, resume: bool = False, progress: Progres
     Raises: NotFinite and NoSpace (the last good checkpoint stands), Interrupted after SIGINT or SIGTERM (saved first).
     """
     if ground.transfer is not None and ground.transfer.train == "head":
-        return Fitted(ground.head_model(), [], ground.transfer.seconds, 0, False)
+        return Fitted(finished_head(ground), [], ground.transfer.seconds, 0, False)
     learner = ground.learner()
     checkpoints = folder / "checkpoint"
     checkpoints.mkdir(exist_ok=True)
@@ -63,7 +64,7 @@ def fit(ground: Ground, folder: Path, *, resume: bool = False, progress: Progres
     kept = checkpoint.best(checkpoints)
     if ground.plan.early_stopping and kept is not None:
         checkpoint.restore(kept, learner)
-    return Fitted(ground.model(learner), history, sum(row.seconds for row in history), learner.best_epoch, early)
+    return Fitted(finished(ground, learner), history, sum(row.seconds for row in history), learner.best_epoch, early)
 
 
 def _run_facts(ground: Ground) -> dict[str, Any]:

@@ -24,24 +24,24 @@ from foveal.data.batches import TrainingBatches, batches_in_order
 from foveal.data.dataset import SPLITS, Dataset, Skipped
 from foveal.data.on_device import DeviceBatches, fits
 from foveal.data.store import PixelStore, open_store
-from foveal.errors import BadData, BadPicture, BadRecipe, Missing, NotFinite, shown
+from foveal.errors import BadData, BadPicture, BadRecipe, Missing, shown
 from foveal.files.headers import shape_of
-from foveal.model import CUSTOM, Model
+from foveal.model import CUSTOM
 from foveal.networks.catalogue import build, check_size, find, forward_flops, full_name
 from foveal.networks.head import has_linear_head, with_random_weights
 from foveal.preprocess import Preprocess
 from foveal.progress import SILENT, Progress
 from foveal.recipe import Recipe, parse_size
-from foveal.tasks.classification import Classification, balanced_weights, fit_temperature
+from foveal.tasks.classification import Classification, balanced_weights
 from foveal.training import planner
 from foveal.training.arithmetic import Arithmetic, Measured, measure
-from foveal.training.learner import Averaged, Learner
+from foveal.training.learner import Averaged, Learner, Origin
 from foveal.training.loop import Watch, train_epochs
 from foveal.training.optimisers import make_optimizer, slow_down
 from foveal.training.start import Start, check_start, size_of_start, start_from
 from foveal.training.transfer import Transfer, check_stages, freeze, prepared, rates, transfer_to
 
-__all__ = ["Ground", "choose_device", "lay_ground", "settle"]
+__all__ = ["Ground", "choose_device", "lay_ground", "options_of", "settle"]
 
 LOOKED_AT = 64  # pictures whose header tells the usual size and colour
 STATISTICS_OF = 4096  # training pictures for mean and deviation
@@ -86,8 +86,9 @@ class Ground:
         optimizer = make_optimizer(network, self.recipe.training)
         if self.transfer:
             slow_down(optimizer, rates(network, name, self.transfer.path))
-        decay = float(self.recipe.training.ema)
-        return Learner(network, optimizer, Averaged(network, decay) if decay else None, frozen=frozen)
+        decay, blend = float(self.recipe.training.ema), float(self.recipe.training.blend)
+        averaged = Averaged(network, decay) if decay else None
+        return Learner(network, optimizer, averaged, Origin(network, blend) if blend else None, frozen=frozen)
 
     def train(self, learner: Learner, watch: Watch) -> None:
         """The loop, from where the learner stands."""
@@ -123,47 +124,6 @@ class Ground:
                 right += int((logits.argmax(1) == truth).sum())
                 done += len(pixels)
         return loss / len(indices), right / len(indices)
-
-    def model(self, learner: Learner) -> Model:
-        """The learner's result, calibrated on validation."""
-        network = self.network
-        state = {name: value.detach().clone() for name, value in learner.result().items()}
-        network.load_state_dict(state)
-        network = network.to("cpu")
-        for name, value in network.state_dict().items():
-            if value.is_floating_point() and not torch.isfinite(value).all():
-                raise NotFinite(f"After training, {name} has values that are not finite; try a lower learning rate.")
-        model, held_out = self._model(network, learner.epoch), self.splits["val"]
-        if not len(held_out):
-            return model
-        logits = self.logits(model, held_out)
-        return replace(model, temperature=fit_temperature(logits, self.dataset.labels[held_out]))
-
-    def head_model(self) -> Model:
-        """The frozen trunk with the fitted head, calibrated on what heads said of pictures they had not seen."""
-        assert self.transfer is not None
-        prepared(self.network, self.transfer)
-        model = self._model(self.network.to("cpu"), 0)
-        truth = self.dataset.labels[self.transfer.indices]
-        return replace(model, temperature=fit_temperature(self.transfer.chosen.logits, truth))
-
-    def _model(self, network: nn.Module, epochs: int) -> Model:
-        trained = {
-            "epochs": epochs,
-            "pictures": len(self.splits["train"]),
-            "left_out": len(self.dataset.skipped),
-            "source": self.dataset.origin.source,
-            "weights": self.start.as_dict() if self.start else None,
-            "train": self.recipe.network.train,
-            "recipe": self.recipe.to_toml(),
-        }
-        name, options = self.recipe.network.name, _options(self.recipe)
-        return Model(network, self.preprocess, self.dataset.classes, name, options, trained=trained)
-
-    def logits(self, model: Model, indices: NDArray[np.int64], views: Any = "none") -> Tensor:
-        """(n, K) float32 of stored pictures."""
-        parts = [model.logits(pixels, views) for pixels in batches_in_order(self.store, indices, 512)]
-        return torch.cat(parts) if parts else torch.zeros(0, len(model.classes))
 
 
 def settle(dataset: Dataset, recipe: Recipe, network: nn.Module | None = None) -> Recipe:
@@ -234,7 +194,7 @@ def lay_ground(
     )
     torch.manual_seed(recipe.training.seed)
     if network is None:  # before the pictures are decoded, so that a size too small is refused at once
-        network = build(name, len(dataset.classes), channels, size, _options(recipe))
+        network = build(name, len(dataset.classes), channels, size, options_of(recipe))
     start = start_from(network, recipe, progress)
     if start is not None:
         preprocess = start.prepared(preprocess)
@@ -303,7 +263,7 @@ def _usual_shape(dataset: Dataset) -> tuple[int, int, int]:
     return int(median[0]), int(median[1]), 1 if all(s[2] == 1 for s in shapes) else 3
 
 
-def _options(recipe: Recipe) -> dict[str, Any]:
+def options_of(recipe: Recipe) -> dict[str, Any]:
     """What the recipe asks of the network's builder."""
     asked = {"dropout": recipe.network.dropout, "batch_norm": recipe.network.batch_norm}
     options: dict[str, Any] = {key: value for key, value in asked.items() if value != "auto"}
@@ -322,14 +282,14 @@ def _with_transfer(ground: Ground, progress: Progress) -> Ground:
         if name == CUSTOM:
             return with_random_weights(ground.network)
         size = (ground.preprocess.height, ground.preprocess.width)
-        return build(name, len(ground.dataset.classes), ground.preprocess.channels, size, _options(recipe))
+        return build(name, len(ground.dataset.classes), ground.preprocess.channels, size, options_of(recipe))
 
     transfer = transfer_to(
         ground.network, name, recipe, ground.preprocess, ground.store, ground.dataset, ground.splits,
         ground.arithmetic, ground.task.class_weights is not None, rival, progress,
     )  # fmt: skip
     if transfer is None:
-        return replace(ground, recipe=recipe.with_settings({"network.train": "all"}))
+        return replace(ground, recipe=recipe.with_settings({"network.train": "all", "training.blend": 0.0}))
     prepared(ground.network, transfer)
     progress.say(transfer.reason)
     if transfer.curve is not None:

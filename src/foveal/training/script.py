@@ -51,7 +51,7 @@ def main():
             learner, ground.plan, ground.batches, ground.task, ground.preprocess, ground.arithmetic,
             lambda state: ground.validate(state, learner), Quiet(),
         )
-        ground.model(learner).save(Path("model.safetensors"))
+        finished(ground, learner).save(Path("model.safetensors"))
 
 
 if __name__ == "__main__":
@@ -61,6 +61,7 @@ if __name__ == "__main__":
 _NEEDED = """from foveal.data.sources import open_dataset
 from foveal.recipe import parse_recipe
 from foveal.training.arithmetic import threads_used
+from foveal.training.finish import finished
 from foveal.training.ground import lay_ground
 """
 

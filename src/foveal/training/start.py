@@ -11,7 +11,7 @@ from torch import nn
 
 from foveal.errors import BadModel, BadRecipe, Missing, did_you_mean, shown
 from foveal.files.foreign import read_foreign
-from foveal.model import CUSTOM, MODEL_FILE, prepared_for
+from foveal.model import CUSTOM, MODEL_FILE, prepared_for, without_trust
 from foveal.networks.catalogue import find
 from foveal.networks.entry import Entry
 from foveal.networks.weights import Found, find_published, fit_weights, looked_at, published
@@ -110,8 +110,9 @@ def start_from(network: nn.Module, recipe: Recipe, progress: Progress = SILENT) 
             f"{pinned[:12]}); to use it all the same, add --weights {shown(asked)}."
         )
     ours = prepared_for(found.path)
+    tensors = read_foreign(found.path, most=_most(network))
     notes = fit_weights(
-        network, read_foreign(found.path, most=_most(network)), source=str(found.path), entry=_named(entry, ours)
+        network, without_trust(tensors) if ours else tensors, source=str(found.path), entry=_named(entry, ours)
     )
     start = Start(asked, found, ours or (entry.weights.preprocess if entry and entry.weights else None), notes)
     progress.say(str(start))

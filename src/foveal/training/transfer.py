@@ -40,6 +40,7 @@ from foveal.training.arithmetic import Arithmetic
 from foveal.training.baseline import hog_features
 from foveal.training.curve import LearningCurve, fit_curve
 from foveal.training.features import Trunk
+from foveal.training.planner import FEW
 
 __all__ = [
     "Near", "Transfer", "check_stages", "decide", "freeze", "learning_curve", "prepared", "rates", "transfer_to",
@@ -48,7 +49,6 @@ __all__ = [
 Indices = NDArray[np.int64]
 Floats = NDArray[np.float32]
 
-FEW = 2000  # training pictures below which the courses' table says "few"
 ENOUGH = 0.97  # of unseen pictures right: training the trunk as well could hardly be seen
 NEAR = 0.8  # times the errors of the better rival: weights that leave more are of little use here
 VIEWS, MANY_VIEWED = 2, 10_000  # the picture and its mirror image; one view only from so many pictures on
@@ -91,6 +91,7 @@ class Transfer:
     chosen: Chosen  # its penalty, and out-of-fold logits of the same pictures
     head: Linear
     right: float  # share of them that heads were right about out of fold
+    features: Floats  # (n, D) of the same pictures as they are
     seconds: float  # that features, heads and curve took
     near: Near | None = None
     curve: LearningCurve | None = None
@@ -155,7 +156,7 @@ def transfer_to(
                         intercept=bias)  # fmt: skip
     right = float((chosen.logits.argmax(1) == y).mean())
     spent = time.perf_counter() - began
-    return Transfer(train, reason, path, scale, indices, chosen, head, right, spent, near, curve)
+    return Transfer(train, reason, path, scale, indices, chosen, head, right, features[0], spent, near, curve)
 
 
 def decide(

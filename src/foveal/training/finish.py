@@ -1,0 +1,99 @@
+"""The end of a training: from weights to a model that knows how sure it may be, and what it has never seen.
+
+What is said about trust comes from pictures that were not learnt from: validation, or, where a head alone was fitted on
+a frozen trunk, all pictures of the training, each answered by a head that had not seen it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from foveal.data.batches import batches_in_order
+from foveal.errors import BadRecipe, NotFinite
+from foveal.model import Model, Outputs
+from foveal.networks.head import classifier_path
+from foveal.tasks.classification import fit_temperature
+from foveal.tasks.trust import MOST_KEPT, Familiar, Trust
+from foveal.training.ground import Ground, options_of
+from foveal.training.learner import Learner
+from foveal.training.transfer import prepared
+
+__all__ = ["finished", "finished_head", "outputs_of"]
+
+Indices = NDArray[np.int64]
+
+
+def finished(ground: Ground, learner: Learner) -> Model:
+    """The learner's result, calibrated on validation.
+
+    Raises: NotFinite when a weight is not.
+    """
+    network = ground.network
+    network.load_state_dict({name: value.detach().clone() for name, value in learner.result().items()})
+    network = network.to("cpu")
+    for name, value in network.state_dict().items():
+        if value.is_floating_point() and not torch.isfinite(value).all():
+            raise NotFinite(f"After training, {name} has values that are not finite; try a lower learning rate.")
+    model, held_out = _model(ground, network, learner.epoch), ground.splits["val"]
+    if not len(held_out):
+        return model
+    try:
+        classifier_path(network, model.network_name)
+    except BadRecipe:  # nothing plain enters its logits: no features to tell what is unlike the training
+        return _calibrated(ground, model, outputs_of(model.plain_outputs, ground, held_out), held_out, None)
+    seen = outputs_of(model.outputs, ground, held_out)
+    train = outputs_of(model.outputs, ground, _evenly(ground.splits["train"]))
+    assert train.features is not None
+    assert seen.features is not None
+    familiar = Familiar.of(train.features.numpy(), seen.features.numpy())
+    return _calibrated(ground, model, seen, held_out, familiar)
+
+
+def finished_head(ground: Ground) -> Model:
+    """The frozen trunk with the fitted head, calibrated on what heads said of pictures they had not seen."""
+    transfer = ground.transfer
+    assert transfer is not None
+    prepared(ground.network, transfer)
+    model = _model(ground, ground.network.to("cpu"), 0)
+    unseen = Outputs(torch.from_numpy(transfer.chosen.logits))
+    return _calibrated(ground, model, unseen, transfer.indices, Familiar.of(transfer.features, None))
+
+
+def outputs_of(through: Callable[[torch.Tensor], Outputs], ground: Ground, indices: Indices) -> Outputs:
+    """Of stored pictures."""
+    parts = [through(pixels) for pixels in batches_in_order(ground.store, indices, 512)]
+    return Outputs.joined(parts, len(ground.dataset.classes))
+
+
+def _calibrated(ground: Ground, model: Model, unseen: Outputs, indices: Indices, familiar: Familiar | None) -> Model:
+    """With temperature and trust from what was made of pictures that were not learnt from."""
+    logits, truth = unseen.logits.numpy(), ground.dataset.labels[indices]
+    temperature = fit_temperature(logits, truth)
+    trust = Trust.of(logits, truth, temperature, ground.recipe.training.accuracy)
+    return replace(model, temperature=temperature, trust=replace(trust, familiar=familiar))
+
+
+def _evenly(indices: Indices) -> Indices:
+    """At most so many as a model keeps."""
+    return indices[np.unique(np.linspace(0, len(indices) - 1, min(MOST_KEPT, len(indices))).astype(np.int64))]
+
+
+def _model(ground: Ground, network: nn.Module, epochs: int) -> Model:
+    trained: dict[str, Any] = {
+        "epochs": epochs,
+        "pictures": len(ground.splits["train"]),
+        "left_out": len(ground.dataset.skipped),
+        "source": ground.dataset.origin.source,
+        "weights": ground.start.as_dict() if ground.start else None,
+        "train": ground.recipe.network.train,
+        "recipe": ground.recipe.to_toml(),
+    }
+    name, options = ground.recipe.network.name, options_of(ground.recipe)
+    return Model(network, ground.preprocess, ground.dataset.classes, name, options, trained=trained)
