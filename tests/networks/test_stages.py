@@ -14,7 +14,7 @@ from foveal.networks.stages import Stages
 @pytest.mark.parametrize("name", ["squeezenet1_1", "resnet18", "mobilenet_v3_small", "vgg11", "densenet121"])
 def test_maps_have_the_channels_and_strides_of_the_record(name: str) -> None:
     strides = [stage.stride for stage in find(name).stages if stage.stride >= 4]
-    maps = Stages(build(name, 3).eval(), name, strides)
+    maps = Stages(build(name, 3, 3, (128, 192)).eval(), name, strides)
     with torch.inference_mode():
         found = maps(torch.zeros(1, 3, 128, 192))
     for tensor, stride, channels in zip(found, strides, maps.channels, strict=True):
@@ -24,7 +24,7 @@ def test_maps_have_the_channels_and_strides_of_the_record(name: str) -> None:
 
 
 def test_what_lies_behind_is_not_computed_and_gradients_flow() -> None:
-    network = build("resnet18", 3)
+    network = build("resnet18", 3, 3, (64, 96))
     behind = []
     network.layer4.register_forward_hook(lambda *_: behind.append(1))
     maps = Stages(network, "resnet18", (8, 16))
@@ -36,7 +36,7 @@ def test_what_lies_behind_is_not_computed_and_gradients_flow() -> None:
 
 
 def test_maps_are_those_of_the_whole_network() -> None:
-    network = build("resnet18", 3).eval()
+    network = build("resnet18", 3, 3, (64, 96)).eval()
     images, kept = torch.randn(1, 3, 64, 96), []
     handle = network.layer3.register_forward_hook(lambda _m, _i, out: kept.append(out))
     network(images)
