@@ -91,6 +91,19 @@ mask=0
 anchors=5,9, 12,8, 20.5,31
 classes=2
 num=3
+[route] # 17
+layers=8
+[convolutional] # 18
+filters=14
+size=1
+activation=logistic
+[yolo] # 19
+mask=0,2
+anchors=5,9, 12,8, 20.5,31
+classes=2
+num=3
+scale_x_y=2.0
+new_coords=1
 """
 
 CLASSIFIER = """
@@ -124,7 +137,15 @@ def picture(height: int = 64, width: int = 96) -> NDArray[np.float32]:
 
 
 # (filters, batch norm, weights a filter) of each convolution
-EVERY_LAYERS = [(8, True, 27), (8, True, 50), (4, False, 4), (6, False, 36), (14, False, 14), (7, False, 6)]
+EVERY_LAYERS = [
+    (8, True, 27),
+    (8, True, 50),
+    (4, False, 4),
+    (6, False, 36),
+    (14, False, 14),
+    (7, False, 6),
+    (14, False, 6),
+]
 CLASSIFIER_LAYERS = [(5, True, 27), (7, False, 5)]
 
 
@@ -179,7 +200,7 @@ def _outputs(net: Any, name: str, blob: NDArray[np.float32], decoded: bool) -> d
     net.enableWinograd(False)
     layers = list(net.getLayerNames())
     yolo = [layer for layer in layers if layer.startswith("yolo_")]
-    raw = [f"conv_{int(layer[5:]) - 1}" for layer in yolo]
+    raw = [layers[layers.index(layer) - 2] for layer in yolo]  # between them the axes are put into another order
     net.setInput(blob)
     found = dict(zip([*raw, *yolo], net.forward([*raw, *yolo]), strict=True))
     told = {f"{name}/raw{i}": found[layer] for i, layer in enumerate(raw)}

@@ -150,7 +150,7 @@ def test_max_pooling_pads_as_darknet_does_window_by_window() -> None:
 def test_another_size_of_pictures_fits_or_is_refused_in_a_sentence() -> None:
     network = _network(EVERY_SECTION, EVERY_LAYERS)
     with torch.no_grad():
-        first, second = network(torch.zeros(2, 3, 32, 128))
+        first, second, _ = network(torch.zeros(2, 3, 32, 128))
         assert first.shape == (2, 14, 8, 32)
         assert second.shape == (2, 7, 4, 16)
         with pytest.raises(BadModel, match=r"\[route\] joins maps that do not fit: 6 × 10 × 24 and 4 × 9 × 24"):

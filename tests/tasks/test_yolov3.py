@@ -17,10 +17,11 @@ from torch import Tensor, nn
 
 from foveal.errors import BadData, BadModel, BadRecipe
 from foveal.files.darknet import parse_cfg, read_weights
+from foveal.networks.catalogue import NETWORKS
 from foveal.tasks.detectors._yolo_boxes import Priors
 from foveal.tasks.detectors.anchors import anchors_from, coverage
 from foveal.tasks.detectors.darknet import DarknetNetwork, load_darknet
-from foveal.tasks.detectors.yolov3 import TINY_ANCHORS, YOLOV3_ANCHORS, YOLOv3, scaled, yolov3, yolov3_tiny
+from foveal.tasks.detectors.yolov3 import TINY_ANCHORS, YOLOV3_ANCHORS, YOLOv3, scaled, yolov3, yolov3_on, yolov3_tiny
 from foveal.tasks.detectors.yolov3_loss import assign, yolov3_loss
 
 # --- Darknet's networks -----------------------------------------------------------------------------------------------
@@ -100,6 +101,12 @@ def test_values_land_where_darknets_order_puts_them() -> None:
         network.load(flat[:-1])
 
 
+def test_the_cfg_tells_ones_own_anchors_even_when_two_are_equal() -> None:
+    network = yolov3_tiny(num_classes=1, anchors=((5, 6.25), (7, 7), (7, 7), (30, 20)))
+    assert DarknetNetwork(parse_cfg(network.cfg(64, 96))).priors == network.priors
+    assert network.priors[0].anchors == ((7, 7), (30, 20))
+
+
 # --- maps -------------------------------------------------------------------------------------------------------------
 
 
@@ -128,6 +135,25 @@ def test_each_level_answers_at_its_stride_and_odd_sides_fit() -> None:
     assert coarse.shape == (2, 27, 5, 8)
     assert fine.shape == (2, 27, 9, 15)
     assert network.priors[0].anchors == TINY_ANCHORS[3:]
+
+
+@pytest.mark.parametrize(("name", "strides"), [("resnet18", (8, 16, 32)), ("squeezenet1_1", (4, 8, 16))])
+def test_any_network_of_the_zoo_carries_the_head(name: str, strides: tuple[int, ...]) -> None:
+    network = yolov3_on(NETWORKS[name].build(num_classes=5), name, 3)
+    outputs = network(torch.rand(2, 3, 97, 130))
+    assert [priors.anchors for priors in network.priors] == [YOLOV3_ANCHORS[i : i + 3] for i in (6, 3, 0)]
+    for output, stride in zip(outputs, reversed(strides), strict=True):
+        assert output.shape[:2] == (2, 24)
+        assert abs(output.shape[2] - 97 / stride) <= 1
+        assert abs(output.shape[3] - 130 / stride) <= 1
+    parts = yolov3_loss(outputs, BOXES[:2], LABELS[:1] + LABELS[1:2], network.priors, (97, 130))
+    parts.total.backward()
+    head = [*network.levels.parameters(), *network.lateral.parameters()]
+    assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in head)
+    with pytest.raises(BadRecipe, match="3 maps; give a multiple of 3"):
+        yolov3_on(NETWORKS[name].build(num_classes=5), name, 2, YOLOV3_ANCHORS[:4])
+    with pytest.raises(BadRecipe, match="mlp gives no maps to detect on"):
+        yolov3_on(network, "mlp", 2)
 
 
 def test_first_answers_are_the_priors_without_an_object() -> None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+
 from torch import nn
 
 from foveal.networks.darknet import Convolution, Residual
-from foveal.tasks.detectors._yolo_boxes import Priors
 
 __all__ = ["CfgWriter"]
 
@@ -60,9 +61,7 @@ class CfgWriter:
         """Earlier layers, joined by channel."""
         return self._section("route", layers=",".join(map(str, layers)))
 
-    def yolo(self, priors: Priors, all_anchors: tuple[tuple[float, float], ...]) -> int:
-        """How the layer before is read."""
-        first = all_anchors.index(priors.anchors[0])
-        mask = ",".join(str(first + i) for i in range(len(priors.anchors)))
-        anchors = ", ".join(f"{w!r},{h!r}" for w, h in all_anchors)
-        return self._section("yolo", mask=mask, anchors=anchors, classes=priors.classes, num=len(all_anchors))
+    def yolo(self, anchors: Sequence[tuple[float, float]], mask: Iterable[int], classes: int) -> int:
+        """How the layer before is read: those of all anchors that the mask counts."""
+        told = ", ".join(f"{w!r},{h!r}" for w, h in anchors)
+        return self._section("yolo", mask=",".join(map(str, mask)), anchors=told, classes=classes, num=len(anchors))

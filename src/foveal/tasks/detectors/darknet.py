@@ -222,7 +222,7 @@ class DarknetNetwork(nn.Module):
         return tuple(outputs) or (last.flatten(1) if last.shape[2:] == (1, 1) else last,)
 
     def decode(
-        self, outputs: Sequence[Tensor], size: tuple[int, int], score: float = 0.25, iou: float = 0.45
+        self, outputs: Sequence[Tensor], size: tuple[int, int], score: float = 0.25, iou: float = 0.45, most: int = 300
     ) -> list[Objects]:
         """Objects of each picture, in pixels of the network's input of `size` (height, width); see `_yolo_boxes`.
 
@@ -230,7 +230,7 @@ class DarknetNetwork(nn.Module):
         """
         if not self.priors:
             raise BadModel(f"{self.sections[0].where}: the cfg has no [yolo] section, so it tells no boxes.")
-        return decode(outputs, self.priors, size, score, iou)
+        return decode(outputs, self.priors, size, score, iou, most)
 
 
 def pour(pairs: Iterable[Pair], values: NDArray[np.float32]) -> int:

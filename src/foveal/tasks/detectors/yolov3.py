@@ -2,12 +2,12 @@
 
 Redmon, Farhadi 2018, "YOLOv3: an incremental improvement", arXiv:1804.02767. The paper leaves the head's layers out;
 they are those of the authors' cfg files. On Darknet-53 and on the tiny trunk the networks are the authors' to the last
-value, so `cfg` writes them as Darknet reads them and `load` takes Darknet's weights. Any other trunk's stages of stride
-8, 16 and 32 carry the same head, as wide as half their channels (which it is on Darknet-53).
+value, so `cfg` writes them as Darknet reads them and `load` takes Darknet's weights. Any other trunk of the zoo carries
+the same head on its coarsest stages, as wide as half their channels (which it is on Darknet-53).
 
-Departures: where a stage's side is odd, the coarser map is cut to it; objectness begins at 0.01 instead of 0.5, so that
-the first steps are not spent on ten thousand places without an object (Lin et al. 2017, arXiv:1708.02002, section 3.3).
-The loss stands in `yolov3_loss`.
+Departures: where a finer map is not twice as large, the coarser is stretched to it; objectness begins at 0.01 instead
+of 0.5, so that the first steps are not spent on ten thousand places without an object (Lin et al. 2017,
+arXiv:1708.02002, section 3.3). The loss stands in `yolov3_loss`.
 """
 
 from __future__ import annotations
@@ -21,15 +21,18 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from foveal.errors import BadRecipe
+from foveal.errors import BadRecipe, shown
+from foveal.networks.catalogue import find
 from foveal.networks.darknet import Convolution, Darknet53, Residual
+from foveal.networks.stages import Stages
 from foveal.tasks.detectors._darknet_cfg import CfgWriter
 from foveal.tasks.detectors._darknet_layers import Pool
 from foveal.tasks.detectors._yolo_boxes import Priors, decode
 from foveal.tasks.detectors.darknet import EPSILON, MaxPool, Pair, pour
 from foveal.tasks.objects import Objects
 
-__all__ = ["TINY_ANCHORS", "YOLOV3_ANCHORS", "Darknet53Trunk", "TinyTrunk", "YOLOv3", "scaled", "yolov3", "yolov3_tiny"]
+__all__ = ["TINY_ANCHORS", "YOLOV3_ANCHORS", "Darknet53Trunk", "TinyTrunk", "YOLOv3", "scaled", "yolov3"]
+__all__ += ["yolov3_on", "yolov3_tiny"]
 
 Anchors = Sequence[tuple[float, float]]  # (width, height) in pixels of the input, the smallest first
 
@@ -137,17 +140,17 @@ class YOLOv3(nn.Module):
         for i, level in enumerate(self.levels):
             if i:
                 finer = maps.pop()
-                up = functional.interpolate(self.lateral[i - 1](feature), scale_factor=2, mode="nearest")
-                feature = torch.cat([up[:, :, : finer.shape[2], : finer.shape[3]], finer], dim=1)
+                up = functional.interpolate(self.lateral[i - 1](feature), size=finer.shape[2:], mode="nearest")
+                feature = torch.cat([up, finer], dim=1)
             feature, raw = level(feature)
             outputs.append(raw)
         return tuple(outputs)
 
     def decode(
-        self, outputs: Sequence[Tensor], size: tuple[int, int], score: float = 0.25, iou: float = 0.45
+        self, outputs: Sequence[Tensor], size: tuple[int, int], score: float = 0.25, iou: float = 0.45, most: int = 300
     ) -> list[Objects]:
         """Objects of each picture, in pixels of the network's input of `size` (height, width)."""
-        return decode(outputs, self.priors, size, score, iou)
+        return decode(outputs, self.priors, size, score, iou, most)
 
     def load(self, values: NDArray[np.float32]) -> int:
         """Take the values of a Darknet weights file (`files.darknet.read_weights`); returns how many were consumed.
@@ -181,7 +184,9 @@ class YOLOv3(nn.Module):
                 onward = writer.convolution(module)
             writer.convolution(level.wide)
             writer.convolution(level.boxes)
-            writer.yolo(self.priors[i], self.anchors)
+            each = len(self.priors[i].anchors)
+            first = len(self.anchors) - (i + 1) * each
+            writer.yolo(self.anchors, range(first, first + each), self.num_classes)
         return writer.text
 
     def _darknets_trunk(self) -> Darknet53Trunk | TinyTrunk:
@@ -285,3 +290,27 @@ def yolov3_tiny(num_classes: int = 80, anchors: Anchors = TINY_ANCHORS) -> YOLOv
     """On seven convolutions: two maps, three anchors each."""
     trunk = TinyTrunk()
     return YOLOv3(trunk, trunk.channels, num_classes, anchors, widths=(128, 256), convolutions=(0, 1))
+
+
+def yolov3_on(network: nn.Module, name: str, num_classes: int, anchors: Anchors = ()) -> YOLOv3:
+    """On the coarsest stages of a network of the zoo (three where their strides go by twos), weights as they are.
+
+    Args:   name: of the network in the catalogue; anchors: as many for each stage (unless given, those of the paper,
+            which are for COCO on pictures of 416 × 416; see `anchors_from`).
+    Raises: BadRecipe when the anchors cannot be shared out among the stages, or the network has no maps.
+    """
+    strides = _strides(name)
+    trunk = Stages(network, name, strides)
+    default = TINY_ANCHORS if len(strides) == 2 else YOLOV3_ANCHORS
+    return YOLOv3(trunk, trunk.channels, num_classes, anchors or default)
+
+
+def _strides(name: str) -> tuple[int, ...]:
+    """Of up to three stages, ascending, each twice the one before; the last is the coarsest."""
+    known = {stage.stride for stage in find(name).stages}
+    chosen = [max(known)]
+    if chosen[0] < 4:
+        raise BadRecipe(f"{shown(name)} gives no maps to detect on; take a convolutional network.")
+    while len(chosen) < 3 and chosen[0] // 2 in known:
+        chosen.insert(0, chosen[0] // 2)
+    return tuple(chosen)
