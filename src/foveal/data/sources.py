@@ -19,7 +19,7 @@ from foveal.data.contradictions import one_label_each
 from foveal.data.dataset import Dataset
 from foveal.data.exclude import excluding
 from foveal.data.fingerprints import digests
-from foveal.data.formats import Asked, Format, Place, arrays, cifar, digits, folders, idx, listed, shards, table
+from foveal.data.formats import Asked, Format, Place, arrays, cifar, digits, folders, idx, listed, scenes, shards, table
 from foveal.data.names import NAMED, NamedSet, canonical, fetched, find
 from foveal.data.split import decide, without_unlearnt
 from foveal.errors import BadData, Missing, did_you_mean, shown
@@ -37,7 +37,7 @@ FORMATS: tuple[Format, ...] = (  # asked in this order; the last one takes any f
     folders.FORMAT,
 )
 NUMBERED = (idx.FORMAT, cifar.BINARY)  # labels without names, where the source is one of those that have some
-BUILT_IN = "digits"
+BUILT_IN = {"digits": digits.read_digits, "scenes": scenes.read_scenes}
 NEIGHBOURS_MAX = 2000  # names that "did you mean" looks through
 
 
@@ -56,8 +56,8 @@ def open_dataset(
     """The pictures, labels, classes and splits of a source.
 
     Args:    source: a folder (class folders, idx, CIFAR, tar shards), a CSV of path and label, a .tar, a name
-             (`digits`, `mnist`, `fashion-mnist`, `cifar10`, `cifar100`, or any folder below one of FOVEAL_DATA's), or
-             arrays `(X, y)`.
+             (`digits`, `scenes`, `mnist`, `fashion-mnist`, `cifar10`, `cifar100`, or any folder below one of
+             FOVEAL_DATA's), or arrays `(X, y)`.
              split: a CSV of path and split. test_if: a regular expression; paths that match are test.
              exclude: a CSV of paths to leave out. group_by: a column of the CSV source, or a regular expression on the
              path; what it names alike is never parted by a split.
@@ -93,13 +93,13 @@ def _read(source: str | Path | tuple[Any, Any], classes: tuple[str, ...] | None,
     asked = Asked(word, classes, progress)
     if path := _existing(word):
         dataset = _read_place(path, asked)
-        if canonical(word) in NAMED or word == BUILT_IN:
+        if canonical(word) in NAMED or word in BUILT_IN:
             return dataset.noted(
                 f'"{shown(word)}" is taken as the path {shown(path)}, not as the data set of that name.'
             )
         return dataset
-    if word == BUILT_IN:
-        return digits.read_digits(asked)
+    if word in BUILT_IN:
+        return BUILT_IN[word](asked)
     return _read_named(word, asked)
 
 
@@ -153,9 +153,10 @@ def _not_found(word: str) -> str:
     while not os.path.isdir(parent) and parent != parent.parent:
         parent, missing = parent.parent, parent.name
     neighbours = {str(parent / n) if parent != Path(".") else n for n in _names_in([parent])}
-    plain = () if os.sep in word else (*NAMED, BUILT_IN, *_names_in(data_folders()))
+    plain = () if os.sep in word else (*NAMED, *BUILT_IN, *_names_in(data_folders()))
     near = did_you_mean(str(parent / missing) if parent != Path(".") else missing, neighbours | set(plain))
-    names = "" if near else f"; names that need no path are {BUILT_IN}, {', '.join(NAMED)} and folders of FOVEAL_DATA"
+    known = ", ".join((*BUILT_IN, *NAMED))
+    names = "" if near else f"; names that need no path are {known} and folders of FOVEAL_DATA"
     return f'"{shown(word)[:200]}": no such file, folder or data set{near or names + "."}'
 
 
