@@ -63,6 +63,7 @@ def test_what_is_no_cfg_is_refused_with_its_line() -> None:
     assert 'line 2: "=5" is neither' in _refused_cfg("[net]\n=5")
     assert 'line 1: "[net" is no [section].' in _refused_cfg("[net")
     assert 'line 1: "[]" is no [section].' in _refused_cfg("[]")
+    assert len(_refused_cfg(f"[{'x' * 100_000}]")) < 150
     assert "line 1, [yolo] stands first; a Darknet cfg begins with [net]." in _refused_cfg("[yolo]")
     assert f"more than {MOST_SECTIONS} sections" in _refused_cfg("[net]\n" * (MOST_SECTIONS + 1))
     assert "\\x1b" in _refused_cfg("[net]\n\x1b[2J")

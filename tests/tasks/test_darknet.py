@@ -299,6 +299,9 @@ def test_weights_of_another_network_are_refused_and_change_nothing(tmp_path: Pat
         path.write_bytes(weights_file(other))
         with pytest.raises(BadModel, match=words):
             load_darknet(tmp_path / "net.cfg", path)
+    path.write_bytes(weights_file(flat[::-1].copy()))
+    with pytest.raises(BadModel, match=r"net\.weights: a variance of a batch norm is below 0"):
+        load_darknet(tmp_path / "net.cfg", path)
     network = _network(CLASSIFIER)
     before = {key: value.clone() for key, value in network.state_dict().items()}
     for bad in (flat[:-1], flat[::-1].copy()):

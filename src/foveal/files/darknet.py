@@ -43,7 +43,7 @@ class Section:
     @property
     def where(self) -> str:
         """For the beginning of a sentence: `yolo.cfg, line 12, [route]`."""
-        return f"{shown(self.source)}, line {self.line}, [{shown(self.kind)}]"
+        return f"{shown(self.source)}, line {self.line}, [{_short(self.kind)}]"
 
     def text(self, key: str, default: str = "") -> str:
         """The value as written.
@@ -108,7 +108,7 @@ class Section:
 
     def _at(self, key: str) -> str:
         line = self.options[key][0][1] if key in self.options else self.line
-        return f"{shown(self.source)}, line {line}, [{shown(self.kind)}]"
+        return f"{shown(self.source)}, line {line}, [{_short(self.kind)}]"
 
 
 def _short(text: str) -> str:

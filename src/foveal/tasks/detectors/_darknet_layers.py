@@ -108,14 +108,11 @@ class Layer:
 
 def input_shape(net: Section) -> Shape:
     """(channels, height, width) of the pictures that a cfg's [net] was made for."""
-    side = {key: net.integer(key, 0, 1, LARGEST_SIDE) for key in ("height", "width") if _needs(net, key)}
-    return net.integer("channels", 3, 1, 4096), side["height"], side["width"]
-
-
-def _needs(section: Section, key: str) -> bool:
-    if key not in section:
-        raise BadModel(f"{section.where} does not say its {key}.")
-    return True
+    for key in ("height", "width"):
+        if key not in net:
+            raise BadModel(f"{net.where} does not say its {key}.")
+    height, width = (net.integer(key, 0, 1, LARGEST_SIDE) for key in ("height", "width"))
+    return net.integer("channels", 3, 1, 4096), height, width
 
 
 def plan(sections: list[Section], size: tuple[int, int] | None = None) -> tuple[Layer, ...]:

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from foveal.errors import BadModel
+from foveal.errors import BadModel, shown
 from foveal.files.darknet import Section, read_cfg, read_weights
 from foveal.tasks.detectors._darknet_layers import (
     Average,
@@ -277,5 +277,8 @@ def load_darknet(cfg: str | Path, weights: str | Path) -> DarknetNetwork:
     sections = read_cfg(cfg)
     values = read_weights(weights, sum(layer.values for layer in plan(sections)))
     network = DarknetNetwork(sections)
-    network.load(values)
+    try:
+        network.load(values)
+    except BadModel as refusal:
+        raise BadModel(f"{shown(weights)}: {refusal}") from None
     return network.eval()
