@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from foveal.data.dataset import ArrayPictures, Dataset
+from foveal.data.dataset import ArrayPictures, Boxes, Dataset
 from foveal.data.fingerprints import contents
 from foveal.errors import BadData, BadPicture, shown
 from foveal.files.pictures import read_image
@@ -20,7 +20,10 @@ def one_label_each(dataset: Dataset) -> Dataset:
 
     Files were sorted by hand, so two labels for one are a mistake to mend: BadData names both. Published arrays
     cannot be mended by their user: a note counts them. Equal files that are no picture at all are left to the store.
+    Boxes never agree to the pixel, so equal pictures with other boxes are a note as well.
     """
+    if dataset.boxes is not None:
+        return _boxes_told(dataset)
     pairs = _contradictions(dataset)
     if not len(pairs):
         return dataset
@@ -38,6 +41,25 @@ def one_label_each(dataset: Dataset) -> Dataset:
                 f"two classes{more}; keep one, a picture has one label."
             )
     return dataset
+
+
+def _boxes_told(dataset: Dataset) -> Dataset:
+    """The data set, with a note on equal pictures that carry different boxes."""
+    assert dataset.digests is not None
+    assert dataset.boxes is not None
+    numbers = contents(dataset.digests)
+    _, first = np.unique(numbers, return_index=True)
+    others = [i for i in np.flatnonzero(first[numbers] != np.arange(len(numbers))).tolist()
+              if not _same_boxes(dataset.boxes, int(first[numbers[i]]), i)]  # fmt: skip
+    if not others:
+        return dataset
+    a, b = (shown(dataset.pictures.name(int(i))) for i in (first[numbers[others[0]]], others[0]))
+    return dataset.noted(f"{len(others)} pictures appear again with other boxes (first: {a} and {b}); all are used.")
+
+
+def _same_boxes(boxes: Boxes, a: int, b: int) -> bool:
+    one, other = boxes.of(a), boxes.of(b)
+    return np.array_equal(boxes.xyxy[one], boxes.xyxy[other]) and np.array_equal(boxes.labels[one], boxes.labels[other])
 
 
 def _contradictions(dataset: Dataset) -> NDArray[np.int64]:

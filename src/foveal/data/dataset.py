@@ -180,6 +180,16 @@ class Boxes:
         """(M,) the picture that each box is on."""
         return np.repeat(np.arange(len(self.starts) - 1), self.counts)
 
+    @property
+    def of_largest(self) -> NDArray[np.int64]:
+        """(N,) the class of each picture's largest box, NOTHING without any; a crowd counts where it is alone."""
+        areas = (self.xyxy[:, 2:] - self.xyxy[:, :2]).prod(1)
+        order = np.lexsort((-areas, self.crowd, self.pictures))
+        out = np.full(len(self.starts) - 1, NOTHING, np.int64)
+        some = self.counts > 0
+        out[some] = self.labels[order][self.starts[:-1][some]]
+        return out
+
     def take(self, indices: NDArray[np.int64]) -> Boxes:
         """The boxes of some pictures, in their order."""
         starts = np.concatenate([[0], np.cumsum(self.counts[indices])]).astype(np.int64)

@@ -102,7 +102,7 @@ def followed(dataset: Dataset, groups: Groups) -> NDArray[np.int8]:
 
 def _from_column(dataset: Dataset, by: str) -> list[str] | None:
     """The column's value for each picture; None where the source is no table that has it."""
-    if dataset.origin.format != "table":
+    if dataset.origin.format not in ("table", "box table"):
         return None
     lookup, names = Lookup(dataset), [""] * len(dataset)
     column = by.strip().lower()
@@ -124,7 +124,7 @@ def _from_paths(dataset: Dataset, by: str) -> list[str]:
 
 
 def _ways_out(dataset: Dataset) -> str:
-    also = ", or name one of the table's columns" if dataset.origin.format == "table" else ""
+    also = ", or name one of the table's columns" if dataset.origin.format in ("table", "box table") else ""
     return f"it is searched for in paths such as {listed([dataset.pictures.name(0)])}{also}"
 
 

@@ -16,10 +16,27 @@ from typing import Any, Literal
 import numpy as np
 
 from foveal.data.contradictions import one_label_each
-from foveal.data.dataset import Dataset
+from foveal.data.dataset import NOTHING, Dataset
 from foveal.data.exclude import excluding
 from foveal.data.fingerprints import digests
-from foveal.data.formats import Asked, Format, Place, arrays, cifar, digits, folders, idx, listed, scenes, shards, table
+from foveal.data.formats import (
+    Asked,
+    Format,
+    Place,
+    arrays,
+    box_table,
+    cifar,
+    coco,
+    digits,
+    folders,
+    idx,
+    listed,
+    scenes,
+    shards,
+    table,
+    voc,
+    yolo_txt,
+)
 from foveal.data.names import NAMED, NamedSet, canonical, fetched, find
 from foveal.data.split import decide, without_unlearnt
 from foveal.errors import BadData, Missing, did_you_mean, shown
@@ -29,11 +46,15 @@ from foveal.progress import SILENT, Progress
 __all__ = ["FORMATS", "open_dataset"]
 
 FORMATS: tuple[Format, ...] = (  # asked in this order; the last one takes any folder
+    box_table.FORMAT,
     table.FORMAT,
     idx.FORMAT,
     cifar.BINARY,
     cifar.PYTHON,
     shards.FORMAT,
+    coco.FORMAT,
+    voc.FORMAT,
+    yolo_txt.FORMAT,
     folders.FORMAT,
 )
 NUMBERED = (idx.FORMAT, cifar.BINARY)  # labels without names, where the source is one of those that have some
@@ -51,25 +72,30 @@ def open_dataset(
     classes: Sequence[str] | None = None,
     min_classes: int = 2,
     contradictions: Literal["refuse", "keep"] = "refuse",
+    unlabelled: Literal["leave-out", "background"] = "leave-out",
     progress: Progress = SILENT,
 ) -> Dataset:
     """The pictures, labels, classes and splits of a source.
 
-    Args:    source: a folder (class folders, idx, CIFAR, tar shards), a CSV of path and label, a .tar, a name
+    Args:    source: a folder (class folders, idx, CIFAR, tar shards, boxes as Pascal VOC, COCO or YOLO have them), a
+             CSV of path and label or of path, x1, y1, x2, y2 and label, a COCO .json, a YOLO .yaml, a .tar, a name
              (`digits`, `scenes`, `mnist`, `fashion-mnist`, `cifar10`, `cifar100`, or any folder below one of
              FOVEAL_DATA's), or arrays `(X, y)`.
              split: a CSV of path and split. test_if: a regular expression; paths that match are test.
              exclude: a CSV of paths to leave out. group_by: a column of the CSV source, or a regular expression on the
              path; what it names alike is never parted by a split.
              classes: names of numbered labels, or the order of named ones. min_classes: fewer are refused.
+             With boxes one class is always enough.
              contradictions: what becomes of equal files under two labels; who looks for mistakes keeps them.
+             unlabelled: what becomes of pictures without annotation, where others have boxes: rows, or examples of
+             nothing.
     Returns: a Dataset with every split decided, digests filled, and notes to print.
     Raises:  Missing when there is no such source; BadData when it cannot be learnt from.
     """
     named = tuple(unicodedata.normalize("NFC", str(name)) for name in classes) if classes is not None else None
     if named is not None and (len(set(named)) != len(named) or not named):
         raise BadData(f"class names must be given and differ; got {listed(named, 8) or 'none'}.")
-    dataset = _read(source, named, progress)
+    dataset = _read(source, named, progress, unlabelled)
     if not len(dataset):
         raise BadData(f"{shown(dataset.origin.place)} holds no picture.")
     dataset = _in_order(dataset, named)
@@ -84,13 +110,18 @@ def open_dataset(
     return dataset
 
 
-def _read(source: str | Path | tuple[Any, Any], classes: tuple[str, ...] | None, progress: Progress) -> Dataset:
+def _read(
+    source: str | Path | tuple[Any, Any],
+    classes: tuple[str, ...] | None,
+    progress: Progress,
+    unlabelled: Literal["leave-out", "background"],
+) -> Dataset:
     if isinstance(source, tuple):
         if len(source) != 2:
             raise BadData(f"a data set in memory is a pair (X, y); got {len(source)} values.")
         return arrays.read_arrays(*source, Asked("(X, y)", classes, progress))
     word = str(source)
-    asked = Asked(word, classes, progress)
+    asked = Asked(word, classes, progress, unlabelled)
     if path := _existing(word):
         dataset = _read_place(path, asked)
         if canonical(word) in NAMED or word in BUILT_IN:
@@ -180,14 +211,19 @@ def _in_order(dataset: Dataset, classes: tuple[str, ...] | None) -> Dataset:
             f'{shown(dataset.origin.place)}: class "{shown(unknown[0])}" is none of the classes asked for '
             f"({listed(classes, 5)})."
         )
-    labels = np.array([position[name] for name in dataset.classes], np.int64)[dataset.labels]
-    return replace(dataset, labels=labels, classes=classes)
+    new = np.array([position[name] for name in dataset.classes], np.int64)
+    boxes = None if dataset.boxes is None else replace(dataset.boxes, labels=new[dataset.boxes.labels])
+    labels = np.append(new, NOTHING)[dataset.labels]  # NOTHING is -1: the last
+    return replace(dataset, labels=labels, classes=classes, boxes=boxes)
 
 
 def _enough_classes(dataset: Dataset, least: int) -> None:
-    found = [dataset.classes[k] for k in np.unique(dataset.labels)]
+    if dataset.boxes is not None and len(dataset.boxes):
+        return
+    found = [dataset.classes[k] for k in np.unique(dataset.labels[dataset.labels != NOTHING])]
     if len(found) < least:
         inside = ", ".join(f'"{shown(name)}"' for name in found) or "none"
+        who, least = ("a detector needs", 1) if dataset.boxes is not None else ("a classifier needs", least)
         wanted = {1: "one class", 2: "two classes"}.get(least, f"{least} classes")
-        raise BadData(f"{shown(dataset.origin.place)}: a classifier needs {wanted}, found {len(found) or 'none'}"
+        raise BadData(f"{shown(dataset.origin.place)}: {who} {wanted}, found {len(found) or 'none'}"
                       f"{': ' + inside if found else ''}.".replace("found 1:", "found one:"))  # fmt: skip

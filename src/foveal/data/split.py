@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foveal.data._lookup import Lookup
-from foveal.data.dataset import SPLITS, UNSPLIT, Dataset, Skipped
+from foveal.data._unlearnt import without_unlearnt_boxes
+from foveal.data.dataset import NOTHING, SPLITS, UNSPLIT, Dataset, Skipped
 from foveal.data.fingerprints import contents, position
 from foveal.data.formats import listed, split_of
 from foveal.data.formats.table import PATH, read_rows
@@ -66,6 +67,8 @@ def without_unlearnt(dataset: Dataset) -> Dataset:
 
     A data set without any training picture keeps its classes: it is there to be evaluated.
     """
+    if dataset.boxes is not None:
+        return without_unlearnt_boxes(dataset)
     counts = dataset.counts("train")
     if not counts.any():
         counts = np.bincount(dataset.labels, minlength=len(dataset.classes))
@@ -187,6 +190,7 @@ def _fill(
     changed in place; all copies of a content, or all pictures of a group, move together.
     """
     assert dataset.digests is not None
+    pool, placed = pool[dataset.labels[pool] != NOTHING], placed[dataset.labels[pool] != NOTHING]
     labels = dataset.labels[pool]
     numbers = contents(dataset.digests[pool]) if dataset.groups is None else dataset.groups[pool]
     K = len(dataset.classes)

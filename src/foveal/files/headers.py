@@ -30,6 +30,7 @@ class Header:
     format: str  # "JPEG", …; "" for pixels in memory
     mode: str  # Pillow's: "RGB", "L", "CMYK", "I;16", …
     turned: bool  # whether its EXIF orientation asks for more than showing it as it is stored
+    orientation: int = 1  # of EXIF: 1 as it is stored, 2 to 8 mirrored or turned
 
     @property
     def channels(self) -> int:
@@ -56,7 +57,8 @@ def header_of(source: Encoded | NDArray[np.uint8], name: str = "") -> Header:
             turn = picture.getexif().get(_ORIENTATION, 1)
             if picture.format != "TIFF" and turn in (5, 6, 7, 8):  # the size of a TIFF is turned by Pillow already
                 width, height = height, width
-            return Header(height, width, picture.format or "", picture.mode, turn in range(2, 9))
+            turned = turn in range(2, 9)
+            return Header(height, width, picture.format or "", picture.mode, turned, int(turn) if turned else 1)
     except Unreadable as error:
         raise BadPicture(name or str(source), error.reason) from None
     except Exception as error:  # Pillow's readers raise whatever their input makes them

@@ -13,6 +13,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -89,6 +90,7 @@ class Asked:
     source: str  # as typed
     classes: tuple[str, ...] | None = None  # names for numbered labels, or the order of named ones
     progress: Progress = SILENT
+    unlabelled: Literal["leave-out", "background"] = "leave-out"  # pictures that no annotation of boxes names
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from foveal.data.formats import Asked, Format, Place, named_labels, relative, sp
 from foveal.errors import BadData, did_you_mean, shown
 from foveal.files.safely import read_bytes, why
 
-__all__ = ["FORMAT", "Columns", "read_rows"]
+__all__ = ["FORMAT", "Columns", "picture_file", "read_rows"]
 
 TABLE_MAX_BYTES = 1 << 30
 Columns = dict[str, tuple[str, ...]]  # a column's name and what else people call it
@@ -162,11 +162,11 @@ def _checked(line: int, values: dict[str, str], path: Path) -> _Row | str:
     if split and split_of(split) == UNSPLIT:
         raise BadData(f'{shown(path)}, line {line}: split "{shown(split)}" is none of {", ".join(SPLITS)}'
                       f"{did_you_mean(split, SPLITS)}")  # fmt: skip
-    found, reason = _file(path.parent, written)
+    found, reason = picture_file(path.parent, written)
     return reason if found is None else _Row(line, found, label, split_of(split) if split else UNSPLIT)
 
 
-def _file(folder: Path, written: str) -> tuple[str | None, str]:
+def picture_file(folder: Path, written: str) -> tuple[str | None, str]:
     """The path that names a regular file, as written or with its backslashes turned; else why there is none."""
     reason = f"file {shown(written)[:200]} not found"
     base = str(folder)

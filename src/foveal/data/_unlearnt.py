@@ -1,0 +1,62 @@
+"""Boxes of classes that train lacks: what was never learnt cannot be found."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from foveal.data.dataset import SPLITS, Boxes, Dataset, Skipped
+from foveal.data.formats import listed
+
+__all__ = ["without_unlearnt_boxes"]
+
+TRAIN = SPLITS.index("train")
+
+
+def without_unlearnt_boxes(dataset: Dataset) -> Dataset:
+    """The data set without classes that no box of train has, and without their boxes.
+
+    A picture that loses all its boxes is left out: it shows something. A data set without any training picture keeps
+    what occurs: it is there to be evaluated.
+    """
+    boxes = dataset.boxes
+    assert boxes is not None
+    counted = ~boxes.crowd  # a crowd is not learnt
+    K = len(dataset.classes)
+    in_train = counted & (dataset.splits[boxes.pictures] == TRAIN)
+    learnt = np.bincount(boxes.labels[in_train if in_train.any() else np.ones(len(boxes), bool)], minlength=K) > 0
+    if learnt.all():
+        return dataset
+    used = learnt[boxes.labels]
+    emptied = (boxes.counts > 0) & (np.bincount(boxes.pictures[used], minlength=len(dataset)) == 0)
+    new_label = (np.cumsum(learnt) - 1).astype(np.int64)
+    left = _chosen(boxes, used)
+    left = replace(left, labels=new_label[left.labels])
+    names = [name for name, known in zip(dataset.classes, learnt, strict=True) if not known]
+    kept = replace(
+        dataset,
+        boxes=left,
+        labels=left.of_largest,
+        classes=tuple(name for name, known in zip(dataset.classes, learnt, strict=True) if known),
+    ).take(np.flatnonzero(~emptied).astype(np.int64))
+    rows = [
+        Skipped(dataset.pictures.name(i), "has no box of a class that train has")
+        for i in np.flatnonzero(emptied).tolist()
+    ]
+    return kept.noted(*_said(names, int((~used).sum()), len(rows)), skipped=rows)
+
+
+def _said(names: list[str], boxes: int, pictures: int) -> list[str]:
+    many = len(names) != 1
+    gone = f" ({boxes} boxes, and {pictures} pictures that have no other)" if boxes else ""
+    return [f"class{'es' * many} {listed(names)} {'have' if many else 'has'} no box in train and "
+            f"{'are' if many else 'is'} left out{gone}."]  # fmt: skip
+
+
+def _chosen(boxes: Boxes, used: NDArray[np.bool_]) -> Boxes:
+    """Some of the boxes, on the same pictures."""
+    counts = np.bincount(boxes.pictures[used], minlength=len(boxes.sizes))
+    starts = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+    return Boxes(boxes.xyxy[used], boxes.labels[used], starts, boxes.sizes, boxes.crowd[used], boxes.difficult[used])
