@@ -98,6 +98,7 @@ class DataRecipe(_Section):
     test_if: str = ""  # regular expression on the path: these pictures are test
     exclude: str = ""  # CSV of paths to leave out
     group_by: str = ""  # column of the CSV source, or regular expression on the path: what is never parted by a split
+    unlabelled: Literal["leave-out", "background"] = "leave-out"  # with boxes: pictures without annotation
     size: Annotated[str, AfterValidator(_size)] = "auto"  # "224" or "192x256", pixels
     store: Literal["auto", "pixels", "jpeg", "none"] = "auto"
     max_megapixels: Annotated[float, Field(gt=0, le=10_000, allow_inf_nan=False)] = 100.0

@@ -338,6 +338,7 @@ def _opened(source: Source, recipe: Recipe, progress: Progress) -> Dataset:
         test_if=recipe.data.test_if or None,
         exclude=recipe.data.exclude or None,
         group_by=recipe.data.group_by or None,
+        unlabelled=recipe.data.unlabelled,
         progress=progress,
     )
 

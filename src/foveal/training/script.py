@@ -43,6 +43,7 @@ def main():
     dataset = open_dataset(
         data.source, split=data.split or None, test_if=data.test_if or None,
         exclude=data.exclude or None, group_by=data.group_by or None,
+        unlabelled=data.unlabelled,
     )
     with threads_used(int(recipe.training.threads)):
         ground = lay_ground(dataset, recipe)
