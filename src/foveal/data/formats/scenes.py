@@ -160,10 +160,11 @@ def _clutter(rng: np.random.Generator, canvas: Grey, contrast: float, glyphs: Gl
     for _ in range(rng.integers(1, 5)):
         centre, axes = rng.integers(0, SIDE, 2).tolist(), rng.integers(4, 14, 2).tolist()
         cv2.ellipse(layer, centre, axes, rng.uniform(0, 180), 0, 360, rng.uniform(-0.25, 0.3), -1)
-    layer = cv2.blur(layer, (3, 3))
+    layer = np.asarray(cv2.blur(layer, (3, 3)), np.float32)
     for _ in range(rng.integers(2, 8)):
         scrap = _scrap(rng, glyphs)
-        _paste(layer, scrap, *rng.integers(0, SIDE - SCRAP, 2).tolist(), rng.uniform(0.3, 0.6))
+        y, x = rng.integers(0, SIDE - SCRAP, 2)
+        layer[y : y + scrap.shape[0], x : x + scrap.shape[1]] += rng.uniform(0.3, 0.6) * scrap
     canvas += contrast * layer
 
 
@@ -208,10 +209,10 @@ def _written(rng: np.random.Generator, glyph: Grey, height: int) -> Grey:
     linear = np.array([[c, -s], [s, c]]) @ np.array([[wide, slant], [0, 1]])
     centre = np.full(2, (GLYPH - 1) / 2)
     matrix = np.concatenate([linear, (centre - linear @ centre)[:, None]], axis=1)
-    large = _tight(cv2.warpAffine(glyph, matrix, (GLYPH, GLYPH)))
+    large = _tight(np.asarray(cv2.warpAffine(glyph, matrix, (GLYPH, GLYPH)), np.float32))
     width = max(3, round(large.shape[1] * height / large.shape[0]))
     way = cv2.INTER_AREA if height < large.shape[0] else cv2.INTER_LINEAR
-    return _tight(cv2.resize(large, (width, height), interpolation=way))
+    return _tight(np.asarray(cv2.resize(large, (width, height), interpolation=way), np.float32))
 
 
 def _tight(ink: Grey) -> Grey:
@@ -230,11 +231,6 @@ def _free(rng: np.random.Generator, taken: NDArray[np.float64], shape: tuple[int
     areas = (taken[:, 2:] - taken[:, :2]).prod(axis=1)
     fits = (both <= OVERLAP * np.minimum(areas, h * w)).all(axis=1)
     return boxes[fits.argmax()] if fits.any() else None
-
-
-def _paste(canvas: Grey, ink: Grey, x: int, y: int, contrast: float) -> None:
-    h, w = ink.shape
-    canvas[y : y + h, x : x + w] += contrast * ink
 
 
 def _cover(canvas: Grey, ink: Grey, x: int, y: int, level: float) -> None:
