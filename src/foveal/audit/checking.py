@@ -11,13 +11,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from foveal.audit.boxes import odd_boxes
 from foveal.audit.duplicates import Pair, exact_pairs, near_pairs
 from foveal.audit.findings import Duplicate, Findings, Odd, Outlier, Suspect
 from foveal.audit.labels import wrong_labels
 from foveal.audit.look import SIDE, Look, look
 from foveal.audit.map import on_a_map
 from foveal.audit.outliers import outliers
-from foveal.data.dataset import ArrayPictures, Dataset
+from foveal.data.dataset import NOTHING, ArrayPictures, Dataset
 from foveal.data.sources import open_dataset
 from foveal.data.store import PixelStore, open_store
 from foveal.errors import BadData, BadPicture, shown
@@ -60,7 +61,8 @@ def check(
     if not len(sound):
         raise BadData(f"{shown(dataset.origin.place)}: none of the {len(dataset)} pictures can be read.")
     seen = look(store, sound, progress)
-    counts = np.bincount(dataset.labels, minlength=len(dataset.classes))
+    labels = dataset.labels if dataset.boxes is None else dataset.boxes.labels
+    counts = np.bincount(labels, minlength=len(dataset.classes))
     places, placed = on_a_map(seen.features)
     return Findings(
         dataset=dataset,
@@ -79,6 +81,7 @@ def check(
         seconds=time.perf_counter() - started,
         places=places,
         placed=sound[placed],
+        odd_boxes=odd_boxes(dataset),
     )
 
 
@@ -106,7 +109,8 @@ def _broken(dataset: Dataset, store: PixelStore) -> tuple[Odd, ...]:
 
 
 def _class(dataset: Dataset, index: int) -> str:
-    return dataset.classes[int(dataset.labels[index])]
+    label = int(dataset.labels[index])
+    return "" if label == NOTHING else dataset.classes[label]
 
 
 def _odd(dataset: Dataset, store: PixelStore, sound: Indices, headers: dict[int, Header]) -> tuple[Odd, ...]:
@@ -172,9 +176,19 @@ def _told(dataset: Dataset, pair: Pair) -> Duplicate:
     """The one that training sees is named first."""
     a, b = sorted((pair.first, pair.second), key=lambda i: (int(dataset.splits[i]), i))
     across = bool(dataset.splits[a] != dataset.splits[b])
-    return Duplicate(a, b, pair.exact, pair.agreement, across, bool(dataset.labels[a] != dataset.labels[b]))
+    return Duplicate(a, b, pair.exact, pair.agreement, across, _contradict(dataset, a, b, pair.exact))
+
+
+def _contradict(dataset: Dataset, a: int, b: int, exact: bool) -> bool:
+    """Whether two copies are labelled otherwise; of boxes, only whether other things are said to be there."""
+    if dataset.boxes is None:
+        return bool(dataset.labels[a] != dataset.labels[b])
+    things = [sorted(dataset.boxes.labels[dataset.boxes.of(i)].tolist()) for i in (a, b)]
+    return exact and things[0] != things[1]
 
 
 def _suspects(dataset: Dataset, seen: Look, sound: Indices, progress: Progress) -> tuple[Suspect, ...]:
+    if dataset.boxes is not None:  # a class is one of several things on a picture: nothing to judge the whole by
+        return ()
     found = wrong_labels(seen.features, dataset.labels[sound], len(dataset.classes), progress)
     return tuple(Suspect(int(sound[w.index]), w.label, w.likely, w.margin, w.confident) for w in found)

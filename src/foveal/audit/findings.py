@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from foveal.data.dataset import SPLITS, Dataset
+from foveal.data.dataset import NOTHING, SPLITS, Dataset
 from foveal.files.spreadsheet import csv_text
 
 __all__ = ["COLUMNS", "Duplicate", "Findings", "Odd", "Outlier", "Suspect"]
@@ -81,6 +81,7 @@ class Findings:
     seconds: float
     places: NDArray[np.float32] = field(repr=False)  # (n, 2) in [0, 1]: where pictures lie on the map
     placed: NDArray[np.int64] = field(repr=False)  # (n,) which they are
+    odd_boxes: tuple[Odd, ...] = ()  # doubled, tiny, thin, as large as the picture
 
     @property
     def across(self) -> tuple[Duplicate, ...]:
@@ -92,8 +93,22 @@ class Findings:
         return self.dataset.pictures.name(index)
 
     def label(self, index: int) -> str:
-        """The class that a picture is said to be of."""
-        return self.dataset.classes[int(self.dataset.labels[index])]
+        """The class that a picture is said to be of, or its largest object; "" where there is none."""
+        label = int(self.dataset.labels[index])
+        return "" if label == NOTHING else self.dataset.classes[label]
+
+    @property
+    def of_classes(self) -> NDArray[np.int64]:
+        """(K,) pictures of each class; with boxes, boxes."""
+        return self.counted("train") + self.counted("val") + self.counted("test")
+
+    def counted(self, split: str) -> NDArray[np.int64]:
+        """(K,) the same in one split."""
+        boxes = self.dataset.boxes
+        if boxes is None:
+            return self.dataset.counts(split)
+        here = self.dataset.splits[boxes.pictures] == SPLITS.index(split)
+        return np.bincount(boxes.labels[here], minlength=len(self.dataset.classes)).astype(np.int64)
 
     def split(self, index: int) -> str:
         """ "train", "val" or "test"."""
@@ -114,6 +129,7 @@ class Findings:
         for far in self.outliers:
             row = (self.name(far.index), "outlier", "", self.label(far.index), "", round(far.deviations, 2), "")
             rows.append(row)
+        rows += [(o.name, "odd box", o.reason, o.label, "", "", "") for o in self.odd_boxes]
         return rows + [(o.name, "odd", o.reason, o.label, "", "", "") for o in self.odd]
 
     def csv(self) -> str:
@@ -132,14 +148,20 @@ class Findings:
             "wrong_labels": sum(s.confident for s in self.wrong_labels),
             "outliers": len(self.outliers),
             "tiny_classes": len(self.tiny),
+            **({} if self.dataset.boxes is None else self._of_boxes()),
         }
+
+    def _of_boxes(self) -> dict[str, int]:
+        boxes = self.dataset.boxes
+        assert boxes is not None
+        return {"boxes": len(boxes), "without_object": int((boxes.counts == 0).sum()), "odd_boxes": len(self.odd_boxes)}
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
         return {
             "source": self.dataset.origin.source,
             "counts": self.counts(),
-            "classes": {name: int((self.dataset.labels == k).sum()) for k, name in enumerate(self.dataset.classes)},
+            "classes": dict(zip(self.dataset.classes, self.of_classes.tolist(), strict=True)),
             "imbalance": self.imbalance,
             "sizes": dict(self.sizes),
             "modes": dict(self.modes),

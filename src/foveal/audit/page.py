@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from foveal import __version__
 from foveal.audit.findings import Findings
+from foveal.data.dataset import NOTHING
 from foveal.errors import BadPicture, shown
 from foveal.files.durable import write_text
 from foveal.files.pictures import read_image
@@ -96,14 +97,23 @@ def answer(findings: Findings) -> list[tuple[str, str]]:
         found.append((f"{_many(n, 'copy', 'copies')} with another label", "one of the two is wrong"))
     if n := counts["wrong_labels"]:
         found.append((f"{_many(n, 'label')} probably wrong", "look at them in the order of the list"))
+    boxed = findings.dataset.boxes is not None
     if n := counts["broken"]:
-        found.append((f"{_many(n, 'file')} that cannot be used", "training leaves them out"))
+        what = _many(n, "file or box", "files or boxes") if boxed else _many(n, "file")
+        found.append((f"{what} that cannot be used", "training leaves them out"))
+    if n := counts.get("odd_boxes", 0):
+        found.append((f"{_many(n, 'odd box', 'odd boxes')}", "drawn twice, tiny, thin, or as large as the picture"))
     if n := counts["duplicates"] - counts["duplicates_across_splits"]:
         found.append((f"{_many(n, 'copy', 'copies')} within a split", "they count twice and teach once"))
     if n := counts["outliers"]:
         found.append((f"{_many(n, 'picture')} unlike all others", "do they belong here?"))
     if n := counts["tiny_classes"]:
-        found.append((f"{_many(n, 'class', 'classes')} with few pictures", "too few to learn from, or to test on"))
+        found.append(
+            (
+                f"{_many(n, 'class', 'classes')} with few {'boxes' if boxed else 'pictures'}",
+                "too few to learn from, or to test on",
+            )
+        )
     if n := counts["odd"]:
         found.append((f"{_many(n, 'odd file')}", "usable, but not like the others"))
     return found
@@ -151,10 +161,11 @@ def _classes(findings: Findings) -> list[dict[str, Any]]:
     """A row a class: its pictures by split, and what was found in it."""
     dataset = findings.dataset
     K = len(dataset.classes)
-    each = {split: dataset.counts(split) for split in ("train", "val", "test")}
-    total = np.bincount(dataset.labels, minlength=K)
+    each = {split: findings.counted(split) for split in ("train", "val", "test")}
+    total = findings.of_classes
     wrong = _counted([s.label for s in findings.wrong_labels], K)
-    copies = _counted([int(dataset.labels[p.second]) for p in findings.duplicates], K)
+    labels = [int(dataset.labels[p.second]) for p in findings.duplicates]
+    copies = _counted([label for label in labels if label != NOTHING], K)
     order = np.argsort(-total, kind="stable")[:MOST_ROWS]
     return [
         {"name": dataset.classes[k], **{s: int(n[k]) for s, n in each.items()}, "total": int(total[k]),
