@@ -91,7 +91,9 @@ def score_locations(
     confusion = np.zeros((len(classes), len(classes)), np.int64)
     np.add.at(confusion, (truth.labels[theirs], labels[on]), 1)
     alike = (
-        math.nan if constant is None else _mean(paired_iou(_in_pixels(constant, truth.sizes[on]), truth.xyxy[theirs]))
+        math.nan
+        if constant is None
+        else _mean(paired_iou(constant * np.tile(truth.sizes[on][:, ::-1], 2), truth.xyxy[theirs]))
     )
     return LocalisationScores(
         classes=tuple(classes), n=N, objects=len(on), presence=_mean((presence >= bound) == there),
