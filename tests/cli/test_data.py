@@ -35,4 +35,4 @@ def test_data_has_help_and_names_the_command_that_was_meant(foveal):
     assert "Examples:" in foveal("data", "convert", "--help").stdout
     assert "convert" in foveal("data", "--help").stdout
     assert 'did you mean "data"' in foveal("dta").stderr
-    assert foveal("data", "convert", "digits", "x").stderr.strip().endswith("folders, csv, shards or idx.")
+    assert foveal("data", "convert", "digits", "x").stderr.strip().endswith("coco, yolo or boxes-csv.")

@@ -16,13 +16,18 @@ if TYPE_CHECKING:
 
 __all__ = ["convert"]
 
-FORMS: tuple[Form, ...] = ("folders", "csv", "shards", "idx")
+FORMS: tuple[Form, ...] = ("folders", "csv", "shards", "idx", "voc", "coco", "yolo", "boxes-csv")
 
 
 def convert(
     source: Annotated[str, typer.Argument(metavar="SOURCE", help="Labelled pictures, as `foveal train` takes them.")],
     out: Annotated[Path, typer.Argument(metavar="DIR", help="Where the copy goes: a new or empty folder.")],
-    to: Annotated[str | None, typer.Option("--to", metavar="FORM", help="folders, csv, shards or idx.")] = None,
+    to: Annotated[
+        str | None,
+        typer.Option(
+            "--to", metavar="FORM", help="folders, csv, shards or idx; with boxes voc, coco, yolo or boxes-csv."
+        ),
+    ] = None,
     split: Split = None,
     test_if: TestIf = None,
     exclude: Exclude = None,
@@ -40,6 +45,7 @@ def convert(
       foveal data convert flowers/ flowers-csv/ --to csv        one folder of pictures, and table.csv
       foveal data convert flowers/ flowers-tar/ --to shards     WebDataset .tar files
       foveal data convert digits digits-idx/ --to idx           grey pictures of one size, as MNIST ships them
+      foveal data convert raccoons/ raccoons-yolo/ --to yolo    boxes: as voc, coco, yolo or boxes-csv have them
 
     Files are copied byte for byte; pictures that are no files (idx, CIFAR, arrays) become PNG, which loses nothing.
     """
@@ -57,6 +63,7 @@ def convert(
         exclude=exclude,
         group_by=group_by,
         min_classes=1,
+        unlearnt="keep",
         progress=progress,
     )
     for note in dataset.notes:
@@ -70,6 +77,6 @@ def convert(
     for note in written.notes:
         progress.say(note)
     counts = ", ".join(f"{n} {name}" for name, n in written.splits.items() if n)
-    print(
-        f"{sum(written.splits.values())} pictures of {len(written.classes)} classes ({counts}): {shown(written.open)}"
-    )
+    boxes = "" if written.boxes is None else f" with {written.boxes} boxes"
+    pictures = f"{sum(written.splits.values())} pictures{boxes}"
+    print(f"{pictures} of {len(written.classes)} classes ({counts}): {shown(written.open)}")

@@ -12,21 +12,30 @@ import numpy as np
 
 from foveal.data.dataset import SPLITS, Dataset, Skipped
 from foveal.data.writers._copies import Copied, stage
+from foveal.data.writers.box_table import write_box_table
+from foveal.data.writers.coco import write_coco
 from foveal.data.writers.folders import write_csv, write_folders
 from foveal.data.writers.idx import check_idx, write_idx
 from foveal.data.writers.shards import write_shards
+from foveal.data.writers.voc import write_voc
+from foveal.data.writers.yolo_txt import write_yolo
 from foveal.errors import BadData, NotWritable, shown
 from foveal.progress import SILENT, Progress
 
 __all__ = ["Form", "Written", "convert"]
 
-Form = Literal["folders", "csv", "shards", "idx"]
+Form = Literal["folders", "csv", "shards", "idx", "voc", "coco", "yolo", "boxes-csv"]
 WRITERS: dict[str, Callable[[Dataset, Path, Progress], Copied]] = {
     "folders": write_folders,
     "csv": write_csv,
     "shards": write_shards,
     "idx": write_idx,
+    "voc": write_voc,
+    "coco": write_coco,
+    "yolo": write_yolo,
+    "boxes-csv": write_box_table,
 }
+OF_BOXES: tuple[Form, ...] = ("voc", "coco", "yolo", "boxes-csv")
 
 
 @dataclass(frozen=True)
@@ -39,6 +48,7 @@ class Written:
     splits: dict[str, int]  # pictures of each
     notes: tuple[str, ...]  # what could not be kept
     skipped: tuple[Skipped, ...]  # pictures that could not be read or are not in the copy
+    boxes: int | None = None  # of the pictures that are in the copy; None where it is one of classes
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -46,6 +56,7 @@ class Written:
             "open": str(self.open),
             "form": self.form,
             "pictures": sum(self.splits.values()),
+            **({} if self.boxes is None else {"boxes": self.boxes}),
             "splits": self.splits,
             "classes": list(self.classes),
             "notes": list(self.notes),
@@ -58,11 +69,14 @@ def convert(dataset: Dataset, out: str | Path, to: Form, progress: Progress = SI
 
     Args:   dataset: as `open_dataset` gives it, its splits decided. out: a new or empty folder, not inside the source.
             to: "folders" (`<split>/<class>/<picture>`), "csv" (`table.csv` and `pictures/`), "shards" (WebDataset),
-            "idx" (grey, of one size). Files are copied byte for byte; pixels in memory become PNG.
+            "idx" (grey, of one size); of data sets with boxes "voc" (Pascal VOC), "coco" (COCO JSON), "yolo" (a .txt
+            a picture) or "boxes-csv" (`boxes.csv` and `pictures/`). Files are copied byte for byte; pixels in memory
+            become PNG.
     Raises: NotWritable, NoSpace; BadData when the form cannot hold the pictures. Nothing is left behind then.
     """
     out = Path(out).expanduser()
     _refuse_inside(dataset, out)
+    _refuse_other_kind(dataset, to)
     if to == "idx":
         check_idx(dataset)
     with stage(out) as place:
@@ -77,6 +91,7 @@ def convert(dataset: Dataset, out: str | Path, to: Form, progress: Progress = SI
         {name: int(n) for name, n in zip(SPLITS, splits, strict=True)},
         (*done.notes, *_missing(splits.tolist()), *_left_out(done.skipped)),
         (*dataset.skipped, *done.skipped),
+        done.boxes,
     )
 
 
@@ -88,6 +103,16 @@ def _refuse_inside(dataset: Dataset, out: Path) -> None:
     inner, outer = os.path.realpath(out), os.path.realpath(root)
     if inner == outer or inner.startswith(outer.rstrip(os.sep) + os.sep):
         raise NotWritable(f"{shown(out)} lies inside the source {shown(root)}; choose a folder elsewhere.")
+
+
+def _refuse_other_kind(dataset: Dataset, to: Form) -> None:
+    """Boxes go into forms of boxes, classes into those of classes."""
+    boxed = dataset.boxes is not None
+    if boxed == (to in OF_BOXES):
+        return
+    others = [form for form in WRITERS if (form in OF_BOXES) == boxed]
+    what = f"has boxes, which {to} cannot hold" if boxed else f"has a class a picture, and no boxes for {to}"
+    raise BadData(f"{shown(dataset.origin.source)} {what}; use --to {', '.join(others[:-1])} or {others[-1]}.")
 
 
 def _missing(splits: list[int]) -> list[str]:

@@ -73,6 +73,7 @@ def open_dataset(
     min_classes: int = 2,
     contradictions: Literal["refuse", "keep"] = "refuse",
     unlabelled: Literal["leave-out", "background"] = "leave-out",
+    unlearnt: Literal["leave-out", "keep"] = "leave-out",
     progress: Progress = SILENT,
 ) -> Dataset:
     """The pictures, labels, classes and splits of a source.
@@ -88,7 +89,7 @@ def open_dataset(
              With boxes one class is always enough.
              contradictions: what becomes of equal files under two labels; who looks for mistakes keeps them.
              unlabelled: what becomes of pictures without annotation, where others have boxes: rows, or examples of
-             nothing.
+             nothing. unlearnt: what becomes of classes that train lacks; who only writes them elsewhere keeps them.
     Returns: a Dataset with every split decided, digests filled, and notes to print.
     Raises:  Missing when there is no such source; BadData when it cannot be learnt from.
     """
@@ -105,7 +106,9 @@ def open_dataset(
     dataset = replace(dataset, digests=digests(dataset.pictures, progress))
     if contradictions == "refuse":
         dataset = one_label_each(dataset)
-    dataset = without_unlearnt(decide(dataset, split=split, test_if=test_if, group_by=group_by))
+    dataset = decide(dataset, split=split, test_if=test_if, group_by=group_by)
+    if unlearnt == "leave-out":
+        dataset = without_unlearnt(dataset)
     _enough_classes(dataset, min_classes)
     return dataset
 

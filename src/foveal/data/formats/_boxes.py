@@ -229,7 +229,7 @@ def _table(found: Found, labels: NDArray[np.int64]) -> _Table:
 
 def _mended(found: Found, table: _Table, headers: list[Header | str], sizes: NDArray[np.int64]) -> _Table:
     """Boxes in continuous pixels of the upright picture, inside it; the rest becomes rows."""
-    table = _without(found, table, wrong(table.xyxy))
+    table = _without(found, table, wrong(table.xyxy, found.first))
     table.xyxy[:, :2] -= found.first
     if found.shares:
         table.xyxy *= sizes[table.on][:, [1, 0, 1, 0]]

@@ -39,12 +39,16 @@ def _by(orientation: Ints, choices: tuple[Floats, ...]) -> Floats:
     return picked
 
 
-def wrong(xyxy: Floats) -> NDArray[np.int8]:
-    """(M,) what is wrong with boxes as they are written, an index into REASONS."""
+def wrong(xyxy: Floats, first: float = 0.0) -> NDArray[np.int8]:
+    """(M,) what is wrong with boxes as they are written, an index into REASONS.
+
+    Args: first: what the first pixel is called. Where it is 1, a box may end up to a pixel before it begins; equal
+          corners are a click without a stroke nevertheless, so no tool means a box of one pixel by them.
+    """
     width, height = xyxy[:, 2] - xyxy[:, 0], xyxy[:, 3] - xyxy[:, 1]
     out = np.zeros(len(xyxy), np.int8)
     out[(width == 0) | (height == 0)] = FLAT
-    out[(width < 0) | (height < 0)] = SWAPPED
+    out[(width < 0) & (width <= -first) | (height < 0) & (height <= -first)] = SWAPPED
     out[~np.isfinite(xyxy).all(1)] = NAN
     return out
 

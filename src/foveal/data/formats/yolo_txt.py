@@ -136,9 +136,13 @@ def _label_files(place: Place) -> list[str]:
     return [
         file
         for file in place.files
-        if file.lower().endswith(".txt") and PurePosixPath(file).name.lower() not in NAMES
-        and (stem_of(file) in stems or LABELS.match(str(PurePosixPath(file).parent)))
-    ]  # fmt: skip
+        if file.lower().endswith(".txt")
+        and (stem_of(file) in stems or (_in_labels(file) and PurePosixPath(file).name.lower() not in NAMES))
+    ]
+
+
+def _in_labels(file: str) -> bool:
+    return LABELS.match(str(PurePosixPath(file).parent)) is not None
 
 
 def _detect(place: Place) -> bool:
@@ -148,7 +152,7 @@ def _detect(place: Place) -> bool:
     if not place.has_pictures:
         return False
     files = _label_files(place)
-    in_tree = [file for file in files if LABELS.match(str(PurePosixPath(file).parent))]
+    in_tree = [file for file in files if _in_labels(file)]
     pictures = {stem_of(file) for file in place.files if is_picture_name(file)}
     if not files or not (in_tree or 2 * len({stem_of(file) for file in files}) >= len(pictures)):
         return False

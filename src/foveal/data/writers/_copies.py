@@ -36,6 +36,7 @@ class Copied:
     open: str = ""  # what to give foveal to open the copy, relative to its folder
     notes: list[str] = field(default_factory=list)
     skipped: list[Skipped] = field(default_factory=list)
+    boxes: int | None = None  # in the copy; None where it holds none
 
 
 def encoded(

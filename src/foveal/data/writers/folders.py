@@ -16,7 +16,7 @@ from foveal.errors import shown
 from foveal.files.spreadsheet import FORMULA
 from foveal.progress import Progress
 
-__all__ = ["write_csv", "write_folders"]
+__all__ = ["label_cell", "write_csv", "write_folders", "write_pictures"]
 
 TABLE = "table.csv"
 
@@ -25,7 +25,7 @@ def write_folders(dataset: Dataset, place: Path, progress: Progress) -> Copied:
     """`<split>/<class>/<picture>`; class names that can be no folder's are changed, and told."""
     folders, changed = renamed(dataset.classes, file_name)
     homes = [f"{SPLITS[s]}/{folders[k]}" for s, k in zip(dataset.splits, dataset.labels, strict=True)]
-    done, _ = _write_pictures(dataset, place, homes, progress)
+    done, _ = write_pictures(dataset, place, homes, progress)
     done.notes += [f'Class "{shown(old)}" is the folder "{shown(new)}".' for old, new in changed]
     if dataset.groups is not None:
         done.notes.append("Folders cannot keep the groups; --to csv can.")
@@ -34,8 +34,8 @@ def write_folders(dataset: Dataset, place: Path, progress: Progress) -> Copied:
 
 def write_csv(dataset: Dataset, place: Path, progress: Progress) -> Copied:
     """`table.csv` with path, label, split (and group), and the folder `pictures` beside it."""
-    labels, changed = renamed(dataset.classes, _label)
-    done, paths = _write_pictures(dataset, place, ["pictures"] * len(dataset), progress)
+    labels, changed = renamed(dataset.classes, label_cell)
+    done, paths = write_pictures(dataset, place, ["pictures"] * len(dataset), progress)
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     grouped = dataset.groups is not None
@@ -51,16 +51,20 @@ def write_csv(dataset: Dataset, place: Path, progress: Progress) -> Copied:
     return done
 
 
-def _label(name: str) -> str:
+def label_cell(name: str) -> str:
     """A label as a cell: no control characters, and no formula for a spreadsheet; numbers such as -1 are none."""
     text = shown(name).strip() or "_"
     return f"'{text}" if text.startswith(FORMULA) and not re.fullmatch(r"[+-]?[0-9.]+", text) else text
 
 
-def _write_pictures(
-    dataset: Dataset, place: Path, homes: list[str], progress: Progress
+def write_pictures(
+    dataset: Dataset, place: Path, homes: list[str], progress: Progress, mates: bool = False
 ) -> tuple[Copied, dict[int, str]]:
-    """Each picture in its folder, under its own name where that is free and safe; returns where each went."""
+    """Each picture in its folder, under its own name where that is free and safe; returns where each went.
+
+    `mates`: another file of each picture's name will stand for it, so that a.jpg and a.png cannot both be called a, and
+    names are one word, as lists of them need it.
+    """
     free = {home: Free() for home in dict.fromkeys(homes)}
     for home in free:
         (place / home).mkdir(parents=True)
@@ -69,7 +73,9 @@ def _write_pictures(
         for i, home in enumerate(homes):
             found = encoded(dataset, i)
             if isinstance(found, tuple):
-                paths[i] = f"{home}/{free[home](_stem(dataset, i), found[1])}"
+                stem, suffix = _stem(dataset, i), found[1]
+                name = free[home]("_".join(stem.split())) + suffix if mates else free[home](stem, suffix)
+                paths[i] = f"{home}/{name}"
                 (place / paths[i]).write_bytes(found[0])
             else:
                 done.skipped.append(found)
