@@ -132,12 +132,14 @@ def _range(names: dict[int, str]) -> str:
 
 def _label_files(place: Place) -> list[str]:
     """Every .txt in a tree `labels`, and every other that is called as a picture."""
+    texts = [file for file in place.files if file.lower().endswith(".txt")]
+    if not texts:
+        return []
     stems = {stem_of(file) for file in place.files if is_picture_name(file)}
     return [
         file
-        for file in place.files
-        if file.lower().endswith(".txt")
-        and (stem_of(file) in stems or (_in_labels(file) and PurePosixPath(file).name.lower() not in NAMES))
+        for file in texts
+        if stem_of(file) in stems or (_in_labels(file) and PurePosixPath(file).name.lower() not in NAMES)
     ]
 
 
