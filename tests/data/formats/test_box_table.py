@@ -91,6 +91,8 @@ def test_a_table_without_any_picture_is_refused(tmp_path):
 def test_a_column_is_missed_by_name_and_other_encodings_are_refused(tmp_path):
     with pytest.raises(BadData, match='no column "label"'):
         open_dataset(table(tmp_path, "a.jpg,1,1,2,2,x", header="path,x1,y1,x2,y2,lable"))
+    with pytest.raises(BadData, match='no column "x2"'):
+        open_dataset(table(tmp_path, "a.jpg,1,1,2,2,x", header="path,x1,y1,xx2,y2,label"))
     with pytest.raises(BadData, match="line 2: not UTF-8"):
         open_dataset(table(tmp_path, raw=f"{HEADER}\na.jpg,1,1,2,2,caf\xe9".encode("cp1252")))
 

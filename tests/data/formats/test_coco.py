@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 from boxed import boxes, coco, picture, rows, told
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from foveal.data.sources import open_dataset
 from foveal.errors import BadData
@@ -193,6 +197,32 @@ def test_two_categories_of_one_name_are_one_class(tmp_path):
     found = open_dataset(folder(tmp_path, names={1: "cat", 3: "cat"}))
     assert found.classes == ("cat",)
     assert 'Two categories are called "cat"' in told(found)
+
+
+PLAIN = st.none() | st.booleans() | st.integers(-3, 10**20) | st.floats(allow_nan=False) | st.text(max_size=4)
+VALUE = st.recursive(PLAIN, lambda v: st.lists(v, max_size=5) | st.dictionaries(st.text(max_size=4), v, max_size=2))
+
+
+@given(st.sampled_from(["images", "annotations", "categories"]), st.integers(0, 1), st.sampled_from(["id", "file_name",
+       "width", "height", "image_id", "category_id", "bbox", "iscrowd", "name", ""]), VALUE)  # fmt: skip
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_whatever_stands_in_an_entry_there_is_a_data_set_or_a_sentence(tmp_path, key, position, field, value):
+    content = json.loads(coco(IMAGES, NOTES, NAMES))
+    if field:
+        content[key][position][field] = value
+    else:
+        content[key][position] = value
+    place = folder(tmp_path)
+    (place / "annotations.json").write_text(json.dumps(content))
+    with contextlib.suppress(BadData):
+        found = open_dataset(place)
+        assert found.boxes is not None
+        assert np.isfinite(found.boxes.xyxy).all()
+        assert set(boxes(found)) <= set(BOTH)
+
+
+def test_half_a_character_in_a_class_name_is_escaped(tmp_path):
+    assert open_dataset(folder(tmp_path, names={1: "\ud83d", 3: "dog"})).classes == (r"\ud83d", "dog")
 
 
 def test_class_folders_with_a_json_file_are_class_folders(tmp_path):

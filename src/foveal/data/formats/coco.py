@@ -92,7 +92,7 @@ class _One:
             raise BadData(f"{shown(path)}, categories: each needs a whole number as id and a name.")
         if number in self.names:
             raise BadData(f"{shown(path)}, categories: id {number} appears twice.")
-        name = unicodedata.normalize("NFC", name.strip())
+        name = unicodedata.normalize("NFC", _whole(name.strip()))
         if name in self.names.values():
             self.found.notes.append(f'Two categories are called "{shown(name)}" and are taken as one class.')
         self.names[number] = name
@@ -129,6 +129,11 @@ class _One:
             self.found.lose(on, number, corners)
         else:
             self.found.add_box(on, number, corners, self.names[category], crowd=entry.get("iscrowd") in (1, True))
+
+
+def _whole(text: str) -> str:
+    """A text without halves of characters, which JSON can hold and no file can."""
+    return "".join(shown(c) if "\ud800" <= c <= "\udfff" else c for c in text)
 
 
 def _id(entry: Any, key: str) -> int | None:
