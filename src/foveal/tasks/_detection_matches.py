@@ -32,7 +32,7 @@ Labels = NDArray[np.int64]
 Flags = NDArray[np.bool_]
 
 VALUES = 2_000_000  # that a step of the bootstrap holds at once: 16 MB a table
-WORK = 400_000_000  # values that a bootstrap may look at: seconds
+WORK = 200_000_000  # values that a bootstrap may look at: seconds
 FEWEST = 20  # resamples, however large the data
 
 
@@ -106,6 +106,7 @@ def bootstrap(matches: Matches, resamples: int, seed: int) -> Floats:
     for label in np.flatnonzero(matches.positives).tolist():
         mine = np.flatnonzero(matches.labels == label)
         mine = mine[np.argsort(-matches.scores[mine], kind="stable")]
+        mine = mine[: int(np.flatnonzero(matches.hit[0, mine]).max(initial=-1)) + 1]  # later ones change no precision
         hit, ignored, on = matches.hit[:, mine], matches.ignored[:, mine], matches.pictures[mine]
         step = max(1, VALUES // max(1, T * len(mine)))
         for b in range(0, B, step):
