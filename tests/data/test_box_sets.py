@@ -69,7 +69,7 @@ def test_equal_pictures_with_other_boxes_are_used_and_told(tmp_path):
         (tmp_path / f"{name}.jpg").write_bytes((tmp_path / "a.jpg").read_bytes())
     found = open_dataset(path)
     assert len(found) == 3
-    assert "1 pictures appear again with other boxes (first: a.jpg and d.jpg)" in told(found)
+    assert "1 picture appears again with other boxes (first: a.jpg and d.jpg)" in told(found)
 
 
 def test_a_pattern_tests_paths_of_boxes_as_of_classes(tmp_path):

@@ -54,7 +54,8 @@ def _boxes_told(dataset: Dataset) -> Dataset:
     if not others:
         return dataset
     a, b = (shown(dataset.pictures.name(int(i))) for i in (first[numbers[others[0]]], others[0]))
-    return dataset.noted(f"{len(others)} pictures appear again with other boxes (first: {a} and {b}); all are used.")
+    many = "picture appears" if len(others) == 1 else "pictures appear"
+    return dataset.noted(f"{len(others)} {many} again with other boxes (first: {a} and {b}); all are used.")
 
 
 def _same_boxes(boxes: Boxes, a: int, b: int) -> bool:

@@ -139,6 +139,23 @@ def test_lists_of_pictures_split_as_well(tmp_path):
     assert dict(zip(boxes(found), found.splits.tolist(), strict=True))["images/c.jpg"] == 2
 
 
+def test_folders_that_data_yaml_names_from_elsewhere_are_found_where_the_archive_unpacked(tmp_path):
+    """Exports often say ../train/images of what lies beside data.yaml."""
+    for split in ("train", "valid", "test"):
+        picture(tmp_path / f"{split}/images/a.jpg", seed=len(split))
+        (tmp_path / f"{split}/labels").mkdir()
+        (tmp_path / f"{split}/labels/a.txt").write_text(GOOD)
+    (tmp_path / "README.dataset.txt").write_text("0 1 2 3 4")
+    lines = ["train: ../train/images", "val: ../valid/images", "test: ../test/images", "nc: 1", "names: ['cat']"]
+    (tmp_path / "data.yaml").write_text("\n".join(lines))
+    found = open_dataset(tmp_path)
+    assert dict(zip(boxes(found), found.splits.tolist(), strict=True)) == {
+        "test/images/a.jpg": 2, "train/images/a.jpg": 0, "valid/images/a.jpg": 1
+    }  # fmt: skip
+    assert not found.skipped
+    assert "data.yaml" in found.origin.split_by
+
+
 @pytest.mark.parametrize(
     ("yaml", "reason"),
     [

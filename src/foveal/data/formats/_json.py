@@ -14,15 +14,22 @@ __all__ = ["read_json"]
 BLOCK = 1 << 16
 
 
-def read_json(path: Path, limit: int, what: str) -> Any:
+def read_json(path: Path, limit: int, what: str, without: str = "") -> Any:
     """The value that a file of JSON holds.
 
+    Args:   limit in bytes; what: "COCO file", …; without: a key that no object keeps, because its values are large and
+            nobody asks for them.
     Raises: BadData when it is larger than `limit` bytes, no JSON, nested for its own sake, or holds NaN.
     """
     _refuse_other(path, what)
-    raw = read_bytes(path, limit=limit, what=what, error=BadData)
+
+    def lighter(entry: dict[str, Any]) -> dict[str, Any]:
+        entry.pop(without, None)
+        return entry
+
     try:
-        return json.loads(raw.decode("utf-8-sig"), parse_constant=_no_number)
+        text = read_bytes(path, limit=limit, what=what, error=BadData).decode("utf-8-sig")
+        return json.loads(text, parse_constant=_no_number, object_hook=lighter if without else None)
     except UnicodeDecodeError as error:
         reason = f"is not UTF-8 (byte {error.start})"
     except json.JSONDecodeError as error:

@@ -46,7 +46,7 @@ def _read(place: Place, asked: Asked) -> Dataset:
                       f"give the one you mean.")  # fmt: skip
     with asked.progress.task("reading annotations", len(files), "files") as advance:
         for file in files:
-            content = read_json(root / file, JSON_MAX_BYTES, "COCO file")
+            content = read_json(root / file, JSON_MAX_BYTES, "COCO file", without="segmentation")
             one = _One(found, shelf, file, splits[file], taken)
             classes.update(dict.fromkeys(one.take(content, root / file)))
             advance(1)
