@@ -23,6 +23,7 @@ from foveal.ops.detection import (
     match_class,
     overlaps,
 )  # fmt: skip
+from foveal.progress import SILENT, Progress
 from foveal.tasks.objects import Objects
 
 __all__ = ["Matches", "bootstrap", "confusion_with_background", "match_objects"]
@@ -55,7 +56,7 @@ class Matches:
         return sums
 
 
-def match_objects(found: Sequence[Objects], truth: Boxes, crowd: Flags, K: int) -> Matches:
+def match_objects(found: Sequence[Objects], truth: Boxes, crowd: Flags, K: int, progress: Progress = SILENT) -> Matches:
     """Every found box held against the true ones of its picture and class.
 
     crowd (M,) marks the true boxes that are neither right nor wrong to find. Raises: BadData on other lengths.
@@ -64,7 +65,12 @@ def match_objects(found: Sequence[Objects], truth: Boxes, crowd: Flags, K: int) 
         raise BadData(f"{len(found)} pictures were answered, but the truth is known of {len(truth.counts)}.")
     ordered = [each.take(np.argsort(-each.scores, kind="stable")) for each in found]
     none = np.zeros((2, len(THRESHOLDS), 0), np.bool_)
-    hit, ignored = np.concatenate([none, *(_match_picture(o, truth, i, crowd) for i, o in enumerate(ordered))], axis=2)
+    tables = [none]
+    with progress.task("matching boxes", len(found)) as advance:
+        for i, each in enumerate(ordered):
+            tables.append(_match_picture(each, truth, i, crowd))
+            advance(1)
+    hit, ignored = np.concatenate(tables, axis=2)
     to_find = np.zeros((len(found), K), np.int64)
     np.add.at(to_find, (truth.pictures[~crowd], truth.labels[~crowd]), 1)
     return Matches(
@@ -92,7 +98,7 @@ def _match_picture(found: Objects, truth: Boxes, index: int, crowd: Flags) -> Fl
     return both
 
 
-def bootstrap(matches: Matches, resamples: int, seed: int) -> Floats:
+def bootstrap(matches: Matches, resamples: int, seed: int, progress: Progress = SILENT) -> Floats:
     """(B, 2) AP and AP50 of as many data sets drawn from the N pictures with replacement; B <= resamples.
 
     Mean over the classes that a draw holds; NaN for a draw without anything to find.
@@ -103,16 +109,23 @@ def bootstrap(matches: Matches, resamples: int, seed: int) -> Floats:
     times = np.random.default_rng(seed).multinomial(N, np.full(N, 1 / N), size=B) if N else np.zeros((B, 0))
     ap = np.full((B, K, T), np.nan)
     positives = (times @ matches.to_find).astype(np.float64)  # (B, K)
-    for label in np.flatnonzero(matches.positives).tolist():
-        mine = np.flatnonzero(matches.labels == label)
-        mine = mine[np.argsort(-matches.scores[mine], kind="stable")]
-        mine = mine[: int(np.flatnonzero(matches.hit[0, mine]).max(initial=-1)) + 1]  # later ones change no precision
-        hit, ignored, on = matches.hit[:, mine], matches.ignored[:, mine], matches.pictures[mine]
-        step = max(1, VALUES // max(1, T * len(mine)))
-        for b in range(0, B, step):
-            part = slice(b, min(B, b + step))
-            ap[part, label] = average_precision(hit, ignored, times[part][:, on].astype(float), positives[part, label])
+    with progress.task("resampling", K, "classes") as advance:
+        for label in range(K):
+            _resample(matches, label, times, positives[:, label], ap[:, label])
+            advance(1)
     return np.stack([_mean(ap.reshape(B, -1)), _mean(ap[:, :, 0])], axis=1)
+
+
+def _resample(matches: Matches, label: int, times: Labels, positives: Floats, ap: Floats) -> None:
+    """Fills ap (B, T) of one class; times (B, N) each picture was drawn; positives (B,)."""
+    mine = np.flatnonzero(matches.labels == label)
+    mine = mine[np.argsort(-matches.scores[mine], kind="stable")]
+    mine = mine[: int(np.flatnonzero(matches.hit[0, mine]).max(initial=-1)) + 1]  # later ones change no precision
+    hit, ignored, on = matches.hit[:, mine], matches.ignored[:, mine], matches.pictures[mine]
+    step = max(1, VALUES // max(1, len(hit) * len(mine)))
+    for b in range(0, len(ap), step):
+        part = slice(b, b + step)
+        ap[part] = average_precision(hit, ignored, times[part][:, on].astype(np.float64), positives[part])
 
 
 def _mean(values: Floats) -> Floats:

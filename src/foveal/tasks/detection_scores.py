@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from foveal.data.dataset import Boxes
 from foveal.errors import BadData
 from foveal.ops.detection import RECALLS, best_f1, precision_floor
+from foveal.progress import SILENT, Progress
 from foveal.tasks._coco_scorer import CocoTables, coco_tables
 from foveal.tasks._detection_matches import Matches, bootstrap, confusion_with_background, match_objects
 from foveal.tasks.objects import Objects
@@ -102,6 +103,7 @@ def score_objects(
     difficult: Literal["score", "ignore"] = "score",
     resamples: int = RESAMPLES,
     seed: int = 0,
+    progress: Progress = SILENT,
 ) -> DetectionScores:
     """Scores of what was found on N pictures, in the order of the truth's.
 
@@ -112,13 +114,13 @@ def score_objects(
     K = len(classes)
     _check(found, truth, K)
     crowd = truth.crowd | truth.difficult if difficult == "ignore" else truth.crowd
-    matches = match_objects(found, truth, crowd, K)
+    matches = match_objects(found, truth, crowd, K, progress)
     tables = coco_tables(found, truth, crowd, K)
     asked = ~matches.ignored[0]
     threshold, f1 = best_f1(matches.scores[asked], matches.hit[0, asked], int(matches.to_find.sum()))
     threshold = 0.0 if math.isnan(threshold) else threshold
     confusion, given, missed = confusion_with_background(matches, truth, crowd, threshold, K)
-    ap_interval, ap50_interval = _intervals(bootstrap(matches, resamples, seed))
+    ap_interval, ap50_interval = _intervals(bootstrap(matches, resamples, seed, progress))
     return DetectionScores(
         classes=tuple(classes), n=len(found), objects=int(matches.to_find.sum()),
         ap=tables.ap(), ap50=tables.ap(0), ap75=tables.ap(AT_75),
