@@ -120,7 +120,7 @@ def test_a_tilde_is_the_home_folder(data, monkeypatch, tmp_path):
         ("clothng", 'did you mean "clothing"'),
         (
             "qqqqqqqq",
-            "names that need no path are digits, mnist, fashion-mnist, cifar10, cifar100 and folders of FOVEAL",
+            "names that need no path are digits, scenes, mnist, fashion-mnist, cifar10, cifar100 and folders of FOVEAL",
         ),
         ("https://example.org/flowers.zip", "foveal does not open addresses"),
         ("a\0b", "no such file, folder or data set"),

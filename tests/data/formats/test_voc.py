@@ -108,6 +108,14 @@ def test_a_box_follows_the_turning_of_its_picture(tmp_path, orientation, of):
     assert ("turned with it" in told(found)) == (of == "stored" and lying)
 
 
+def test_a_turned_picture_of_one_size_either_way_is_taken_as_shown_and_told(tmp_path):
+    files(tmp_path, a=GOOD, b=GOOD)
+    picture(tmp_path / "a.jpg", orientation=3)
+    found = open_dataset(tmp_path)
+    assert boxes(found)["a.jpg"] == boxes(found)["b.jpg"]
+    assert "1 picture turned by EXIF and of one size either way: boxes taken as shown." in told(found)
+
+
 BOX = {
     "outside": (thing("cat", 70, 6, 90, 26), "lies outside the picture"),
     "flat": (thing("cat", 11, 6, 11, 26), "zero area"),
