@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import numpy as np
 import torch
@@ -14,9 +14,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from foveal.detector import DETECTION, Detector, DetectorFacts, load_detector
 from foveal.errors import BadModel, BadPicture, BadRecipe, FovealError, Missing, shown
-from foveal.files.pictures import Encoded, is_picture_name
-from foveal.files.safely import walk
+from foveal.files.given import Picture, named_pictures
+from foveal.files.pictures import Encoded
 from foveal.files.tensors import read_metadata, read_tensors, write_tensors
 from foveal.networks.catalogue import build, find
 from foveal.networks.head import CUSTOM, Taken, classifier_path, taking_features
@@ -33,9 +34,8 @@ KIND = "model"
 MODEL_FILE = "model.safetensors"
 Views = Literal["none", "mirror", "mirror+shift"]
 VIEWS: tuple[Views, ...] = ("none", "mirror", "mirror+shift")
+Checked = TypeVar("Checked", "_Facts", DetectorFacts)
 _BATCH_PIXELS = 3_000_000  # of input in one forward pass: bounds the memory of feature maps
-
-Picture = Encoded | str | NDArray[np.uint8]  # or a PIL picture, which turns into an array
 
 
 @dataclass(frozen=True)
@@ -166,7 +166,7 @@ class Model:
     ) -> Iterator[Prediction]:
         """As `predict`, one after another: memory is bounded by the batch, not by the number of pictures."""
         trust = self.trust_for(accuracy)
-        named = list(_named(pictures))
+        named = list(named_pictures(pictures))
         height, width = self.preprocess.height, self.preprocess.width
         step = max(1, min(256, _BATCH_PIXELS // (height * width)))
         with progress.task("predicting", len(named)) as advance:
@@ -234,8 +234,8 @@ class Model:
         write_tensors(path, state, facts, KIND)
 
 
-def load(path: str | Path, network: nn.Module | None = None) -> Model:
-    """A model from a run's folder or a `.safetensors` file.
+def load(path: str | Path, network: nn.Module | None = None) -> Model | Detector:
+    """A classifier or detector from a run's folder or a `.safetensors` file.
 
     Args:   network, needed where the model was trained from a network of one's own: the same class, built anew.
     Raises: Missing, or BadModel with what is wrong with the file. Nothing in the file is executed.
@@ -247,8 +247,15 @@ def load(path: str | Path, network: nn.Module | None = None) -> Model:
             raise Missing(
                 f"{shown(path)} holds no {MODEL_FILE}: the run has not ended (foveal train --resume {shown(path)})."
             )
-    facts = _checked(read_metadata(place, KIND), place)
-    preprocess = _preprocess(facts, place)
+    metadata = read_metadata(place, KIND)
+    if metadata.get("task") == DETECTION:
+        found = _validated(DetectorFacts, metadata, place)
+        return load_detector(place, found, _preprocess(found.preprocess, place))
+    return _classifier(_checked(metadata, place), place, network)
+
+
+def _classifier(facts: _Facts, place: Path, network: nn.Module | None) -> Model:
+    preprocess = _preprocess(facts.preprocess, place)
     built = network if network is not None else _built(facts, preprocess, place)
     expected = {name: (tuple(value.shape), value.dtype) for name, value in built.state_dict().items()}
     if facts.trust and facts.trust.shape:
@@ -281,13 +288,19 @@ def prepared_for(path: Path) -> Preprocess | None:
         metadata = read_metadata(path, KIND)
     except BadModel:
         return None
-    return _preprocess(_checked(metadata, path), path)
+    if metadata.get("task") == DETECTION:
+        return _preprocess(_validated(DetectorFacts, metadata, path).preprocess, path)
+    return _preprocess(_checked(metadata, path).preprocess, path)
 
 
 def _checked(metadata: Mapping[str, Any], path: Path) -> _Facts:
-    facts = {key: metadata.get(key) for key in _Facts.model_fields}
+    return _validated(_Facts, metadata, path)
+
+
+def _validated(kind: type[Checked], metadata: Mapping[str, Any], path: Path) -> Checked:
+    facts = {key: metadata.get(key) for key in kind.model_fields}
     try:
-        checked = _Facts.model_validate(facts)
+        checked = kind.model_validate(facts)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(p) for p in first["loc"])
@@ -309,9 +322,9 @@ def _checked_bank(shape: tuple[int, int], network: nn.Module, name: str, path: P
     return shape
 
 
-def _preprocess(facts: _Facts, path: Path) -> Preprocess:
+def _preprocess(written: Mapping[str, Any], path: Path) -> Preprocess:
     try:
-        values = {k: tuple(v) if isinstance(v, list) else v for k, v in facts.preprocess.items()}
+        values = {k: tuple(v) if isinstance(v, list) else v for k, v in written.items()}
         return Preprocess(**values)  # type: ignore[arg-type]  # checked at its birth
     except (TypeError, ValueError) as error:
         raise BadModel(f"{shown(path)}: metadata preprocess: {shown(str(error))}.") from None
@@ -360,27 +373,3 @@ def viewed(images: Tensor, views: Views) -> Iterator[tuple[float, Tensor]]:
     for weight, view in shifted:
         yield weight / 2, view
         yield weight / 2, view.flip(-1)
-
-
-def _named(pictures: Picture | Iterable[Picture]) -> Iterator[tuple[str, Encoded | NDArray[np.uint8]]]:
-    if isinstance(pictures, str | Path | bytes | np.ndarray) or hasattr(pictures, "convert"):
-        pictures = [pictures]  # type: ignore[list-item]
-    for number, picture in enumerate(pictures):
-        if isinstance(picture, bytes):
-            yield f"picture {number}", picture
-        elif isinstance(picture, str | Path):
-            yield from _paths(Path(picture))
-        else:
-            yield f"picture {number}", np.asarray(picture.convert("RGB") if hasattr(picture, "convert") else picture)
-
-
-def _paths(path: Path) -> Iterator[tuple[str, Path]]:
-    if path.is_dir():
-        found = [name for name in walk(path) if is_picture_name(name)]
-        if not found:
-            raise Missing(f"{shown(path)} holds no picture (JPEG, PNG, GIF, BMP, TIFF, WebP).")
-        yield from ((str(path / name), path / name) for name in found)
-    elif path.exists() or path.is_symlink():
-        yield str(path), path
-    else:
-        raise Missing(f"{shown(path)} does not exist.")

@@ -14,11 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foveal.files.pictures import Encoded, read_image
+from foveal.ops.geometry import scale_matrix, translation
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["Preprocess"]
+__all__ = ["GREY", "Preprocess"]
+
+GREY = 114  # beside a whole picture; near the mean of photographs
 
 
 @dataclass(frozen=True)
@@ -26,7 +29,8 @@ class Preprocess:
     """Size, resize rule, colour and scaling of a network's input.
 
     A picture is resized (bicubic, antialiased) until it covers `height` × `width` divided by `crop_fraction`, and its
-    centre is cut out. Pixels are uint8 until `tensor`, which gives `(x / 255 − mean) / std`.
+    centre is cut out; with `whole` it is resized until it fits inside, and what is left is filled with grey: no object
+    is lost. Pixels are uint8 until `tensor`, which gives `(x / 255 − mean) / std`.
     """
 
     height: int  # pixels
@@ -37,6 +41,7 @@ class Preprocess:
     crop_fraction: float = 1.0  # share of the resized picture's side that the centre crop keeps
     interpolation: str = "bicubic"  # or "bilinear"
     max_megapixels: float = 100.0  # a larger picture is refused before it is decoded
+    whole: bool = False  # the whole picture, with grey beside it, for boxes; else its centre, for labels
 
     def __post_init__(self) -> None:
         if self.channels not in (1, 3):
@@ -51,6 +56,8 @@ class Preprocess:
             raise ValueError(f"crop_fraction must be in (0, 1], is {self.crop_fraction}")
         if self.interpolation not in ("bicubic", "bilinear"):
             raise ValueError(f"interpolation must be bicubic or bilinear, is {self.interpolation}")
+        if self.whole and self.crop_fraction != 1:
+            raise ValueError("crop_fraction must be 1 where the whole picture is wanted")
         if not (math.isfinite(self.max_megapixels) and self.max_megapixels > 0):
             raise ValueError("max_megapixels must be above 0")
 
@@ -61,7 +68,19 @@ class Preprocess:
         """
         cover = (math.ceil(self.height / self.crop_fraction), math.ceil(self.width / self.crop_fraction))
         picture = read_image(source, name=name, channels=self.channels, cover=cover, max_megapixels=self.max_megapixels)
+        if self.whole:
+            return inside(picture, (self.height, self.width), self.interpolation)
         return fit(picture, cover, (self.height, self.width), self.interpolation)
+
+    def matrix(self, height: int, width: int) -> NDArray[np.float64]:
+        """(3, 3) that carries places of an upright picture of this size to its pixels as `pixels` gives them."""
+        if self.whole:
+            new_h, new_w, top, left = _placed((height, width), (self.height, self.width))
+            return translation(left, top) @ scale_matrix(new_w / width, new_h / height)
+        cover = (math.ceil(self.height / self.crop_fraction), math.ceil(self.width / self.crop_fraction))
+        new_h, new_w = _covering((height, width), cover)
+        away = translation(-(new_w - self.width) / 2, -(new_h - self.height) / 2)
+        return away @ scale_matrix(new_w / width, new_h / height)
 
     def tensor(self, pixels: Tensor) -> Tensor:
         """(N, H, W, C) uint8 on any device -> (N, C, H, W) float32, normalised; channels last in memory."""
@@ -83,11 +102,8 @@ def fit(
     picture: NDArray[np.uint8], cover: tuple[int, int], crop: tuple[int, int], interpolation: str = "bicubic"
 ) -> NDArray[np.uint8]:
     """Resize (H, W, C) until it covers `cover` with its proportions kept, then cut the centre `crop` out."""
-    from PIL import Image
-
     height, width = picture.shape[:2]
-    scale = max(cover[0] / height, cover[1] / width)
-    new_h, new_w = max(cover[0], round(height * scale)), max(cover[1], round(width * scale))
+    new_h, new_w = _covering((height, width), cover)
     # Only the part that the crop keeps is resized: a 1 x 200 strip would otherwise become 200 pictures wide.
     top, left = (new_h - crop[0]) / 2, (new_w - crop[1]) / 2
     if (new_h, new_w) == (height, width):
@@ -99,8 +115,44 @@ def fit(
         (left + crop[1]) * width / new_w,
         (top + crop[0]) * height / new_h,
     )
+    return _resized(picture, crop, interpolation, box)
+
+
+def inside(picture: NDArray[np.uint8], size: tuple[int, int], interpolation: str = "bicubic") -> NDArray[np.uint8]:
+    """Resize (H, W, C) until it fits into `size` with its proportions kept, in the middle of grey."""
+    new_h, new_w, top, left = _placed(picture.shape[:2], size)
+    if (new_h, new_w) == size == picture.shape[:2]:
+        return picture
+    out = np.full((*size, picture.shape[2]), GREY, np.uint8)
+    out[top : top + new_h, left : left + new_w] = _resized(picture, (new_h, new_w), interpolation)
+    return out
+
+
+def _covering(size: tuple[int, int], cover: tuple[int, int]) -> tuple[int, int]:
+    """(height, width) of a picture resized until it covers."""
+    scale = max(cover[0] / size[0], cover[1] / size[1])
+    return max(cover[0], round(size[0] * scale)), max(cover[1], round(size[1] * scale))
+
+
+def _placed(size: tuple[int, ...], into: tuple[int, int]) -> tuple[int, int, int, int]:
+    """Height, width, top and left of a picture resized until it fits."""
+    scale = min(into[0] / size[0], into[1] / size[1])
+    height = min(into[0], max(1, round(size[0] * scale)))
+    width = min(into[1], max(1, round(size[1] * scale)))
+    return height, width, (into[0] - height) // 2, (into[1] - width) // 2
+
+
+def _resized(
+    picture: NDArray[np.uint8],
+    size: tuple[int, int],
+    interpolation: str,
+    box: tuple[float, float, float, float] | None = None,
+) -> NDArray[np.uint8]:
+    """(H, W, C) of the picture, or of a part of it (left, upper, right, lower)."""
+    from PIL import Image
+
     resample = Image.Resampling.BICUBIC if interpolation == "bicubic" else Image.Resampling.BILINEAR
     grey = picture.shape[2] == 1
     image = Image.fromarray(picture[:, :, 0] if grey else picture)
-    out = np.asarray(image.resize((crop[1], crop[0]), resample, box=box))
+    out = np.asarray(image.resize((size[1], size[0]), resample, box=box))
     return out[:, :, None] if grey else out

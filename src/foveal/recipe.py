@@ -118,6 +118,7 @@ class NetworkRecipe(_Section):
 class TrainingRecipe(_Section):
     """How the weights are found."""
 
+    task: Literal["auto", "classify", "detect"] = "auto"  # auto: boxes are detected, labels classified
     epochs: Annotated[int, Field(ge=1, le=100_000, strict=True)] | Auto = "auto"
     minutes: NotNegative = 0.0  # 0: no plan by time
     batch_size: Annotated[int, Field(ge=1, le=65_536, strict=True)] | Auto = "auto"
@@ -156,6 +157,7 @@ class AugmentRecipe(_Section):
     cutout: Share | Auto = "auto"  # side of the square that is hidden
     mixup: NotNegative | Auto = "auto"  # alpha of the Beta distribution; 0: off
     cutmix: NotNegative | Auto = "auto"
+    mosaic: Share | Auto = "auto"  # of the pictures that become one of four; boxes only
 
 
 class Recipe(_Section):

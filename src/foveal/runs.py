@@ -18,6 +18,8 @@ from foveal.data.dataset import SPLITS, Dataset, Skipped
 from foveal.data.sources import open_dataset
 from foveal.data.split import duplicates_across
 from foveal.data.store import open_store
+from foveal.detection_runs import DetectionEvaluation, asked_task, evaluate_detector, run_detection
+from foveal.detector import Detector
 from foveal.errors import BadData, BadRecipe, FovealError, Missing, did_you_mean, shown
 from foveal.files.durable import RunLock, new_folder, write_text
 from foveal.files.plain_json import json_text
@@ -30,7 +32,9 @@ from foveal.tasks.classification import Scores
 from foveal.tasks.trust import Tried
 from foveal.training.arithmetic import freed_memory_kept, machine, threads_used
 from foveal.training.baseline import Baseline, hog_baseline
-from foveal.training.fit import Fitted, fit
+from foveal.training.detecting import settle_detection
+from foveal.training.finish import fit_labels
+from foveal.training.fit import Fitted
 from foveal.training.ground import Ground, lay_ground, settle
 from foveal.training.script import as_script
 
@@ -48,7 +52,7 @@ class Run:
     """A finished run."""
 
     folder: Path
-    model: Model
+    model: Model | Detector
     metrics: dict[str, Any]  # the content of metrics.json
     report: Path
 
@@ -92,13 +96,17 @@ def train(
         check_place(place, name)
     with torch.random.fork_rng(devices=[]):
         dataset = _opened(source, recipe, progress)
-        recipe = settle(dataset, recipe, network)
+        task, dataset = asked_task(dataset, recipe)
+        recipe = _settled(task, dataset, recipe, network)
         folder = place or free_folder(dataset.origin.source or "arrays", recipe.network.name)
         new_folder(folder)
         try:
             with RunLock(folder), logged(folder, progress) as told:
                 write_text(folder / "recipe.toml", recipe.to_toml())
                 _tell(dataset, told)
+                if task == "detect":
+                    done = run_detection(folder, dataset, recipe, told, began, loading_threads, going_on=False)
+                    return Run(folder, *done)
                 return _run(folder, dataset, recipe, network, told, began, loading_threads, going_on=False)
         except FovealError as error:
             if error.exit_code == 2:  # refused before anything was trained
@@ -130,11 +138,14 @@ def resume(
     with torch.random.fork_rng(devices=[]), RunLock(folder), logged(folder, progress) as told:
         dataset = _opened(source if source is not None else recipe.data.source, changed, told)
         write_text(folder / "recipe.toml", changed.to_toml())
+        task, dataset = asked_task(dataset, changed)
+        if task == "detect":
+            return Run(folder, *run_detection(folder, dataset, changed, told, began, 0, going_on=True))
         return _run(folder, dataset, changed, network, told, began, 0, going_on=True)
 
 
 def evaluate(
-    model_path: str | Path | Model,
+    model_path: str | Path | Model | Detector,
     source: Source,
     *,
     on: str = "test",
@@ -145,7 +156,7 @@ def evaluate(
     group_by: str | None = None,
     accuracy: float | None = None,
     progress: Progress = SILENT,
-) -> Evaluation:
+) -> Evaluation | DetectionEvaluation:
     """Score a model on one split of a source, or on "all". Classes are matched by name, never by position.
 
     Args:   accuracy, the share of right answers that is wished for; by default what the model was trained for.
@@ -157,13 +168,15 @@ def evaluate(
         raise BadRecipe(
             f'--on is one of {", ".join(SPLITS)}, all, got "{shown(on)}"{did_you_mean(on, (*SPLITS, "all"))}'
         )
-    model = model_path if isinstance(model_path, Model) else load(model_path)
-    trust = model.trust_for(accuracy)
+    model = load(model_path) if isinstance(model_path, str | Path) else model_path
+    trust = model.trust_for(accuracy) if isinstance(model, Model) else None
     asked: dict[str, Any] = {"split": split, "test_if": test_if, "exclude": exclude, "group_by": group_by}
     dataset = open_dataset(source, **asked, min_classes=1, progress=progress)
     chosen = np.arange(len(dataset)) if on == "all" else dataset.indices(on)
     if not len(chosen):
         raise BadData(f"{shown(dataset.origin.place)} has no {on} pictures; use --on all, or --split FILE.csv.")
+    if isinstance(model, Detector):
+        return evaluate_detector(model, dataset, chosen, progress)
     dataset = dataset.take(chosen)
     index_of = {name: i for i, name in enumerate(model.classes)}
     unknown = sorted(set(dataset.classes) - set(model.classes))
@@ -190,10 +203,20 @@ def loop_script(source: Source, recipe: Recipe | None = None, settings: Mapping[
         raise BadRecipe("--show-loop needs a source that a script can open: a folder, a file or a name.")
     recipe = (recipe or Recipe()).with_settings({"data.source": str(source), **(settings or {})}, "settings")
     with torch.random.fork_rng(devices=[]):
-        dataset = _opened(source, recipe, SILENT)
+        task, dataset = asked_task(_opened(source, recipe, SILENT), recipe)
+        if task == "detect":
+            raise BadRecipe("--show-loop writes out trainings with labels only as yet.")
         recipe = settle(dataset, recipe)
         with threads_used(recipe.training.threads):
             return as_script(lay_ground(dataset, recipe).recipe)
+
+
+def _settled(task: str, dataset: Dataset, recipe: Recipe, network: nn.Module | None) -> Recipe:
+    if task == "classify":
+        return settle(dataset, recipe, network)
+    if network is not None:
+        raise BadRecipe("a network of one's own has no stages to detect on; name a trunk of the catalogue.")
+    return settle_detection(dataset, recipe)
 
 
 def _run(
@@ -212,12 +235,12 @@ def _run(
         write_text(folder / "recipe.toml", ground.recipe.to_toml())
         write_skipped(folder, ((row.name, row.reason) for row in ground.dataset.skipped))
         _tell_plan(ground, progress)
-        fitted = fit(ground, folder, resume=going_on, progress=progress)
+        fitted = fit_labels(ground, folder, resume=going_on, progress=progress)
         fitted.model.save(folder / MODEL_FILE)
         return _scored(folder, ground, fitted, progress, began)
 
 
-def _scored(folder: Path, ground: Ground, fitted: Fitted, progress: Progress, began: float) -> Run:
+def _scored(folder: Path, ground: Ground, fitted: Fitted[Model], progress: Progress, began: float) -> Run:
     on = "test" if len(ground.splits["test"]) else "val" if len(ground.splits["val"]) else "train"
     indices = ground.splits[on]
     started = time.perf_counter()
@@ -345,9 +368,12 @@ def _opened(source: Source, recipe: Recipe, progress: Progress) -> Dataset:
 
 def _tell(dataset: Dataset, progress: Progress) -> None:
     counts = ", ".join(f"{len(dataset.indices(s))} {s}" for s in SPLITS)
+    K = len(dataset.classes)
+    of = f"{K} class{'es' if K != 1 else ''}"
+    what = of if dataset.boxes is None else f"{len(dataset.boxes):,} objects of {of}, to be detected"
     progress.say(
-        f"{shown(dataset.origin.source or 'arrays')}: {dataset.origin.format}, {len(dataset)} pictures of "
-        f"{len(dataset.classes)} classes ({counts}; split by {dataset.origin.split_by})."
+        f"{shown(dataset.origin.source or 'arrays')}: {dataset.origin.format}, {len(dataset)} pictures of {what} "
+        f"({counts}; split by {dataset.origin.split_by})."
     )
     for note in dataset.notes:
         progress.say(note)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 from torch import nn
@@ -42,6 +44,16 @@ def test_maps_are_those_of_the_whole_network() -> None:
     network(images)
     handle.remove()
     assert torch.equal(Stages(network, "resnet18", (16,))(images)[0], kept[0])
+
+
+def test_a_copy_has_maps_of_its_own() -> None:
+    original = Stages(build("resnet18", 3, 3, (64, 96)).eval(), "resnet18", (8, 16))
+    images = torch.randn(1, 3, 64, 96)
+    twin = copy.deepcopy(original)
+    assert torch.equal(twin(images)[1], original(images)[1])
+    with torch.no_grad():
+        twin.network.conv1.weight.zero_()
+    assert not torch.equal(twin(images)[1], original(images)[1])
 
 
 def test_a_stride_that_no_stage_has_is_named() -> None:

@@ -11,6 +11,7 @@ from foveal.cli import console
 from foveal.cli._options import Accuracy, Exclude, Split, TestIf, one_of
 
 if TYPE_CHECKING:
+    from foveal.detection_runs import DetectionEvaluation
     from foveal.runs import Evaluation
 
 __all__ = ["evaluate"]
@@ -47,6 +48,7 @@ def evaluate(
     """
     on = one_of("--on", on, SPLITS)
     from foveal import runs
+    from foveal.detection_runs import DetectionEvaluation
 
     progress = console.progress()
     result = runs.evaluate(
@@ -62,6 +64,9 @@ def evaluate(
         progress=progress,
     )
     scores = result.scores.as_dict()
+    if isinstance(result, DetectionEvaluation):
+        _print_detection(result, scores, {"model": str(model), "source": source, "on": on}, as_json)
+        return
     if as_json:
         _print_json(result, scores, {"model": str(model), "source": source, "on": on, "views": views})
         return
@@ -78,6 +83,37 @@ def _print_json(result: Evaluation, scores: dict[str, Any], asked: dict[str, str
     skipped = [{"name": row.name, "reason": row.reason} for row in result.skipped]
     trust = result.tried.as_dict() if result.tried else None
     print(_texts.json_text({**asked, **scores, "trust": trust, "notes": list(result.notes), "skipped": skipped}))
+
+
+def _print_detection(result: DetectionEvaluation, scores: dict[str, Any], asked: dict[str, str], as_json: bool) -> None:
+    from foveal.cli import _texts
+
+    if as_json:
+        skipped = [{"name": row.name, "reason": row.reason} for row in result.skipped]
+        print(_texts.json_text({**asked, **scores, "notes": list(result.notes), "skipped": skipped}))
+        return
+    for note in result.notes:
+        console.progress().say(note)
+    print("\n".join(detection_figures(scores, asked["on"])))
+
+
+def detection_figures(scores: dict[str, Any], on: str) -> list[str]:
+    """A detector's scores as a page for a terminal."""
+    from foveal.cli._texts import table
+
+    low, high = (f"{v:.3f}" if v is not None else "–" for v in scores["ap50_interval"])
+    rows = [[row["name"], _three(row["ap"]), _three(row["ap50"]), str(row["objects"])] for row in scores["classes"]]
+    return [
+        f"{on}: AP {_three(scores['ap'])}, AP50 {_three(scores['ap50'])} (95 % interval {low} to {high}), "
+        f"AP75 {_three(scores['ap75'])}: {scores['objects']} objects on {scores['n']} pictures",
+        f"best F1 {_three(scores['f1'])} at a score of {_three(scores['threshold'])}",
+        "",
+        table(["class", "AP", "AP50", "objects"], rows),
+    ]
+
+
+def _three(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"
 
 
 def figures(scores: dict[str, Any], on: str, views: str) -> list[str]:

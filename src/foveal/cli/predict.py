@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,6 +13,7 @@ from foveal.cli._options import Accuracy, one_of
 from foveal.errors import BadData, BadRecipe, Missing, NotWritable, shown
 
 if TYPE_CHECKING:
+    from foveal.detector import Found
     from foveal.model import Prediction
 
 __all__ = ["predict"]
@@ -36,8 +37,18 @@ def predict(
         str, typer.Option(metavar="KIND", help="Average over views of each picture: none, mirror, mirror+shift.")
     ] = "none",
     accuracy: Accuracy = None,
+    score: Annotated[
+        float | None, typer.Option(metavar="S", min=0, max=1, help="Detectors: least score that is told. [its own]")
+    ] = None,
+    tile: Annotated[
+        int, typer.Option(metavar="PIXELS", min=0, help="Detectors: look at large pictures piece by piece.")
+    ] = 0,
+    draw: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Detectors: write the pictures with their boxes there.")
+    ] = None,
+    as_coco: Annotated[bool, typer.Option("--coco", help="Detectors: print a COCO results file.")] = False,
 ) -> None:
-    """Tell what is on pictures, with calibrated probabilities.
+    """Tell what is on pictures, with calibrated probabilities; of a detector, where.
 
     \b
     Examples:
@@ -45,30 +56,53 @@ def predict(
       foveal predict runs/flowers-resnet18-1 holidays/ --csv > answers.csv
       foveal predict flowers.safetensors 'holidays/**/*.jpg' --top 5 -o answers.json
       foveal predict runs/flowers-resnet18-1 holidays/ --accuracy 0.99       pass on what is not that sure
+      foveal predict runs/raccoon-squeezenet1_1-1 garden/ --draw drawn/      boxes, written and drawn
 
     A picture that cannot be used becomes a row with its reason, and the rest goes on. `passed` marks answers that are
     less sure than the wished accuracy asks for, `unlike` pictures unlike those of the training.
     """
-    kind = _kind(as_csv, as_json, output)
+    kind = _kind(as_csv, as_json, output) if not as_coco else "coco"
     if output is not None:
         _check_writable(output)
-    from foveal.files.durable import write_text
+    from foveal.cli import _objects
+    from foveal.detector import Detector
     from foveal.model import VIEWS, load
 
     chosen = one_of("--views", views, VIEWS)
     places = [place for text in pictures for place in _places(text)]
     loaded = load(model)
+    if isinstance(loaded, Detector):
+        _refuse({"--accuracy": accuracy}, "is for classifiers; a detector has --score")
+        found = loaded.stream(places, score=score, tile=tile, progress=console.progress())
+        told = list(found if draw is None else _objects.drawn_into(draw, found, loaded.classes))
+        _tell_unused(told)
+        text = _objects.objects_text(told, loaded.classes, kind)
+        _write(text, output, sum(len(a.objects) if a.objects is not None else 1 for a in told))
+        return
+    asked = {"--score": score, "--tile": tile or None, "--draw": draw, "--coco": as_coco or None}
+    _refuse(asked, "is for detectors, and this model is a classifier")
     trust = loaded.trust_for(accuracy)
     answers = loaded.predict(places, top=top, views=chosen, accuracy=accuracy, progress=console.progress())
     _tell_unused(answers)
     if trust and trust.promise:
         console.progress().say(trust.promise)
-    text = _as_text(answers, top, kind)
+    _write(_as_text(answers, top, kind), output, len(answers))
+
+
+def _write(text: str, output: Path | None, rows: int) -> None:
+    from foveal.files.durable import write_text
+
     if output is None:
         print(text, end="" if text.endswith("\n") else "\n")
     else:
         write_text(output, text)
-        print(f"{len(answers)} rows in {shown(output)}")
+        print(f"{rows} rows in {shown(output)}")
+
+
+def _refuse(given: Mapping[str, object], why: str) -> None:
+    for option, value in given.items():
+        if value is not None:
+            raise BadRecipe(f"{option} {why}.")
 
 
 def _kind(as_csv: bool, as_json: bool, output: Path | None) -> str:
@@ -93,9 +127,9 @@ def _places(text: str) -> list[Path]:
     return [Path(name) for name in found]
 
 
-def _tell_unused(answers: Sequence[Prediction]) -> None:
+def _tell_unused(answers: Sequence[Prediction | Found]) -> None:
     """Say how many pictures could not be used. Raises BadData when none could."""
-    unused = [a for a in answers if a.answer is None]
+    unused = [a for a in answers if a.reason]
     if not unused:
         return
     progress = console.progress()

@@ -28,6 +28,7 @@ FLAGS = {  # short names for keys of the recipe
     "--batch": "training.batch_size",
     "--seed": "training.seed",
     "--accuracy": "training.accuracy",
+    "--task": "training.task",
     "--device": "training.device",
     "--threads": "training.threads",
     "--split": "data.split",
@@ -64,6 +65,9 @@ def train(
     size: Annotated[str | None, typer.Option(metavar="S|HxW", help="Pixels a side, or height x width.")] = None,
     batch: Annotated[str | None, typer.Option(metavar="B", help="Pictures a step.")] = None,
     seed: Annotated[str | None, typer.Option(metavar="N", help="Another seed, other random draws. [0]")] = None,
+    task: Annotated[
+        str | None, typer.Option(metavar="KIND", help="classify or detect. [detect where there are boxes]")
+    ] = None,
     accuracy: Annotated[
         str | None, typer.Option(metavar="A", help="Share of answers to be right, such as 0.99; passes on the rest.")
     ] = None,
@@ -106,6 +110,8 @@ def train(
       foveal train flowers/ --weights imagenet --train head      seconds: the trunk stays as it is
       foveal train flowers/ --weights imagenet --compare --minutes 8     which way to start is the best one here?
       foveal train flowers/ --accuracy 0.99            answer only where 99 % of the answers are right
+      foveal train scenes                              objects: boxes of ten classes, built in
+      foveal train raccoons/ --network squeezenet1_1 --weights imagenet      VOC, COCO, YOLO or a table of boxes
       foveal train digits --set training.learning_rate=0.1 --set augment.preset=off
       foveal train --recipe runs/flowers-resnet18-1/recipe.toml
       foveal train --resume runs/flowers-resnet18-1
@@ -121,6 +127,7 @@ def train(
         "--batch": batch,
         "--seed": seed,
         "--accuracy": accuracy,
+        "--task": task,
         "--device": device,
         "--threads": threads,
         "--split": split,
@@ -224,7 +231,13 @@ def summary(metrics: dict[str, Any]) -> list[str]:
     from foveal.cli._texts import percent
 
     lines = []
-    if test := metrics.get("test"):
+    if metrics.get("task") == "detect":
+        from foveal.cli.evaluate import detection_figures
+
+        test = metrics["test"]
+        lines += [f"{test['split']:9} {line.partition(': ')[2] or line}" if i == 0 else f"          {line}"
+                  for i, line in enumerate(detection_figures(test, test["split"])[:2])]  # fmt: skip
+    elif test := metrics.get("test"):
         interval = test.get("top1_interval")
         between = f" (95 % interval {percent(interval[0])} to {percent(interval[1])})" if interval else ""
         lines.append(f"{test.get('split', 'test'):9} {percent(test['top1'])} of {test['n']} pictures right{between}")

@@ -8,7 +8,7 @@ matrix. Every draw is a function of (seed, epoch, sample), see `ops/draws.py`.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,7 @@ from foveal.recipe import AugmentRecipe
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["Drawn", "draw", "in_words", "mix", "resolve", "warp"]
+__all__ = ["Drawn", "draw", "in_words", "mix", "recolored", "resolve", "resolve_boxes", "warp"]
 
 # Bounds between the presets, in training pictures: fewer pictures are drawn more strongly.
 STRONG_BELOW = 5_000
@@ -53,6 +53,7 @@ def _preset(preset: str, side: int, channels: int) -> dict[str, object]:
         "cutout": 0.0,
         "mixup": 0.0,
         "cutmix": 0.0,
+        "mosaic": 0.0,
     }
     if preset == "off":
         return off
@@ -72,6 +73,31 @@ def _preset(preset: str, side: int, channels: int) -> dict[str, object]:
     return off | {"flip": flip} | drawn
 
 
+def resolve_boxes(recipe: AugmentRecipe, size: tuple[int, int], channels: int, pictures: int) -> AugmentRecipe:
+    """As `resolve`, for pictures with boxes: nothing is turned or sheared, since an upright box around a turned one is
+    no longer tight, and nothing is cropped away; few photographs become mosaics."""
+    settled = resolve(recipe.model_copy(update={"preset": recipe.preset}), size, channels, pictures)
+    off = settled.preset == "off"
+    photographs = max(size) > GLYPH_SIDE and channels == 3
+    strong = settled.preset == "strong"
+    strengths: dict[str, object] = {
+        "flip": "none" if off or not photographs else "horizontal",
+        "crop": 1.0,
+        "zoom": 0.0 if off else 0.4 if photographs else 0.15,
+        "translate": 0.0 if off else 0.1 if photographs else 0.05,
+        "rotate": 0.0,
+        "shear": 0.0,
+        "pad_crop": 0,
+        "color": 0.0 if off else 0.3 if strong and photographs else 0.2,
+        "cutout": 0.0,
+        "mixup": 0.0,
+        "cutmix": 0.0,
+        "mosaic": 0.5 if strong and photographs else 0.0,
+    }
+    chosen = {k: (strengths[k] if v == "auto" else v) for k, v in recipe.model_dump().items() if k != "preset"}
+    return AugmentRecipe.model_validate({"preset": settled.preset, **chosen})
+
+
 def in_words(recipe: AugmentRecipe) -> str:
     """What a resolved recipe draws, in one line: `strong: flip horizontal, crop to 35 %, rotate 8°`."""
     parts = [
@@ -86,6 +112,7 @@ def in_words(recipe: AugmentRecipe) -> str:
         f"cutout {100 * float(recipe.cutout):.0f} % of the side" if recipe.cutout else "",
         f"mixup {recipe.mixup:g}" if recipe.mixup else "",
         f"CutMix {recipe.cutmix:g}" if recipe.cutmix else "",
+        f"mosaic of {100 * float(recipe.mosaic):.0f} % of the pictures" if recipe.mosaic else "",
     ]
     return f"{recipe.preset}: " + (", ".join(p for p in parts if p) or "pictures as they are")
 
@@ -177,15 +204,21 @@ def _holes(share: float, u: NDArray[np.float64], width: int, height: int) -> NDA
     return np.clip(low, 0, np.array([width, height, width, height]))
 
 
-def warp(pictures: NDArray[np.uint8], drawn: Drawn, fill: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """(n, H, W, C) uint8 as drawn. What lies outside the picture is mirrored in; what cutout hides becomes `fill` (C,).
+def warp(
+    pictures: NDArray[np.uint8],
+    drawn: Drawn,
+    fill: NDArray[np.uint8],
+    outside: Literal["mirrored", "filled"] = "mirrored",
+) -> NDArray[np.uint8]:
+    """(n, H, W, C) uint8 as drawn. What lies outside the picture is mirrored in, or filled: a mirrored object would be
+    one without a box. What is filled, or hidden by cutout, becomes `fill` (C,).
 
     One bilinear resample a picture, which for mirrorings and whole-pixel moves copies pixels and blurs nothing.
     """
     import cv2
 
     out = np.empty_like(pictures)
-    _, height, width, channels = pictures.shape
+    _, height, width, _ = pictures.shape
     affine = on_pixel_centres(drawn.matrices)[:, :2]
     for i in range(len(pictures)):
         cv2.warpAffine(
@@ -194,14 +227,23 @@ def warp(pictures: NDArray[np.uint8], drawn: Drawn, fill: NDArray[np.uint8]) -> 
             (width, height),
             dst=out[i],
             flags=cv2.INTER_LINEAR,
-            borderMode=cv2.BORDER_REFLECT_101,
+            borderMode=cv2.BORDER_REFLECT_101 if outside == "mirrored" else cv2.BORDER_CONSTANT,
+            borderValue=fill.tolist(),
         )
-        if drawn.colors is not None:
-            out[i] = cv2.transform(out[i], drawn.colors[i]).reshape(height, width, channels)
+        out[i] = recolored(out[i], drawn, i)
         if drawn.holes_xyxy is not None:
             left, top, right, bottom = drawn.holes_xyxy[i]
             out[i, top:bottom, left:right] = fill
     return out
+
+
+def recolored(picture: NDArray[np.uint8], drawn: Drawn, number: int) -> NDArray[np.uint8]:
+    """(H, W, C) in the colours drawn for picture `number`."""
+    if drawn.colors is None:
+        return picture
+    import cv2
+
+    return np.asarray(cv2.transform(picture, drawn.colors[number]), np.uint8).reshape(picture.shape)
 
 
 def mix(

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-__all__ = ["Batch", "Rows", "TrainingBatches", "batches_in_order"]
+__all__ = ["Batch", "Rows", "TrainingBatches", "ahead", "batches_in_order"]
 
 
 class Rows(Protocol):
@@ -42,7 +42,7 @@ class Batch:
     """One step's pictures, still uint8."""
 
     pixels: torch.Tensor  # (N, H, W, C) uint8
-    labels: torch.Tensor  # (N,) int64
+    labels: torch.Tensor  # (N,) int64; of boxes (N, M, 5) float32, see `data/box_batches.py`
     step: int  # in this epoch, from 0
 
 
@@ -76,7 +76,7 @@ class TrainingBatches:
             chosen = order[step * self.batch_size : (step + 1) * self.batch_size]
             return self._batch(chosen, epoch, step)
 
-        return _ahead(make, range(start, len(self)), self.loading_threads)
+        return ahead(make, range(start, len(self)), self.loading_threads)
 
     def shown(self, epoch: int, chosen: NDArray[np.int64]) -> NDArray[np.uint8]:
         """(n, H, W, C) uint8: how these pictures look to the network in one epoch."""
@@ -98,10 +98,10 @@ def batches_in_order(store: Rows, indices: NDArray[np.int64], batch_size: int) -
     def make(step: int) -> torch.Tensor:
         return torch.from_numpy(np.ascontiguousarray(store.rows(indices[step * batch_size : (step + 1) * batch_size])))
 
-    return _ahead(make, range(-(-len(indices) // batch_size)), threads=1)
+    return ahead(make, range(-(-len(indices) // batch_size)), threads=1)
 
 
-def _ahead(make: Callable[[int], T], steps: range, threads: int) -> Iterator[T]:
+def ahead(make: Callable[[int], T], steps: range, threads: int) -> Iterator[T]:
     """make(step) for each step in order, prepared by threads, at most one batch a thread ahead."""
     import cv2
 

@@ -58,6 +58,7 @@ from foveal.networks.resnet_cifar import (
 from foveal.networks.speednet import speednet, speednet_small
 from foveal.networks.squeezenet import squeezenet1_0, squeezenet1_1
 from foveal.networks.vgg import vgg11, vgg11_bn, vgg13, vgg13_bn, vgg16, vgg16_bn, vgg19, vgg19_bn
+from foveal.networks.yolo_trunk import yolo_trunk_m, yolo_trunk_n, yolo_trunk_s
 
 if TYPE_CHECKING:
     from foveal.networks.layers import LayerTable
@@ -99,6 +100,7 @@ NETWORKS = catalogue(
     efficientnet_b0, efficientnet_b1, efficientnet_b2, efficientnet_b3,
     efficientnet_b4, efficientnet_b5, efficientnet_b6, efficientnet_b7,
     speednet, speednet_small,
+    yolo_trunk_n, yolo_trunk_s, yolo_trunk_m,
 )  # fmt: skip
 
 

@@ -30,27 +30,32 @@ class Stages(nn.Module):
         """
         super().__init__()
         self.network = network
-        paths, self.channels = stage_modules(name, strides)
+        self.paths, self.channels = stage_modules(name, strides)
         self.strides = tuple(strides)
-        self._maps: dict[int, Tensor] = {}
-        for number, path in enumerate(paths):
-            network.get_submodule(path).register_forward_hook(self._keeper(number, number == len(paths) - 1))
-
-    def _keeper(self, number: int, last: bool) -> Callable[..., None]:
-        def keep(_module: nn.Module, _inputs: tuple[Tensor, ...], output: Tensor) -> None:
-            self._maps[number] = output
-            if last:
-                raise _LastReached
-
-        return keep
 
     def forward(self, images: Tensor) -> list[Tensor]:
-        self._maps.clear()
-        with suppress(_LastReached):
-            self.network(images)
-        maps = [self._maps[number] for number in range(len(self.strides))]
-        self._maps.clear()  # or the last batch's maps would live as long as the network
-        return maps
+        found: dict[str, Tensor] = {}
+        # Hooks live for this call alone: those of a module would go on filling the original's list in every copy of it.
+        handles = [
+            self.network.get_submodule(path).register_forward_hook(_keeper(found, path, path == self.paths[-1]))
+            for path in self.paths
+        ]
+        try:
+            with suppress(_LastReached):
+                self.network(images)
+        finally:
+            for handle in handles:
+                handle.remove()
+        return [found[path] for path in self.paths]
+
+
+def _keeper(found: dict[str, Tensor], path: str, last: bool) -> Callable[..., None]:
+    def keep(_module: nn.Module, _inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        found[path] = output
+        if last:
+            raise _LastReached
+
+    return keep
 
 
 def stage_modules(name: str, strides: Sequence[int]) -> tuple[list[str], tuple[int, ...]]:

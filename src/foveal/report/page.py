@@ -29,9 +29,13 @@ from foveal.report.pictures import contact_sheet, data_uri, filter_sheet, shrunk
 from foveal.report.story import Mistake, Story
 
 if TYPE_CHECKING:
+    from jinja2 import Template
     from matplotlib.figure import Figure
 
-__all__ = ["Chart", "inline_chart", "render_report", "write_report"]
+__all__ = [
+    "Chart", "durations", "inline_chart", "page_file", "page_template", "recipe_sections", "render_report",
+    "split_word", "write_report",
+]  # fmt: skip
 
 MISTAKE_SIDE = 192  # pixels, twice what a card shows: sharp on fine screens
 MOST_MISTAKES = 24
@@ -50,25 +54,34 @@ def write_report(story: Story, path: Path) -> None:
 
 def render_report(story: Story) -> str:
     """The page as text."""
+    script = page_file("page.js")
+    return page_template("page.html.jinja").render(
+        story=story,
+        version=__version__,
+        style=page_file("page.css"),
+        script=script,
+        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        recipe=recipe_sections(story.recipe_toml),
+        **_answer(story),
+        **_findings(story),
+        **_charts(story),
+    )
+
+
+def page_template(name: str) -> Template:
+    """A template that lies beside this file, with the filters that the pages use."""
     from jinja2 import Environment, StrictUndefined
 
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters.update(
         shown=shown, percent=words.percent, count=words.count, size=words.bytes_in_words, seconds=words.seconds_in_words
     )
-    script = _file("page.js")
-    template = environment.from_string(_file("page.html.jinja"))
-    return template.render(
-        story=story,
-        version=__version__,
-        style=_file("page.css"),
-        script=script,
-        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
-        recipe=_recipe_sections(story.recipe_toml),
-        **_answer(story),
-        **_findings(story),
-        **_charts(story),
-    )
+    return environment.from_string(page_file(name))
+
+
+def split_word(split: str) -> str:
+    """A split as people call it."""
+    return SPLIT_WORDS.get(split, split)
 
 
 @dataclass(frozen=True)
@@ -133,7 +146,7 @@ def _answer(story: Story) -> dict[str, Any]:
     split = str(story.metrics.get("test", {}).get("split", "test"))
     low, high = scores.top1_interval
     return {
-        "split": SPLIT_WORDS.get(split, split),
+        "split": split_word(split),
         "accuracy": words.percent(scores.top1, digits),
         "interval": f"{words.percent(low, digits)} and {words.percent(high, digits)}",
         "errors": scores.n - scores.right,
@@ -155,7 +168,7 @@ def _findings(story: Story) -> dict[str, Any]:
         "classes_left": max(0, len(story.classes) - MOST_ROWS),
         "timings": timings,
         "fastest": max((row["images_per_second"] for row in timings), default=1.0),
-        "durations": _durations(story.metrics.get("seconds", {})),
+        "durations": durations(story.metrics.get("seconds", {})),
         "contact": _sheet_uri(story),
         "versions": len(story.augmented) // len(story.originals) if _has_contact(story) else 0,  # type: ignore[arg-type]
         "filters": None if story.filters is None or not story.filters.size else data_uri(filter_sheet(story.filters)),
@@ -206,7 +219,8 @@ def _class_rows(story: Story) -> Iterator[dict[str, Any]]:
         }
 
 
-def _durations(seconds: Mapping[str, Any]) -> list[tuple[str, str]]:
+def durations(seconds: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What took how long, in words."""
     known = {"store": "reading pictures", "measure": "measuring", "train": "training", "test": "scoring"}
     known |= {"baseline": "baseline", "total": "altogether"}
     return [(known.get(name, name), words.seconds_in_words(float(value))) for name, value in seconds.items() if value]
@@ -222,7 +236,7 @@ def _sheet_uri(story: Story) -> str | None:
     return data_uri(contact_sheet(story.originals, story.augmented))  # type: ignore[arg-type]
 
 
-def _recipe_sections(toml: str) -> list[tuple[str, list[tuple[str, str]]]]:
+def recipe_sections(toml: str) -> list[tuple[str, list[tuple[str, str]]]]:
     """[(section, [(key, value)])] of the recipe's own TOML; names that a user typed are escaped."""
     sections: list[tuple[str, list[tuple[str, str]]]] = []
     for line in toml.splitlines():
@@ -234,5 +248,6 @@ def _recipe_sections(toml: str) -> list[tuple[str, list[tuple[str, str]]]]:
     return sections
 
 
-def _file(name: str) -> str:
+def page_file(name: str) -> str:
+    """A file that lies beside this one."""
     return resources.files("foveal.report").joinpath(name).read_text(encoding="utf-8")

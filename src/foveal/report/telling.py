@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from foveal.data.augment import in_words
+from foveal.model import Model
 from foveal.ops.statistics import calibration_bins, softmax
 from foveal.report.story import Mistake, Story
 from foveal.tasks.classification import Scores
@@ -28,7 +29,7 @@ SHEET_ROWS, SHEET_VERSIONS = 6, 7
 def story(
     name: str,
     ground: Ground,
-    fitted: Fitted,
+    fitted: Fitted[Model],
     on: str,
     logits: Tensor,
     scores: Scores,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,13 +20,15 @@ from foveal.data.batches import batches_in_order
 from foveal.errors import BadRecipe, NotFinite
 from foveal.model import Model, Outputs
 from foveal.networks.head import classifier_path
+from foveal.progress import SILENT, Progress
 from foveal.tasks.classification import fit_temperature
 from foveal.tasks.trust import MOST_KEPT, Familiar, Trust
+from foveal.training.fit import Fitted, fit
 from foveal.training.ground import Ground, options_of
 from foveal.training.learner import Learner
 from foveal.training.transfer import prepared
 
-__all__ = ["finished", "finished_head", "outputs_of"]
+__all__ = ["finished", "fit_labels", "finished_head", "outputs_of"]
 
 Indices = NDArray[np.int64]
 
@@ -64,6 +67,13 @@ def finished_head(ground: Ground) -> Model:
     model = _model(ground, ground.network.to("cpu"), 0)
     unseen = Outputs(torch.from_numpy(transfer.chosen.logits))
     return _calibrated(ground, model, unseen, transfer.indices, Familiar.of(transfer.features, None))
+
+
+def fit_labels(ground: Ground, folder: Path, *, resume: bool = False, progress: Progress = SILENT) -> Fitted[Model]:
+    """Train a classifier in a run's folder; a head that was fitted on a frozen trunk needs no loop."""
+    if ground.transfer is not None and ground.transfer.train == "head":
+        return Fitted(finished_head(ground), [], ground.transfer.seconds, 0, False)
+    return fit(ground, folder, finished, resume=resume, progress=progress)
 
 
 def outputs_of(through: Callable[[torch.Tensor], Outputs], ground: Ground, indices: Indices) -> Outputs:

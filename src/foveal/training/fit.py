@@ -9,22 +9,24 @@ import math
 import signal
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 import torch
 
+from foveal.data.batches import TrainingBatches
+from foveal.data.box_batches import BoxBatches
+from foveal.data.dataset import Dataset
 from foveal.errors import BadData, BadModel, Interrupted, shown
 from foveal.files.durable import write_text
-from foveal.model import Model
 from foveal.progress import SILENT, Advance, Progress
 from foveal.training import checkpoint, planner
-from foveal.training.finish import finished, finished_head
-from foveal.training.ground import Ground
 from foveal.training.learner import Epoch, Learner
+from foveal.training.loop import Watch
 
 __all__ = ["Fitted", "fit", "write_history"]
 
@@ -32,24 +34,52 @@ CHECKPOINT_SECONDS = 45.0  # in the middle of an epoch; below the promised minut
 EPOCH_CHECKPOINT_SECONDS = 5.0  # at the end of one: shorter epochs are cheaper to repeat than to write
 
 
+Result = TypeVar("Result")  # a Model, a Detector
+
+
 @dataclass(frozen=True, eq=False)
-class Fitted:
+class Fitted(Generic[Result]):
     """What came out."""
 
-    model: Model
+    model: Result
     history: list[Epoch]
     seconds: float  # of training, over all sittings
     best_epoch: int
     stopped_early: bool
 
 
-def fit(ground: Ground, folder: Path, *, resume: bool = False, progress: Progress = SILENT) -> Fitted:
+class Trainable(Protocol):
+    """What a loop is run on: `Ground` and `DetectionGround`."""
+
+    @property
+    def dataset(self) -> Dataset: ...
+
+    @property
+    def batches(self) -> TrainingBatches | BoxBatches: ...
+
+    @property
+    def plan(self) -> planner.Plan: ...
+
+    def learner(self) -> Learner: ...
+
+    def train(self, learner: Learner, watch: Watch) -> None: ...
+
+
+Trained = TypeVar("Trained", bound=Trainable)
+
+
+def fit(
+    ground: Trained,
+    folder: Path,
+    finish: Callable[[Trained, Learner], Result],
+    *,
+    resume: bool = False,
+    progress: Progress = SILENT,
+) -> Fitted[Result]:
     """Train in a run's folder: checkpoints and history.csv are written there.
 
     Raises: NotFinite and NoSpace (the last good checkpoint stands), Interrupted after SIGINT or SIGTERM (saved first).
     """
-    if ground.transfer is not None and ground.transfer.train == "head":
-        return Fitted(finished_head(ground), [], ground.transfer.seconds, 0, False)
     learner = ground.learner()
     checkpoints = folder / "checkpoint"
     checkpoints.mkdir(exist_ok=True)
@@ -64,14 +94,15 @@ def fit(ground: Ground, folder: Path, *, resume: bool = False, progress: Progres
     kept = checkpoint.best(checkpoints)
     if ground.plan.early_stopping and kept is not None:
         checkpoint.restore(kept, learner)
-    return Fitted(finished(ground, learner), history, sum(row.seconds for row in history), learner.best_epoch, early)
+    return Fitted(finish(ground, learner), history, sum(row.seconds for row in history), learner.best_epoch, early)
 
 
-def _run_facts(ground: Ground) -> dict[str, Any]:
+def _run_facts(ground: Trainable) -> dict[str, Any]:
     """What a checkpoint belongs to: resuming with other pictures or classes is refused."""
     dataset = ground.dataset
     content = hashlib.blake2b(digest_size=16)
-    for part in (dataset.digests, dataset.labels, dataset.splits):
+    boxes = None if dataset.boxes is None else dataset.boxes.xyxy
+    for part in (dataset.digests, dataset.labels, dataset.splits, boxes):
         if part is not None:
             content.update(np.ascontiguousarray(part).tobytes())
     return {
@@ -133,9 +164,10 @@ class _Keeper:
     def after_epoch(self, learner: Learner) -> None:
         row = learner.history[-1]
         write_history(self.folder / "history.csv", learner.history)
-        val = "" if math.isnan(row.val_top1) else f"val {row.val_top1:.2%}, val loss {row.val_loss:.4f}, "
+        parts = [("train ", row.train_top1, ".2%"), ("val ", row.val_top1, ".2%"), ("val loss ", row.val_loss, ".4f")]
+        known = "".join(f"{word}{value:{form}}, " for word, value, form in parts if not math.isnan(value))
         self.progress.say(
-            f"epoch {row.epoch}/{self.plan.epochs}: loss {row.train_loss:.4f}, train {row.train_top1:.2%}, {val}"
+            f"epoch {row.epoch}/{self.plan.epochs}: loss {row.train_loss:.4f}, {known}"
             f"{row.images_per_second:.0f} pictures/s, {row.seconds:.1f} s"
         )
         if self.plan.early_stopping and learner.best_epoch == learner.epoch:
@@ -154,7 +186,8 @@ def _how_it_goes(learner: Learner) -> str:
     if not tally.seen:
         return ""
     speed = tally.seen / max(tally.seconds, 1e-9)
-    return f"loss {tally.loss / tally.seen:.3f}, {tally.right / tally.seen:.1%} right, {speed:.0f} pictures/s"
+    right = "" if math.isnan(tally.right) else f"{tally.right / tally.seen:.1%} right, "
+    return f"loss {tally.loss / tally.seen:.3f}, {right}{speed:.0f} pictures/s"
 
 
 def write_history(path: Path, history: list[Epoch]) -> None:

@@ -41,7 +41,10 @@ from foveal.training.optimisers import make_optimizer, slow_down
 from foveal.training.start import Start, check_start, size_of_start, start_from
 from foveal.training.transfer import Transfer, check_stages, freeze, prepared, rates, transfer_to
 
-__all__ = ["Ground", "choose_device", "lay_ground", "options_of", "settle"]
+__all__ = [
+    "Ground", "choose_device", "lay_ground", "measured_arithmetic", "options_of", "settle", "usual_shape",
+    "with_statistics",
+]  # fmt: skip
 
 LOOKED_AT = 64  # pictures whose header tells the usual size and colour
 STATISTICS_OF = 4096  # training pictures for mean and deviation
@@ -136,7 +139,7 @@ def settle(dataset: Dataset, recipe: Recipe, network: nn.Module | None = None) -
         recipe = recipe.with_settings({"network.name": CUSTOM})
     recipe = _named(recipe)
     check_start(recipe)
-    height, width, channels = _usual_shape(dataset)
+    height, width, channels = usual_shape(dataset)
     facts = planner.Facts(len(dataset.indices("train")), (height, width), channels, tuple(dataset.counts("train")))
     size = planner.choose_size(recipe, facts, device, size_of_start(recipe))
     if recipe.training.minutes and recipe.network.name == "auto":
@@ -188,7 +191,7 @@ def lay_ground(
     Raises: BadData, BadRecipe, NoSpace; nothing is written but the cache.
     """
     size, device, name = parse_size(recipe.data.size), recipe.training.device, recipe.network.name
-    channels = _usual_shape(dataset)[2]
+    channels = usual_shape(dataset)[2]
     preprocess = Preprocess(
         size[0], size[1], channels, (0.5,) * channels, (0.25,) * channels, max_megapixels=recipe.data.max_megapixels
     )
@@ -204,11 +207,11 @@ def lay_ground(
         progress.say(store.note)
     dataset, splits = _without_broken(dataset, store)
     if start is None or start.preprocess is None:
-        preprocess = _with_statistics(preprocess, store, splits["train"])
+        preprocess = with_statistics(preprocess, store, splits["train"])
     if start is None:
         _prepare(network, name, preprocess, store, splits["train"])
     _check_batch(network, recipe, len(splits["train"]))
-    recipe, arithmetic, measured = _arithmetic(network, recipe, preprocess, device, progress)
+    recipe, arithmetic, measured = measured_arithmetic(network, recipe, preprocess, device, progress)
     counts = np.bincount(dataset.labels[splits["train"]], minlength=len(dataset.classes))
     weights = balanced_weights(counts) if recipe.training.class_weights == "balanced" else None
     task = Classification(dataset.classes, float(recipe.training.label_smoothing), weights)
@@ -249,7 +252,7 @@ def choose_device(asked: str) -> str:
     raise Missing(f"there is no {shown(asked)} device here; use --device cpu.")
 
 
-def _usual_shape(dataset: Dataset) -> tuple[int, int, int]:
+def usual_shape(dataset: Dataset) -> tuple[int, int, int]:
     """The median height and width of some pictures, and 1 where all of them are grey, else 3."""
     train = dataset.indices("train")
     some = train[np.linspace(0, len(train) - 1, min(LOOKED_AT, len(train))).astype(np.int64)]
@@ -316,7 +319,7 @@ def _without_broken(dataset: Dataset, store: PixelStore) -> tuple[Dataset, dict[
     return dataset.noted(skipped=skipped), splits
 
 
-def _with_statistics(preprocess: Preprocess, store: PixelStore, train: NDArray[np.int64]) -> Preprocess:
+def with_statistics(preprocess: Preprocess, store: PixelStore, train: NDArray[np.int64]) -> Preprocess:
     """Mean and deviation of each channel over some training pictures, rounded as one would print them."""
     some = train[np.linspace(0, len(train) - 1, min(STATISTICS_OF, len(train))).astype(np.int64)]
     count, total, squares = 0, np.zeros(preprocess.channels), np.zeros(preprocess.channels)
@@ -346,7 +349,7 @@ def _check_batch(network: nn.Module, recipe: Recipe, pictures: int) -> None:
         raise BadRecipe("batch norm needs at least 2 pictures a step; use a larger --batch, or a network without it.")
 
 
-def _arithmetic(
+def measured_arithmetic(
     network: nn.Module, recipe: Recipe, preprocess: Preprocess, device: str, progress: Progress
 ) -> tuple[Recipe, Arithmetic, Measured]:
     """What the recipe says, else the fastest as measured."""

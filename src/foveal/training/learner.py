@@ -36,15 +36,11 @@ class Tally:
     skipped: int = 0  # steps left out because their loss was not finite
     seconds: float = 0.0
 
-    def add(self, loss: Tensor, logits: Tensor, targets: Tensor) -> None:
-        """One step's pictures."""
-        guesses = logits.detach().argmax(1)
-        if targets.ndim == 1:
-            self.right += float((guesses == targets).sum())
-        else:
-            self.right += float(targets.gather(1, guesses[:, None]).sum())
-        self.loss += float(loss.detach()) * len(targets)
-        self.seen += len(targets)
+    def add(self, loss: Tensor, right: float, pictures: int) -> None:
+        """One step's pictures, and how many of them were answered rightly (NaN where that is no question)."""
+        self.right += right
+        self.loss += float(loss.detach()) * pictures
+        self.seen += pictures
 
 
 class Averaged:
@@ -138,7 +134,7 @@ class Learner:
         return {
             "epoch": self.epoch,
             "step": self.step,
-            "tally": asdict(self.tally),
+            "tally": {key: _known(value) for key, value in asdict(self.tally).items()},
             "history": [{key: _known(value) for key, value in asdict(row).items()} for row in self.history],
             "best_loss": self.best_loss if math.isfinite(self.best_loss) else None,
             "best_epoch": self.best_epoch,
@@ -164,7 +160,8 @@ class Learner:
             if own:
                 self.optimizer.state[parameter] = {key: _beside(parameter, value) for key, value in own.items()}
         self.epoch, self.step = int(facts["epoch"]), int(facts["step"])
-        self.tally = Tally(**facts["tally"])
+        known: dict[str, Any] = {key: math.nan if value is None else value for key, value in facts["tally"].items()}
+        self.tally = Tally(**known)
         self.history = [
             Epoch(**{k: math.nan if v is None else v for k, v in row.items()})  # type: ignore[arg-type]
             for row in facts["history"]

@@ -12,11 +12,12 @@ from torch import Tensor, nn
 
 from foveal.data.augment import mix
 from foveal.data.batches import TrainingBatches
+from foveal.data.box_batches import BoxBatches
 from foveal.errors import NotFinite
-from foveal.networks.entry import main_logits
 from foveal.ops.draws import step_seed
 from foveal.preprocess import Preprocess
 from foveal.tasks.classification import Classification
+from foveal.tasks.detection import Detection
 from foveal.training.arithmetic import Arithmetic
 from foveal.training.learner import Epoch, Learner, Tally
 from foveal.training.optimisers import set_rate
@@ -37,8 +38,8 @@ class Watch(Protocol):
 def train_epochs(
     learner: Learner,
     plan: Plan,
-    batches: TrainingBatches,
-    task: Classification,
+    batches: TrainingBatches | BoxBatches,
+    task: Classification | Detection,
     preprocess: Preprocess,
     arithmetic: Arithmetic,
     validate: Callable[[dict[str, Tensor]], tuple[float, float]],
@@ -56,7 +57,7 @@ def train_epochs(
             set_rate(optimizer, rate_factor(plan.schedule, plan.warmup, now, steps))
 
             images = arithmetic.images(preprocess.tensor(batch.pixels.to(arithmetic.device)))  # (N, C, H, W) float32
-            labels = batch.labels.to(arithmetic.device)  # (N,) int64
+            labels = batch.labels.to(arithmetic.device)  # (N,) int64; with boxes (N, M, 5)
             images, targets = mix(
                 plan.augment, images, labels, len(task.classes), plan.seed, learner.epoch, learner.step
             )
@@ -71,7 +72,7 @@ def train_epochs(
                 optimizer.step()  # every network of foveal learns on this line
                 if learner.averaged:
                     learner.averaged.update(network)
-                learner.tally.add(loss, main_logits(outputs), targets)
+                learner.tally.add(loss, task.right(outputs, targets), len(images))
 
             learner.step += 1
             learner.tally.seconds += time.perf_counter() - began

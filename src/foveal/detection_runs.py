@@ -1,0 +1,208 @@
+"""A run with boxes: train → score → report in a run's folder, and how good a detector is on other pictures."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from foveal.data.dataset import NOTHING, Boxes, Dataset, Skipped
+from foveal.data.split import duplicates_across
+from foveal.detector import Detector
+from foveal.errors import BadData, BadRecipe, shown
+from foveal.files.durable import write_text
+from foveal.files.plain_json import json_text
+from foveal.files.run_folder import write_skipped
+from foveal.model import MODEL_FILE
+from foveal.progress import SILENT, Progress
+from foveal.recipe import Recipe
+from foveal.tasks.detection import LEAST_SCORE
+from foveal.tasks.detection_scores import DetectionScores, score_objects
+from foveal.tasks.objects import Objects
+from foveal.training.arithmetic import freed_memory_kept, machine, threads_used
+from foveal.training.detecting import DetectionGround, finished_detector, lay_detection, objects_on
+from foveal.training.fit import Fitted, fit
+
+__all__ = ["DetectionEvaluation", "asked_task", "evaluate_detector", "run_detection"]
+
+
+@dataclass(frozen=True, eq=False)
+class DetectionEvaluation:
+    """How well a detector finds what is labelled."""
+
+    scores: DetectionScores
+    notes: tuple[str, ...]
+    skipped: tuple[Skipped, ...]
+
+
+def asked_task(dataset: Dataset, recipe: Recipe) -> tuple[str, Dataset]:
+    """ "classify" or "detect", and the data set as that task takes it.
+
+    Raises: BadRecipe for boxes that are not there, BadData where nothing is left to classify.
+    """
+    task = recipe.training.task
+    if dataset.boxes is None:
+        if task == "detect":
+            raise BadRecipe(
+                f"--task detect needs boxes; {shown(dataset.origin.place)} ({dataset.origin.format}) has labels only."
+            )
+        return "classify", dataset
+    if task in ("auto", "detect"):
+        return "detect", dataset
+    labelled = np.flatnonzero(dataset.labels != NOTHING).astype(np.int64)
+    if not len(labelled):
+        raise BadData(f"{shown(dataset.origin.place)}: no picture has an object to classify.")
+    note = "Each picture is classified as its largest object."
+    return "classify", _without_boxes(dataset.take(labelled)).noted(note)
+
+
+def run_detection(
+    folder: Path,
+    dataset: Dataset,
+    recipe: Recipe,
+    progress: Progress,
+    began: float,
+    loading_threads: int,
+    going_on: bool,
+) -> tuple[Detector, dict[str, Any], Path]:
+    """Ground, training, detector, scores, report; each written as soon as it stands."""
+    with threads_used(recipe.training.threads), freed_memory_kept():
+        ground = lay_detection(dataset, recipe, progress=progress, loading_threads=loading_threads)
+        write_text(folder / "recipe.toml", ground.recipe.to_toml())
+        write_skipped(folder, ((row.name, row.reason) for row in ground.dataset.skipped))
+        _tell_plan(ground, progress)
+        fitted = fit(ground, folder, finished_detector, resume=going_on, progress=progress)
+        fitted.model.save(folder / MODEL_FILE)
+        return _scored(folder, ground, fitted, progress, began)
+
+
+def evaluate_detector(
+    detector: Detector, dataset: Dataset, chosen: NDArray[np.int64], progress: Progress = SILENT
+) -> DetectionEvaluation:
+    """Score a detector on some pictures of a data set. Classes are matched by name, never by position.
+
+    Raises: BadData when the data has no boxes, or none of a class that the detector knows.
+    """
+    if dataset.boxes is None:
+        raise BadData(f"{shown(dataset.origin.place)} has labels and no boxes; a detector is scored against boxes.")
+    dataset = dataset.take(chosen)
+    assert dataset.boxes is not None
+    index_of = {name: i for i, name in enumerate(detector.classes)}
+    known = np.array([index_of.get(name, -1) for name in dataset.classes], np.int64)
+    unknown = [name for name, index in zip(dataset.classes, known, strict=True) if index < 0]
+    truth = _kept(dataset.boxes, known[dataset.boxes.labels])
+    notes = list(dataset.notes)
+    if unknown:
+        notes.append(
+            f"The detector does not know {', '.join(shown(n) for n in unknown[:10])}: their boxes are left out."
+        )
+    if not len(truth):
+        raise BadData(f"{shown(dataset.origin.place)}: no box of a class that the detector knows.")
+    found: list[Objects] = []
+    usable, skipped = [], []
+    pictures = [dataset.pictures.content(i) for i in range(len(dataset))]
+    for i, answer in enumerate(detector.stream(pictures, score=LEAST_SCORE, progress=progress)):
+        if answer.objects is None:
+            skipped.append(Skipped(dataset.pictures.name(i), answer.reason))
+        else:
+            usable.append(i)
+            found.append(answer.objects)
+    scores = score_objects(found, truth.take(np.array(usable, np.int64)), detector.classes)
+    return DetectionEvaluation(scores, tuple(notes), dataset.skipped + tuple(skipped))
+
+
+def _scored(
+    folder: Path, ground: DetectionGround, fitted: Fitted[Detector], progress: Progress, began: float
+) -> tuple[Detector, dict[str, Any], Path]:
+    boxes = ground.dataset.boxes
+    assert boxes is not None
+    on = next((name for name in ("test", "val") if boxes.counts[ground.splits[name]].sum()), "train")
+    indices = ground.splits[on]
+    started = time.perf_counter()
+    found = objects_on(fitted.model, ground, indices, progress)
+    scores = score_objects(found, boxes.take(indices), ground.dataset.classes)
+    tested = time.perf_counter() - started
+    warnings = _warnings(ground.dataset, on)
+    for sentence in warnings:
+        progress.say(sentence)
+    metrics: dict[str, Any] = {
+        "task": "detect",
+        "test": {**scores.as_dict(), "split": on},
+        "weights": ground.start.as_dict() if ground.start else None,
+        "threshold": fitted.model.threshold,
+        "parameters": {
+            "all": sum(p.numel() for p in ground.network.parameters()),
+            "trained": sum(p.numel() for p in ground.network.parameters() if p.requires_grad),
+        },
+        "epochs": len(fitted.history),
+        "best_epoch": fitted.best_epoch,
+        "stopped_early": fitted.stopped_early,
+        "pictures": {name: len(i) for name, i in ground.splits.items()},
+        "boxes": {name: int(boxes.counts[i].sum()) for name, i in ground.splits.items()},
+        "left_out": len(ground.dataset.skipped),
+        "warnings": warnings,
+        "seconds": {
+            "store": round(ground.store.seconds, 3),
+            "measure": round(ground.measured.seconds, 3),
+            "train": round(fitted.seconds, 3),
+            "test": round(tested, 3),
+            "total": round(time.perf_counter() - began, 3),
+        },
+        "arithmetic": {
+            **ground.measured.as_dict(), "chosen": ground.arithmetic.name, "device": ground.arithmetic.device,
+        },
+        "machine": machine(),
+    }  # fmt: skip
+    from foveal.report.detection_page import write_detection_report  # with its plotting library
+
+    report = folder / "report.html"
+    size = (folder / MODEL_FILE).stat().st_size
+    write_detection_report(folder.name, ground, fitted, on, found, scores, metrics, warnings, size, report)
+    metrics["seconds"]["total"] = round(time.perf_counter() - began, 3)
+    write_text(folder / "metrics.json", json_text(metrics) + "\n")
+    return fitted.model, metrics, report
+
+
+def _warnings(dataset: Dataset, on: str) -> list[str]:
+    """What takes something away from the score."""
+    warnings = []
+    if on != "test":
+        warnings.append(
+            f"There are no test pictures: the score is on {on}, which the training has used; it is too good."
+        )
+    pairs = duplicates_across(dataset)
+    if pairs:
+        first, second = (shown(name) for name in pairs[0])
+        rest = f", and {len(pairs) - 1} more" if len(pairs) > 1 else ""
+        warnings.append(
+            f"{first} and {second} are the same picture on both sides of the split{rest}: the score is too good."
+        )
+    return warnings
+
+
+def _tell_plan(ground: DetectionGround, progress: Progress) -> None:
+    t = ground.recipe.training
+    parameters = sum(p.numel() for p in ground.network.parameters())
+    progress.say(
+        f"Detecting with {ground.recipe.network.name} as trunk ({parameters:,} parameters in all) on "
+        f"{ground.recipe.data.size}, {t.epochs} epochs of {len(ground.batches)} steps of {t.batch_size}, {t.optimizer} "
+        f"at {t.learning_rate:g}, {t.schedule}."
+    )
+
+
+def _kept(boxes: Boxes, labels: NDArray[np.int64]) -> Boxes:
+    """The boxes whose new label is none below zero."""
+    kept = labels >= 0
+    counts = np.bincount(boxes.pictures[kept], minlength=len(boxes.sizes))
+    starts = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+    return Boxes(boxes.xyxy[kept], labels[kept], starts, boxes.sizes, boxes.crowd[kept], boxes.difficult[kept])
+
+
+def _without_boxes(dataset: Dataset) -> Dataset:
+    from dataclasses import replace
+
+    return replace(dataset, boxes=None)

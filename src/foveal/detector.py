@@ -1,0 +1,253 @@
+"""`Detector`: what a training with boxes gives. Network, preprocessing and classes in one file without code."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor, nn
+
+from foveal.errors import BadModel, BadPicture, FovealError, shown
+from foveal.files.given import Picture, named_pictures
+from foveal.files.headers import shape_of
+from foveal.files.tensors import read_tensors, write_tensors
+from foveal.networks.catalogue import build
+from foveal.ops.boxes import map_boxes
+from foveal.ops.geometry import inverse
+from foveal.ops.suppression import batched_nms
+from foveal.preprocess import Preprocess
+from foveal.progress import SILENT, Progress
+from foveal.tasks.detection import LEAST_SCORE, MOST, OVERLAP, Detection, objects_said
+from foveal.tasks.detectors.yolo import Said, Yolo
+from foveal.tasks.objects import Objects
+
+__all__ = ["DETECTION", "Detector", "DetectorFacts", "Found", "built_detector", "load_detector"]
+
+DETECTION = "detection"
+KIND = "model"
+_BATCH_PIXELS = 3_000_000  # of input in one forward pass
+TILE_OVERLAP = 0.2  # of a tile's side that its neighbour sees as well
+
+Pixels = NDArray[np.uint8]
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Found:
+    """What became of one picture: its objects, or the reason why there are none to tell of."""
+
+    name: str
+    objects: Objects | None  # in pixels of the upright picture
+    size: tuple[int, int] = (0, 0)  # its height and width
+    reason: str = ""
+
+
+class _NetworkFacts(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+    name: Annotated[str, Field(max_length=10_000)]  # of the trunk
+    options: dict[str, float | bool]
+    detector: Literal["yolo"]
+    width: Annotated[int, Field(ge=8, le=2048)]
+
+
+class DetectorFacts(BaseModel):
+    """What a detector's file says of itself."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+    task: Literal["detection"]
+    network: _NetworkFacts
+    classes: Annotated[
+        list[Annotated[str, Field(min_length=1, max_length=1000)]], Field(min_length=1, max_length=100_000)
+    ]
+    preprocess: dict[str, Any]
+    threshold: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+    trained: dict[str, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Detector:
+    """A trained detector."""
+
+    network: nn.Module  # a Yolo in eval mode, float32
+    preprocess: Preprocess
+    classes: tuple[str, ...]
+    trunk: str  # name in the catalogue
+    width: int  # channels of its pyramid
+    options: Mapping[str, Any] = field(default_factory=dict)  # of the trunk's builder
+    threshold: float = 0.25  # least score of what `predict` shows: best F1 on validation
+    trained: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.network.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    @property
+    def task(self) -> Detection:
+        return Detection(self.classes)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the network's input."""
+        return self.preprocess.height, self.preprocess.width
+
+    def said(self, pixels: Tensor) -> Iterator[Said]:
+        """(N, H, W, C) uint8 as `preprocess` made them -> what the network says, some pictures at a time."""
+        device = next(self.network.parameters()).device
+        step = max(1, _BATCH_PIXELS // (pixels.shape[1] * pixels.shape[2]))
+        with torch.inference_mode():
+            for part in torch.split(pixels, step) if len(pixels) else ():
+                yield self.network(self.preprocess.tensor(part.to(device)))
+
+    def objects(self, pixels: Tensor, score: float = LEAST_SCORE, iou: float = OVERLAP) -> list[Objects]:
+        """Objects of N pictures as `preprocess` made them, in pixels of the network's input."""
+        return [found for said in self.said(pixels) for found in objects_said(said, self.size, score, iou)]
+
+    def predict(self, pictures: Picture | Iterable[Picture], **asked: Any) -> list[Found]:
+        """As `stream`, all at once."""
+        return list(self.stream(pictures, **asked))
+
+    def stream(
+        self,
+        pictures: Picture | Iterable[Picture],
+        *,
+        score: float | None = None,
+        iou: float = OVERLAP,
+        tile: int = 0,
+        progress: Progress = SILENT,
+    ) -> Iterator[Found]:
+        """Objects on paths (a folder stands for all pictures below it), file contents, uint8 arrays or PIL pictures.
+
+        A picture that cannot be read gets a reason and no objects; the rest goes on. Memory is bounded by the batch.
+        Args:   score, the least that is told, by default the detector's own; iou, above which two boxes of a class are
+                one object; tile, pixels a side: larger pictures are looked at piece by piece.
+        Raises: Missing for a path that is not there.
+        """
+        named = list(named_pictures(pictures))
+        least = self.threshold if score is None else score
+        step = max(1, min(64, _BATCH_PIXELS // (self.size[0] * self.size[1])))
+        with progress.task("predicting", len(named)) as advance:
+            for start in range(0, len(named), 1 if tile else step):
+                part = named[start : start + (1 if tile else step)]
+                yield from self._tiled(*part[0], tile, least, iou) if tile else self._answer(part, least, iou)
+                advance(len(part))
+
+    def _answer(self, named: Sequence[tuple[str, Any]], score: float, iou: float) -> Iterator[Found]:
+        pixels: dict[int, Pixels] = {}
+        sizes: dict[int, tuple[int, int]] = {}
+        reasons: dict[int, str] = {}
+        for i, (name, source) in enumerate(named):
+            try:
+                sizes[i] = shape_of(source, name)[:2]
+                pixels[i] = self.preprocess.pixels(source, name)
+            except BadPicture as error:
+                reasons[i] = error.reason
+        found: dict[int, Objects] = {}
+        if pixels:
+            batch = torch.from_numpy(np.stack(list(pixels.values())))
+            found = dict(zip(pixels, self.objects(batch, score, iou), strict=True))
+        for i, (name, _) in enumerate(named):
+            if i in found:
+                yield Found(name, self.at_home(found[i], sizes[i]), sizes[i])
+            else:
+                yield Found(name, None, reason=reasons[i])
+
+    def at_home(self, objects: Objects, size: tuple[int, int]) -> Objects:
+        """Objects in pixels of the network's input -> in those of a picture of (height, width) pixels."""
+        boxes, kept = map_boxes(inverse(self.preprocess.matrix(*size)), objects.xyxy, size[1], size[0], 0.0, 1e-6)
+        return Objects(boxes, objects.labels, objects.scores).take(kept)
+
+    def _tiled(self, name: str, source: Any, tile: int, score: float, iou: float) -> Iterator[Found]:
+        """The picture in pieces that overlap, and as a whole; what pieces see twice is told once."""
+        from foveal.files.pictures import read_image
+
+        try:
+            picture = read_image(source, name=name, channels=self.preprocess.channels,
+                                 max_megapixels=self.preprocess.max_megapixels)  # fmt: skip
+        except BadPicture as error:
+            yield Found(name, None, reason=error.reason)
+            return
+        height, width = picture.shape[:2]
+        parts = [(0, 0, height, width)] + [
+            (top, left, min(tile, height), min(tile, width))
+            for top in _starts(height, tile) for left in _starts(width, tile)
+        ]  # fmt: skip
+        boxes, labels, scores = [], [], []
+        for top, left, high, wide in dict.fromkeys(parts):
+            pixels = self.preprocess.pixels(np.ascontiguousarray(picture[top : top + high, left : left + wide]), name)
+            own = self.at_home(self.objects(torch.from_numpy(pixels[None]), score, iou)[0], (high, wide))
+            inner = _not_cut(own.xyxy, (top, left, high, wide), (height, width))
+            boxes.append(own.xyxy[inner] + np.array([left, top, left, top]))
+            labels.append(own.labels[inner])
+            scores.append(own.scores[inner])
+        together = Objects(np.concatenate(boxes), np.concatenate(labels), np.concatenate(scores))
+        xyxy, scored, classed = (torch.from_numpy(v) for v in (together.xyxy, together.scores, together.labels))
+        kept = batched_nms(xyxy, scored, classed, iou)
+        yield Found(name, together.take(kept[:MOST].numpy()), (height, width))
+
+    def save(self, path: Path) -> None:
+        """Write the detector as one `.safetensors` file, durably."""
+        state = {name: value.detach().to("cpu").contiguous() for name, value in self.network.state_dict().items()}
+        facts = {
+            "task": DETECTION,
+            "network": {
+                "name": self.trunk, "options": dict(self.options), "detector": "yolo", "width": self.width,
+            },
+            "classes": list(self.classes),
+            "preprocess": self.preprocess.as_dict(),
+            "threshold": self.threshold,
+            "trained": dict(self.trained),
+        }  # fmt: skip
+        write_tensors(path, state, facts, KIND)
+
+
+def built_detector(
+    trunk: str, classes: int, preprocess: Preprocess, width: int, options: Mapping[str, Any] | None = None
+) -> Yolo:
+    """A detector with random weights on a trunk of the catalogue.
+
+    Raises: BadRecipe for a trunk that is not there, takes no such pictures, or has no stages to detect on.
+    """
+    size = (preprocess.height, preprocess.width)
+    network = build(trunk, 1, preprocess.channels, size, options)
+    return Yolo(network, trunk, classes, size, width)
+
+
+def load_detector(place: Path, facts: DetectorFacts, preprocess: Preprocess) -> Detector:
+    """The detector that a file holds, whose metadata was checked. Raises: BadModel."""
+    try:
+        with torch.device("meta"):
+            network = built_detector(
+                facts.network.name, len(facts.classes), preprocess, facts.network.width, facts.network.options
+            )
+    except FovealError as error:
+        raise BadModel(f"{shown(place)}: {error}") from None
+    expected = {name: (tuple(value.shape), value.dtype) for name, value in network.state_dict().items()}
+    tensors, _ = read_tensors(place, KIND, expected=lambda _: expected)
+    network.load_state_dict(tensors, strict=True, assign=True)
+    net = facts.network
+    return Detector(
+        network.eval(), preprocess, tuple(facts.classes), net.name, net.width, net.options, facts.threshold,
+        facts.trained,
+    )  # fmt: skip
+
+
+def _starts(length: int, tile: int) -> list[int]:
+    """Where tiles begin along one side: evenly, overlapping by a share at least, the last one at the end."""
+    if length <= tile:
+        return [0]
+    count = 1 + int(np.ceil((length - tile) / (tile * (1 - TILE_OVERLAP))))
+    return [round(v) for v in np.linspace(0, length - tile, count)]
+
+
+def _not_cut(xyxy: Floats, part: tuple[int, int, int, int], whole: tuple[int, int]) -> NDArray[np.bool_]:
+    """(n,) boxes that do not end at an edge where the picture goes on: a neighbouring tile, or the whole, sees more."""
+    top, left, high, wide = part
+    open_edges = np.array([left > 0, top > 0, left + wide < whole[1], top + high < whole[0]])
+    at_edge = np.abs(xyxy - np.array([0, 0, wide, high])) < 1.0
+    clear: NDArray[np.bool_] = ~(at_edge & open_edges).any(1)
+    return clear

@@ -1,0 +1,207 @@
+"""The report of a detector: one offline HTML file, the answer first, then what was found, missed and made up.
+
+It shares the look, the charts' way onto the page and the offline policy with the report of a classifier.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from foveal import __version__
+from foveal.data.augment import in_words
+from foveal.data.box_batches import padded
+from foveal.data.dataset import Boxes
+from foveal.detector import Detector
+from foveal.errors import BadPicture, shown
+from foveal.files.durable import write_text
+from foveal.files.pictures import read_image
+from foveal.report import detection_plots, plots, words
+from foveal.report.drawn_boxes import PALETTE, DrawnBox, boxes_of, draw_boxes
+from foveal.report.page import Chart, durations, inline_chart, page_file, page_template, recipe_sections, split_word
+from foveal.report.pictures import data_uri, shrunk
+from foveal.tasks.detection_scores import DetectionScores
+from foveal.tasks.detectors._assignment import assign
+from foveal.tasks.objects import Objects
+from foveal.training.detecting import DetectionGround
+from foveal.training.fit import Fitted
+
+__all__ = ["write_detection_report"]
+
+SIDE = 320  # pixels of a picture's longer side on the page
+SHOWN, TRAINING_SHOWN, ASSIGNED_SHOWN = 8, 6, 4  # pictures
+DOT = 2  # pixels about a place that learns
+
+Pixels = NDArray[np.uint8]
+Picture = Callable[[int], Pixels]
+
+
+def write_detection_report(
+    name: str,
+    ground: DetectionGround,
+    fitted: Fitted[Detector],
+    on: str,
+    found: Sequence[Objects],
+    scores: DetectionScores,
+    metrics: Mapping[str, Any],
+    warnings: Sequence[str],
+    file_bytes: int,
+    path: Path,
+) -> None:
+    """Write the page. Args: found, the objects on the pictures of split `on`, in its order.
+
+    Raises: NotWritable or NoSpace when the place refuses it.
+    """
+    indices, boxes = ground.splits[on], ground.dataset.boxes
+    assert boxes is not None
+    truth = boxes.take(indices)
+
+    def picture(number: int) -> Pixels:
+        return _original(ground, int(indices[number]))
+
+    text = page_template("detection.html.jinja").render(
+        name=name,
+        scores=scores,
+        version=__version__,
+        style=page_file("page.css"),
+        script=(script := page_file("page.js")),
+        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        split=split_word(on),
+        origin=ground.dataset.origin,
+        notes=ground.dataset.notes,
+        warnings=warnings,
+        metrics=metrics,
+        file_bytes=file_bytes,
+        threshold=fitted.model.threshold,
+        recipe=recipe_sections(ground.recipe.to_toml()),
+        durations=durations(metrics["seconds"]),
+        augment_words=in_words(ground.recipe.augment),
+        class_rows=_class_rows(scores),
+        samples=[_sample(picture, truth, found, i, scores) for i in _evenly(len(indices), SHOWN)],
+        misses=_errors(detection_plots.worst_misses(scores, truth), truth, picture),
+        alarms=_errors(detection_plots.worst_alarms(scores), truth, picture),
+        training=_training_pictures(ground),
+        assigned=_assigned_pictures(ground, fitted.model),
+        **_charts(scores, [vars(row) for row in fitted.history]),
+    )
+    write_text(path, text)
+
+
+def _charts(scores: DetectionScores, history: Sequence[Mapping[str, Any]]) -> dict[str, Chart | None]:
+    figures = {
+        "precision_recall": detection_plots.plot_precision_recall(scores),
+        "by_size": detection_plots.plot_ap_by_size(scores),
+        "by_class": detection_plots.plot_average_precision(scores) if len(scores.classes) > 1 else None,
+        "confusion": detection_plots.plot_confusion_with_background(scores),
+        "loss_chart": plots.plot_curves(history, "loss") if history else None,
+    }
+    return {name: inline_chart(figure, name) if figure else None for name, figure in figures.items()}
+
+
+def _class_rows(scores: DetectionScores) -> list[dict[str, Any]]:
+    rows = zip(scores.classes, scores.class_objects, scores.class_ap, scores.class_ap50, strict=True)
+    return [{"name": shown(name), "objects": int(n), "figures": (float(ap), float(ap50))} for name, n, ap, ap50 in rows]
+
+
+def _sample(
+    picture: Picture, truth: Boxes, found: Sequence[Objects], number: int, scores: DetectionScores
+) -> dict[str, str]:
+    """A picture with what was found on it, and dashed what is there."""
+    pixels, scale = _small(picture(number))
+    sure = found[number].take(found[number].scores >= scores.threshold)
+    there = [DrawnBox(_corners(box * scale), ink="#8a8a8a", dashed=True) for box in truth.xyxy[truth.of(number)]]
+    said = boxes_of(Objects(sure.xyxy * scale, sure.labels, sure.scores), scores.classes)
+    return {"uri": data_uri(draw_boxes(pixels, [*there, *said])), "words": _count(len(sure), "object") + " found"}
+
+
+def _errors(errors: Sequence[detection_plots.DetectionError], truth: Boxes, picture: Picture) -> list[dict[str, str]]:
+    cards = []
+    for error in errors:
+        pixels, scale = _small(picture(error.picture))
+        there = [DrawnBox(_corners(b * scale), ink="#8a8a8a", dashed=True) for b in truth.xyxy[truth.of(error.picture)]]
+        ink = PALETTE[1]
+        drawn = draw_boxes(pixels, [*there, DrawnBox(_corners(error.xyxy * scale), error.words, ink, error.missed)])
+        cards.append({"uri": data_uri(drawn), "words": shown(error.words)})
+    return cards
+
+
+def _training_pictures(ground: DetectionGround) -> list[dict[str, str]]:
+    """How the network saw some pictures in its first epoch, boxes moved with them."""
+    train = ground.splits["train"]
+    chosen = train[_evenly(len(train), TRAINING_SHOWN)]
+    pictures, said = ground.batches.shown_with_boxes(0, chosen)
+    cards = []
+    for pixels, (labels, boxes) in zip(pictures, said, strict=True):
+        small, scale = _small(pixels)
+        rows = [
+            DrawnBox(_corners(box * scale), ground.dataset.classes[k], PALETTE[k % len(PALETTE)])
+            for box, k in zip(boxes, labels.tolist(), strict=True)
+        ]
+        cards.append({"uri": data_uri(draw_boxes(small, rows)), "words": _count(len(rows), "object")})
+    return cards
+
+
+def _assigned_pictures(ground: DetectionGround, detector: Detector) -> list[dict[str, str]]:
+    """Which places of the maps answer for each object of some training pictures, as dots in the object's ink."""
+    train = ground.splits["train"]
+    chosen = train[_evenly(len(train), ASSIGNED_SHOWN)]
+    pictures = ground.store.rows(chosen)
+    own = [(ground.boxes.labels[part], ground.boxes.xyxy[part]) for part in map(ground.boxes.of, chosen.tolist())]
+    (said,) = list(detector.said(torch.from_numpy(pictures)))[:1] or (None,)
+    if said is None or len(said.classes) != len(chosen):
+        return []
+    assigned = assign(said.classes.float().sigmoid(), said.boxes(), said.points, padded(own))
+    cards = []
+    for i, (pixels, (labels, boxes)) in enumerate(zip(pictures, own, strict=True)):
+        small, scale = _small(pixels)
+        rows = [DrawnBox(_corners(b * scale), "", PALETTE[n % len(PALETTE)]) for n, b in enumerate(boxes)]
+        places = assigned.learns[i].nonzero()[:, 0]
+        for place in places.tolist():
+            x, y = (said.points[place].double().numpy() * scale[:2]).tolist()
+            ink = PALETTE[int(assigned.object[i, place]) % len(PALETTE)]
+            rows.append(DrawnBox((x - DOT, y - DOT, x + DOT, y + DOT), "", ink))
+        words_ = f"{_count(len(places), 'place')} for {_count(len(labels), 'object')}"
+        cards.append({"uri": data_uri(draw_boxes(small, rows)), "words": words_})
+    return cards
+
+
+def _original(ground: DetectionGround, index: int) -> Pixels:
+    """(H, W, C) of a picture as it is; grey of its size where the file has gone."""
+    boxes = ground.dataset.boxes
+    assert boxes is not None
+    pictures = ground.dataset.pictures
+    try:
+        return read_image(pictures.content(index), name=pictures.name(index), channels=ground.preprocess.channels)
+    except BadPicture:
+        return np.full((*boxes.sizes[index], ground.preprocess.channels), 128, np.uint8)
+
+
+def _small(pixels: Pixels) -> tuple[Pixels, NDArray[np.float64]]:
+    """The picture for the page, and what its boxes are multiplied with."""
+    if max(pixels.shape[:2]) > SIDE:
+        small = shrunk(pixels, SIDE)
+    else:
+        factor = max(1, SIDE // max(pixels.shape[:2]))
+        small = pixels.repeat(factor, 0).repeat(factor, 1)
+    across, down = small.shape[1] / pixels.shape[1], small.shape[0] / pixels.shape[0]
+    return small, np.array([across, down, across, down])
+
+
+def _corners(box: NDArray[np.float64]) -> tuple[float, float, float, float]:
+    x1, y1, x2, y2 = (float(v) for v in box)
+    return x1, y1, x2, y2
+
+
+def _evenly(n: int, most: int) -> NDArray[np.int64]:
+    return np.unique(np.linspace(0, n - 1, min(most, n)).astype(np.int64)) if n else np.zeros(0, np.int64)
+
+
+def _count(n: int, word: str) -> str:
+    return f"{words.count(n)} {word}{'' if n == 1 else 's'}"

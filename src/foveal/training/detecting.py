@@ -1,0 +1,308 @@
+"""The ground of a training with boxes: what is settled before the first step, as `ground.py` does it for labels.
+
+The loop, the checkpoints and the arithmetic are the same; the batches carry boxes, and the network is a trunk of the
+catalogue with the detector's head on its stages.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from foveal.data.augment import in_words, resolve_boxes
+from foveal.data.batches import batches_in_order
+from foveal.data.box_batches import BoxBatches, padded
+from foveal.data.dataset import SPLITS, Boxes, Dataset, Skipped
+from foveal.data.store import PixelStore, open_store
+from foveal.detector import Detector, built_detector
+from foveal.errors import BadData, BadRecipe, NotFinite, shown
+from foveal.networks.catalogue import full_name
+from foveal.ops.boxes import map_boxes
+from foveal.preprocess import GREY, Preprocess
+from foveal.progress import SILENT, Progress
+from foveal.recipe import Recipe, parse_size
+from foveal.tasks.detection import Detection
+from foveal.tasks.detection_scores import DetectionScores, score_objects
+from foveal.tasks.detectors.yolo import Yolo
+from foveal.tasks.objects import Objects
+from foveal.training import planner
+from foveal.training.arithmetic import Arithmetic, Measured
+from foveal.training.ground import choose_device, measured_arithmetic, options_of, usual_shape, with_statistics
+from foveal.training.learner import Averaged, Learner
+from foveal.training.loop import Watch, train_epochs
+from foveal.training.optimisers import make_optimizer, slow_down
+from foveal.training.start import Start, check_start, start_from
+from foveal.training.transfer import freeze
+
+__all__ = ["DetectionGround", "finished_detector", "lay_detection", "objects_on", "scored", "settle_detection"]
+
+Indices = NDArray[np.int64]
+
+TRUNK = "yolo_trunk_n"  # where none is asked for
+SMALL_SIDE, LARGE_SIDE = 192, {"cpu": 320, "gpu": 640}  # pixels: smaller pictures keep their size, others get this
+STEP = 32  # pixels that sides are a multiple of
+TRUNK_RATE = 0.3  # of the head's learning rate, where the trunk starts from weights
+WIDTHS = {"yolo_trunk_n": 96, "yolo_trunk_s": 128, "yolo_trunk_m": 192}  # channels of the pyramid
+WIDTH = 96  # on any other trunk
+PICTURES_SEEN, EPOCHS = 32_000, (12, 100)  # in the whole training, and epochs between which that may lead to
+USUAL: dict[str, Any] = {
+    "optimizer": "adamw",
+    "learning_rate": 2e-3,
+    "momentum": 0.9,
+    "weight_decay": 0.05,
+    "schedule": "cosine",
+    "warmup": 0.05,
+    "label_smoothing": 0.0,
+    "ema": 0.99,
+    "blend": 0.0,
+    "clip": 10.0,
+    "class_weights": "none",
+}
+BATCH, SMALL_BATCH, FEW = 32, 16, 1000  # pictures a step; the smaller one below so many training pictures
+
+
+@dataclass(frozen=True, eq=False)
+class DetectionGround:
+    """What is settled before the first step and stays."""
+
+    dataset: Dataset
+    boxes: Boxes  # of all pictures, in pixels of the stored ones
+    store: PixelStore
+    splits: dict[str, Indices]  # indices of usable pictures
+    preprocess: Preprocess
+    recipe: Recipe  # nothing "auto" left
+    network: Yolo
+    batches: BoxBatches
+    task: Detection
+    arithmetic: Arithmetic
+    measured: Measured
+    start: Start | None = None
+
+    @property
+    def plan(self) -> planner.Plan:
+        return planner.Plan.of(self.recipe)
+
+    @property
+    def width(self) -> int:
+        """Channels of the pyramid."""
+        return pyramid_width(self.recipe.network.name)
+
+    def learner(self) -> Learner:
+        """A learner at the start."""
+        network, name = self.arithmetic.network(self.network), self.recipe.network.name
+        assert isinstance(network, Yolo)
+        frozen = self._freeze(network, name) if self.start is not None else ()
+        optimizer = make_optimizer(network, self.recipe.training)
+        if self.start is not None:
+            slow_down(optimizer, {id(p): TRUNK_RATE for p in network.trunk.parameters()})
+        decay = float(self.recipe.training.ema)
+        return Learner(network, optimizer, Averaged(network, decay) if decay else None, frozen=frozen)
+
+    def _freeze(self, network: Yolo, name: str) -> tuple[nn.Module, ...]:
+        """Let only what the recipe names learn; returns what keeps the statistics of its batch norms."""
+        train = self.recipe.network.train
+        if train == "head":
+            network.trunk.requires_grad_(False)
+            return (network.trunk,)
+        return freeze(network.trunk.network, name, train) if train.startswith("last") else ()
+
+    def train(self, learner: Learner, watch: Watch) -> None:
+        """The loop, from where the learner stands."""
+        train_epochs(
+            learner, self.plan, self.batches, self.task, self.preprocess, self.arithmetic,
+            lambda state: self.validate(state, learner), watch,
+        )  # fmt: skip
+
+    def validate(self, state: dict[str, Tensor], learner: Learner) -> tuple[float, float]:
+        """Loss on validation; NaN where there is none. AP of a few pictures would tell less."""
+        indices = self.splits["val"]
+        if not len(indices):
+            return math.nan, math.nan
+        network, loss, done = learner.network.eval(), 0.0, 0
+        with torch.inference_mode():
+            for pixels in batches_in_order(self.store, indices, self.batches.batch_size):
+                images = self.arithmetic.images(self.preprocess.tensor(pixels.to(self.arithmetic.device)))
+                with self.arithmetic.autocast():
+                    said = functional_call(network, state, (images,))
+                some = indices[done : done + len(pixels)]
+                targets = padded([(self.boxes.labels[own], self.boxes.xyxy[own]) for own in map(self.boxes.of, some)])
+                loss += float(self.task.loss(said, targets.to(self.arithmetic.device))) * len(pixels)
+                done += len(pixels)
+        return loss / len(indices), math.nan
+
+
+def settle_detection(dataset: Dataset, recipe: Recipe) -> Recipe:
+    """Every "auto" of the recipe decided but what must be measured.
+
+    Raises: BadRecipe, Missing, BadData.
+    """
+    assert dataset.boxes is not None
+    device = choose_device(recipe.training.device)
+    name = TRUNK if recipe.network.name == "auto" else full_name(recipe.network.name)
+    recipe = recipe.with_settings({"network.name": name})
+    check_start(recipe)
+    height, width, channels = usual_shape(dataset)
+    size = _size(recipe, (height, width), device)
+    pictures = len(dataset.indices("train"))
+    batch = recipe.training.batch_size
+    if batch == "auto":
+        batch = SMALL_BATCH if pictures < FEW else BATCH
+    least, most = EPOCHS
+    usual = USUAL | {"epochs": min(most, max(least, round(PICTURES_SEEN / max(1, pictures))))}
+    if recipe.training.minutes:
+        raise BadRecipe("--minutes plans trainings with labels only as yet; give --epochs for boxes.")
+    asked = recipe.training
+    settings: dict[str, Any] = {
+        f"training.{key}": usual[key] for key, value in asked if value == "auto" and key in usual
+    }
+    settings |= {
+        "training.batch_size": min(int(batch), max(1, pictures)),
+        "training.device": device,
+        "training.task": "detect",
+        "data.size": f"{size[0]}x{size[1]}",
+    }
+    if recipe.network.train == "auto":
+        settings["network.train"] = "all" if recipe.from_weights else "scratch"
+    resolved = recipe.with_settings(settings)
+    return resolved.model_copy(update={"augment": resolve_boxes(recipe.augment, size, channels, pictures)})
+
+
+def lay_detection(
+    dataset: Dataset, recipe: Recipe, *, progress: Progress = SILENT, loading_threads: int = 0
+) -> DetectionGround:
+    """Store, preprocessing, network and arithmetic of a settled recipe. Says what was chosen.
+
+    Raises: BadData, BadRecipe, NoSpace; nothing is written but the cache.
+    """
+    assert dataset.boxes is not None
+    size, device = parse_size(recipe.data.size), recipe.training.device
+    channels = 3 if recipe.from_weights else usual_shape(dataset)[2]
+    preprocess = Preprocess(
+        size[0], size[1], channels, (0.5,) * channels, (0.25,) * channels,
+        max_megapixels=recipe.data.max_megapixels, whole=True,
+    )  # fmt: skip
+    torch.manual_seed(recipe.training.seed)
+    name, classes = recipe.network.name, len(dataset.classes)
+    network = built_detector(name, classes, preprocess, pyramid_width(name), options_of(recipe))
+    start = start_from(network.trunk.network, recipe, progress)
+    if start is not None:
+        preprocess = start.prepared(preprocess)
+        recipe = recipe.with_settings({"network.weights": start.setting})
+    store = open_store(dataset, preprocess, recipe.data.store, progress, loading_threads or None)
+    if store.note:
+        progress.say(store.note)
+    dataset, splits = _without_broken(dataset, store)
+    if start is None or start.preprocess is None:
+        preprocess = with_statistics(preprocess, store, splits["train"])
+    recipe, arithmetic, measured = measured_arithmetic(network, recipe, preprocess, device, progress)
+    assert dataset.boxes is not None
+    boxes = _stored(dataset.boxes, preprocess)
+    batches = BoxBatches(
+        store, boxes, splits["train"], int(recipe.training.batch_size), recipe.augment,
+        np.full(channels, GREY, np.uint8), recipe.training.seed, int(recipe.training.epochs), loading_threads,
+    )  # fmt: skip
+    progress.say(f"Augmentation {in_words(recipe.augment)}.")
+    task = Detection(dataset.classes)
+    return DetectionGround(
+        dataset, boxes, store, splits, preprocess, recipe, network, batches, task, arithmetic, measured, start
+    )
+
+
+def finished_detector(ground: DetectionGround, learner: Learner) -> Detector:
+    """The learner's result, with the bound on scores that is best on validation.
+
+    Raises: NotFinite when a weight is not.
+    """
+    network = ground.network
+    network.load_state_dict({name: value.detach().clone() for name, value in learner.result().items()})
+    network = network.to("cpu")
+    for name, value in network.state_dict().items():
+        if value.is_floating_point() and not torch.isfinite(value).all():
+            raise NotFinite(f"After training, {name} has values that are not finite; try a lower learning rate.")
+    trained = {
+        "epochs": learner.epoch,
+        "pictures": len(ground.splits["train"]),
+        "left_out": len(ground.dataset.skipped),
+        "source": ground.dataset.origin.source,
+        "weights": ground.start.as_dict() if ground.start else None,
+        "train": ground.recipe.network.train,
+        "recipe": ground.recipe.to_toml(),
+    }
+    detector = Detector(
+        network, ground.preprocess, ground.dataset.classes, ground.recipe.network.name, ground.width,
+        options_of(ground.recipe), trained=trained,
+    )  # fmt: skip
+    val = ground.splits["val"]
+    boxes = ground.dataset.boxes
+    assert boxes is not None
+    if not boxes.counts[val].sum():
+        return detector
+    scores = scored(detector, ground, val, resamples=0)
+    return replace(detector, threshold=scores.threshold) if scores.f1 > 0 else detector
+
+
+def objects_on(
+    detector: Detector, ground: DetectionGround, indices: Indices, progress: Progress = SILENT
+) -> list[Objects]:
+    """Objects on stored pictures, in pixels of the pictures as they are shown."""
+    assert ground.dataset.boxes is not None
+    found: list[Objects] = []
+    sizes = ground.dataset.boxes.sizes
+    with progress.task("scoring", len(indices)) as advance:
+        for pixels in batches_in_order(ground.store, indices, 64):
+            for objects in detector.objects(pixels):
+                height, width = sizes[indices[len(found)]]
+                found.append(detector.at_home(objects, (int(height), int(width))))
+            advance(len(pixels))
+    return found
+
+
+def scored(
+    detector: Detector, ground: DetectionGround, indices: Indices, progress: Progress = SILENT, **asked: Any
+) -> DetectionScores:
+    """How well the objects of stored pictures are found."""
+    assert ground.dataset.boxes is not None
+    truth = ground.dataset.boxes.take(indices)
+    return score_objects(objects_on(detector, ground, indices, progress), truth, ground.dataset.classes, **asked)
+
+
+def pyramid_width(trunk: str) -> int:
+    """Channels of the pyramid on a trunk."""
+    return WIDTHS.get(trunk, WIDTH)
+
+
+def _size(recipe: Recipe, side: tuple[int, int], device: str) -> tuple[int, int]:
+    """(height, width): small pictures keep theirs, made up to whole steps of the coarsest map; others a square."""
+    if recipe.data.size != "auto":
+        return parse_size(recipe.data.size)
+    if max(side) <= SMALL_SIDE:
+        return math.ceil(side[0] / STEP) * STEP, math.ceil(side[1] / STEP) * STEP
+    square = LARGE_SIDE["cpu" if device == "cpu" else "gpu"]
+    return square, square
+
+
+def _stored(boxes: Boxes, preprocess: Preprocess) -> Boxes:
+    """The boxes in pixels of the pictures as `preprocess` gives them."""
+    matrices = np.stack([preprocess.matrix(int(h), int(w)) for h, w in boxes.sizes]) if len(boxes.sizes) else np.eye(3)
+    moved, _ = map_boxes(matrices[boxes.pictures], boxes.xyxy, preprocess.width, preprocess.height, 0.0, 0.0)
+    sizes = np.tile(np.array([[preprocess.height, preprocess.width]]), (len(boxes.sizes), 1))
+    return replace(boxes, xyxy=moved, sizes=sizes)
+
+
+def _without_broken(dataset: Dataset, store: PixelStore) -> tuple[Dataset, dict[str, Indices]]:
+    """Broken pictures leave their splits and are told."""
+    broken = np.array([index for index, _ in store.broken], np.int64)
+    splits = {name: np.setdiff1d(dataset.indices(name), broken) for name in SPLITS}
+    skipped = [Skipped(dataset.pictures.name(index), reason) for index, reason in store.broken]
+    boxes = dataset.boxes
+    assert boxes is not None
+    if not len(splits["train"]) or not boxes.counts[splits["train"]].sum():
+        raise BadData(f"{shown(dataset.origin.place)}: no usable picture with an object to train on.")
+    return dataset.noted(skipped=skipped), splits
