@@ -48,13 +48,14 @@ Indices = NDArray[np.int64]
 TRUNK = "yolo_trunk_n"  # where none is asked for
 SMALL_SIDE, LARGE_SIDE = 192, {"cpu": 320, "gpu": 640}  # pixels: smaller pictures keep their size, others get this
 STEP = 32  # pixels that sides are a multiple of
+STARTED_RATE = 2e-3  # where the trunk starts from weights
 TRUNK_RATE = 0.3  # of the head's learning rate, where the trunk starts from weights
-WIDTHS = {"yolo_trunk_n": 96, "yolo_trunk_s": 128, "yolo_trunk_m": 192}  # channels of the pyramid
-WIDTH = 96  # on any other trunk
-PICTURES_SEEN, EPOCHS = 32_000, (12, 100)  # in the whole training, and epochs between which that may lead to
+WIDTHS = {"yolo_trunk_n": 128, "yolo_trunk_s": 160, "yolo_trunk_m": 224}  # channels of the pyramid
+WIDTH, SMALL_WIDTH = 96, 64  # on any other trunk; for small pictures, whose finest map has many places
+PICTURES_SEEN, EPOCHS = 24_000, (12, 60)  # in the whole training, and epochs between which that may lead to
 USUAL: dict[str, Any] = {
     "optimizer": "adamw",
-    "learning_rate": 2e-3,
+    "learning_rate": 4e-3,
     "momentum": 0.9,
     "weight_decay": 0.05,
     "schedule": "cosine",
@@ -92,7 +93,7 @@ class DetectionGround:
     @property
     def width(self) -> int:
         """Channels of the pyramid."""
-        return pyramid_width(self.recipe.network.name)
+        return pyramid_width(self.recipe.network.name, (self.preprocess.height, self.preprocess.width))
 
     def learner(self) -> Learner:
         """A learner at the start."""
@@ -155,7 +156,8 @@ def settle_detection(dataset: Dataset, recipe: Recipe) -> Recipe:
     if batch == "auto":
         batch = SMALL_BATCH if pictures < FEW else BATCH
     least, most = EPOCHS
-    usual = USUAL | {"epochs": min(most, max(least, round(PICTURES_SEEN / max(1, pictures))))}
+    usual = USUAL | ({"learning_rate": STARTED_RATE} if recipe.from_weights else {})
+    usual |= {"epochs": min(most, max(least, round(PICTURES_SEEN / max(1, pictures))))}
     if recipe.training.minutes:
         raise BadRecipe("--minutes plans trainings with labels only as yet; give --epochs for boxes.")
     asked = recipe.training
@@ -190,7 +192,7 @@ def lay_detection(
     )  # fmt: skip
     torch.manual_seed(recipe.training.seed)
     name, classes = recipe.network.name, len(dataset.classes)
-    network = built_detector(name, classes, preprocess, pyramid_width(name), options_of(recipe))
+    network = built_detector(name, classes, preprocess, pyramid_width(name, size), options_of(recipe))
     start = start_from(network.trunk.network, recipe, progress)
     if start is not None:
         preprocess = start.prepared(preprocess)
@@ -273,9 +275,10 @@ def scored(
     return score_objects(objects_on(detector, ground, indices, progress), truth, ground.dataset.classes, **asked)
 
 
-def pyramid_width(trunk: str) -> int:
-    """Channels of the pyramid on a trunk."""
-    return WIDTHS.get(trunk, WIDTH)
+def pyramid_width(trunk: str, size: tuple[int, int]) -> int:
+    """Channels of the pyramid on a trunk, for pictures of (H, W) pixels."""
+    width = WIDTHS.get(trunk, WIDTH)
+    return min(width, SMALL_WIDTH) if max(size) <= SMALL_SIDE else width
 
 
 def _size(recipe: Recipe, side: tuple[int, int], device: str) -> tuple[int, int]:

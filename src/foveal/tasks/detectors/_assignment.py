@@ -51,9 +51,10 @@ def assign(scores: Tensor, boxes: Tensor, points: Tensor, targets: Tensor) -> As
     best = fit.topk(min(PLACES, A), dim=2)
     chosen = torch.zeros_like(inside).scatter_(2, best.indices, best.values > NEAR) & inside
     contested = chosen.sum(1, keepdim=True) > 1  # a place answers for the object that it fits best
-    winner = F.one_hot((overlap * chosen).argmax(1), truth.shape[1]).transpose(1, 2).bool()
+    fits_best = (overlap * chosen).transpose(1, 2).contiguous().argmax(2)
+    winner = F.one_hot(fits_best, truth.shape[1]).transpose(1, 2).bool()
     chosen = torch.where(contested, winner & chosen, chosen)
-    learns, index = chosen.any(1), chosen.to(torch.int8).argmax(1)
+    learns, index = chosen.any(1), chosen.transpose(1, 2).contiguous().to(torch.float32).argmax(2)
     fit, overlap = fit * chosen, overlap * chosen
     level = fit / fit.amax(2, keepdim=True).clamp_min(NEAR) * overlap.amax(2, keepdim=True)  # the best: its overlap
     worth = level.amax(1) * learns  # (N, A)
