@@ -18,6 +18,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from foveal.errors import BadRecipe, shown
+from foveal.networks.catalogue import find
 from foveal.networks.stages import Stages
 from foveal.networks.yolo_trunk import ConvUnit, CrossStage
 
@@ -140,9 +142,11 @@ class Yolo(nn.Module):
 
 
 def _coarsest(name: str) -> int:
-    from foveal.networks.catalogue import find
-
-    return max(stage.stride for stage in find(name).stages)
+    """Stride of the trunk's last map; those beyond are made from it. Raises: BadRecipe for a trunk without maps."""
+    coarsest = max((stage.stride for stage in find(name).stages), default=0)
+    if coarsest < 4:
+        raise BadRecipe(f"{shown(name)} has no feature maps to detect on; take a convolutional network as trunk.")
+    return coarsest
 
 
 def _places(shapes: Sequence[Sequence[int]], size: Sequence[int], device: torch.device) -> tuple[Tensor, Tensor]:

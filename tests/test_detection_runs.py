@@ -1,0 +1,226 @@
+"""Runs with boxes: trained, scored, told, saved, resumed to the bit; and what is refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import foveal
+from foveal.detector import Detector
+from foveal.errors import BadModel, Interrupted
+from foveal.files.tensors import read_tensors, write_tensors
+from foveal.model import KIND, load
+from foveal.preprocess import Preprocess
+from foveal.training import fit as fit_module
+
+QUICK = {"training.epochs": 2, "training.arithmetic": "fp32", "training.threads": 1, "training.batch_size": 8}
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """40 wide pictures with one or two coloured rectangles, as YOLO has them."""
+    folder = tmp_path_factory.mktemp("rectangles")
+    rng = np.random.default_rng(0)
+    for part, count in (("train", 24), ("val", 6), ("test", 10)):
+        (folder / "images" / part).mkdir(parents=True)
+        (folder / "labels" / part).mkdir(parents=True)
+        for number in range(count):
+            canvas = rng.integers(90, 130, (72, 120, 3)).astype(np.uint8)
+            lines = []
+            for label in rng.permutation(2)[: 1 + number % 2]:
+                w, h = int(rng.integers(20, 40)), int(rng.integers(16, 30))
+                x, y = int(rng.integers(0, 60 - w)) + 60 * int(label), int(rng.integers(0, 72 - h))
+                canvas[y : y + h, x : x + w] = (230, 40, 40) if label == 0 else (40, 60, 230)
+                lines.append(f"{label} {(x + w / 2) / 120} {(y + h / 2) / 72} {w / 120} {h / 72}")
+            Image.fromarray(canvas).save(folder / "images" / part / f"{part}{number}.png")
+            (folder / "labels" / part / f"{part}{number}.txt").write_text("\n".join(lines))
+    (folder / "classes.txt").write_text("red\nblue\n")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def run(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> foveal.Run:
+    out = tmp_path_factory.mktemp("runs") / "run"
+    settings = QUICK | {"training.epochs": 40, "training.ema": 0.9, "augment.preset": "off"}
+    return foveal.train(pictures, out=out, settings=settings)
+
+
+def test_boxes_are_found_and_scored(run: foveal.Run) -> None:
+    test = json.loads((run.folder / "metrics.json").read_text())["test"]
+    assert test["n"] == 10
+    assert test["ap50"] > 0.5
+    assert test["ap50_interval"][0] <= test["ap50"] <= test["ap50_interval"][1]
+    assert [row["name"] for row in test["classes"]] == ["red", "blue"]
+
+
+def test_the_report_is_one_offline_page_with_pictures(run: foveal.Run) -> None:
+    page = run.report.read_text()
+    for words in ("What was found", "Which places answer for which object", "Average precision", "red"):
+        assert words in page
+    assert page.count("data:image/") > 10
+    assert "http" not in page.split("<style>")[0].replace("http-equiv", "")
+
+
+def test_a_saved_detector_finds_the_same(run: foveal.Run, pictures: Path) -> None:
+    again = load(run.folder)
+    assert isinstance(again, Detector)
+    folder = pictures / "images" / "test"
+    assert isinstance(run.model, Detector)
+    for one, other in zip(run.model.predict(folder, score=0.05), again.predict(folder, score=0.05), strict=True):
+        assert one.objects is not None
+        assert other.objects is not None
+        assert np.array_equal(one.objects.xyxy, other.objects.xyxy)
+        assert one.size == (72, 120)
+        assert (one.objects.xyxy <= np.array([120, 72, 120, 72])).all()
+
+
+def test_objects_lie_where_the_colours_are(run: foveal.Run, pictures: Path) -> None:
+    """In pixels of the picture itself, which is not square and was set amid grey."""
+    assert isinstance(run.model, Detector)
+    hits = total = 0
+    for path in sorted((pictures / "images" / "test").iterdir()):
+        pixels = np.asarray(Image.open(path)).astype(int)
+        masks = [pixels[..., 0] - pixels[..., 2] > 100, pixels[..., 2] - pixels[..., 0] > 100]
+        (found,) = run.model.predict(path)
+        assert found.objects is not None
+        for box, label in zip(found.objects.xyxy, found.objects.labels, strict=True):
+            x1, y1, x2, y2 = np.round(box).astype(int)
+            total += 1
+            hits += masks[label][y1:y2, x1:x2].mean() > 0.6
+    assert total >= 8
+    assert hits / total > 0.7
+
+
+def test_evaluate_agrees_with_the_run(run: foveal.Run, pictures: Path) -> None:
+    from foveal.runs import evaluate
+
+    told = json.loads((run.folder / "metrics.json").read_text())["test"]
+    scored = evaluate(run.folder, pictures)
+    assert scored.scores.as_dict()["ap50"] == pytest.approx(told["ap50"], abs=1e-9)
+
+
+def test_commands_tell_where_and_draw(foveal: Any, run, pictures, tmp_path) -> None:
+    folder = pictures / "images" / "test"
+    done = foveal("predict", run.folder, folder, "--csv", "--draw", "drawn")
+    assert done.exit_code == 0, done.stderr
+    head, *rows = done.stdout.splitlines()
+    assert head == "picture,label,score,x1,y1,x2,y2,reason"
+    assert len(rows) >= 8
+    assert len(list((tmp_path / "drawn").iterdir())) == 10
+    coco = json.loads(foveal("predict", run.folder, folder, "--coco").stdout)
+    assert {"image_id", "category_id", "bbox", "score", "file_name"} <= set(coco[0])
+    again = foveal("predict", run.folder, folder, "--draw", "drawn")
+    assert again.exit_code == 2
+    assert "not empty" in again.stderr
+    refused = foveal("predict", run.folder, folder, "--accuracy", "0.9")
+    assert refused.exit_code == 2
+    assert "--score" in refused.stderr
+    scored = foveal("evaluate", run.folder, pictures)
+    assert "AP50" in scored.stdout
+
+
+def test_large_pictures_are_looked_at_piece_by_piece(run: foveal.Run, pictures: Path, tmp_path: Path) -> None:
+    """Four pictures side by side are too small for the network as a whole; tiles see each at its own size."""
+    assert isinstance(run.model, Detector)
+    parts = [np.asarray(Image.open(p)) for p in sorted((pictures / "images" / "test").iterdir())[:8]]
+    rows = [np.concatenate(parts[i : i + 4], axis=1) for i in (0, 4)]
+    wide = np.concatenate([rows[0], np.full((48, 480, 3), 110, np.uint8), rows[1]])
+    (tiled,) = run.model.predict(wide, tile=120)
+    assert tiled.objects is not None
+    separate = sum(len(f.objects) for f in run.model.predict(list(parts)) if f.objects is not None)
+    assert len(tiled.objects) >= 0.5 * separate
+    assert tiled.objects.xyxy[:, 0].max() > 300
+    assert tiled.objects.xyxy[:, 1].max() > 100
+
+
+def test_a_killed_run_goes_on_to_the_same_bits(pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = foveal.train(pictures, out=tmp_path / "whole", settings=QUICK)
+    monkeypatch.setattr(fit_module, "CHECKPOINT_SECONDS", 0.0)
+    stop = fit_module._Keeper.after_step
+
+    def stopped(self, learner, steps) -> None:
+        stop(self, learner, steps)
+        if learner.epoch == 1 and learner.step == 2:
+            raise Interrupted("stopped", 130)
+
+    monkeypatch.setattr(fit_module._Keeper, "after_step", stopped)
+    with pytest.raises(Interrupted):
+        foveal.train(pictures, out=tmp_path / "parts", settings=QUICK)
+    monkeypatch.setattr(fit_module._Keeper, "after_step", stop)
+    resumed = foveal.resume(tmp_path / "parts")
+    for one, other in zip(
+        whole.model.network.state_dict().values(), resumed.model.network.state_dict().values(), strict=True
+    ):
+        assert one.equal(other)
+
+
+def test_largest_objects_can_be_classified_instead(pictures: Path, tmp_path: Path) -> None:
+    settings = QUICK | {"training.task": "classify", "training.epochs": 1, "network.name": "speednet_small"}
+    run = foveal.train(pictures, out=tmp_path / "labels", settings=settings | {"data.size": "32"})
+    assert "top1" in run.metrics["test"]
+
+
+@pytest.mark.parametrize(
+    ("source", "settings", "words"),
+    [
+        ("digits", {"training.task": "detect"}, "labels only"),
+        ("boxes", {"network.name": "mlp"}, "no feature maps"),
+        ("boxes", {"training.minutes": 1.0}, "--epochs"),
+        ("boxes", {"network.name": "resnet18", "network.weights": "nowhere.pth"}, "no such file"),
+    ],
+)
+def test_what_cannot_be_detected_is_refused_and_leaves_nothing(
+    source: str, settings: dict[str, object], words: str, pictures: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(foveal.FovealError) as refused:
+        foveal.train(pictures if source == "boxes" else source, out=tmp_path / "out", settings=QUICK | settings)
+    assert words in str(refused.value)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_file_that_lies_about_its_detector_is_refused(run: foveal.Run, tmp_path: Path) -> None:
+    tensors, facts = read_tensors(run.folder / "model.safetensors", KIND)
+    for change, words in (
+        ({"network": {**facts["network"], "width": 72}}, "pyramid"),
+        ({"network": {**facts["network"], "name": "mlp"}}, "no feature maps"),
+        ({"threshold": 2.0}, "threshold"),
+        ({"classes": ["red", "red"]}, "twice"),
+        ({"classes": ["red"]}, "classes"),
+    ):
+        path = tmp_path / "bad.safetensors"
+        path.unlink(missing_ok=True)
+        write_tensors(path, tensors, {**facts, **change}, KIND)
+        with pytest.raises(BadModel) as refused:
+            load(path)
+        assert words in str(refused.value)
+
+
+def test_a_whole_picture_is_placed_as_its_matrix_says() -> None:
+    """A bright corner of a tall and of a wide picture ends where the matrix carries it."""
+    preprocess = Preprocess(64, 96, 3, whole=True)
+    for height, width in ((200, 90), (60, 300), (64, 96), (10, 10)):
+        picture = np.zeros((height, width, 3), np.uint8)
+        picture[height // 2 :, width // 2 :] = 255
+        seen = preprocess.pixels(picture)
+        assert seen.shape == (64, 96, 3)
+        x, y = (preprocess.matrix(height, width) @ np.array([width * 0.75, height * 0.75, 1]))[:2]
+        assert seen[int(y), int(x)].min() > 200
+        x, y = (preprocess.matrix(height, width) @ np.array([width * 0.25, height * 0.75, 1]))[:2]
+        assert seen[int(y), int(x)].max() < 60
+
+
+def test_a_centre_crop_is_placed_as_its_matrix_says() -> None:
+    preprocess = Preprocess(40, 60, 3, crop_fraction=0.8)
+    picture = np.zeros((150, 130, 3), np.uint8)
+    picture[70:90, 60:80] = 255
+    seen = preprocess.pixels(picture)[..., 0] > 127
+    rows, columns = np.nonzero(seen)
+    x1, y1 = (preprocess.matrix(150, 130) @ np.array([60, 70, 1]))[:2]
+    x2, y2 = (preprocess.matrix(150, 130) @ np.array([80, 90, 1]))[:2]
+    assert (columns.min(), columns.max() + 1) == (pytest.approx(x1, abs=1), pytest.approx(x2, abs=1))
+    assert (rows.min(), rows.max() + 1) == (pytest.approx(y1, abs=1), pytest.approx(y2, abs=1))
