@@ -17,13 +17,14 @@ from foveal.files.plain_json import json_text
 from foveal.files.run_folder import check_place, free_folder
 from foveal.progress import SILENT, Progress
 from foveal.recipe import Recipe
+from foveal.report.ways_page import WayRow, gain, write_ways
 from foveal.runs import Source, train
 
 __all__ = ["WAYS", "Way", "compare_ways"]
 
 WAYS = ("head", "last:1", "all", "scratch")
 MINUTES = 8.0  # for all of them, where nothing else is asked for
-FILE = "comparison.json"
+FILE, PAGE = "comparison.json", "comparison.html"
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,7 @@ class Way:
     seconds: float  # of the whole run
     parameters: int  # that were trained
     folder: str
+    pictures: int  # of the test
 
 
 def compare_ways(
@@ -66,7 +68,13 @@ def compare_ways(
         asked = recipe.with_settings({"network.train": word, "training.minutes": share, "training.epochs": "auto"})
         found.append(_one(source, folder / word.replace(":", "-"), asked, word, progress))
     write_text(folder / FILE, json_text([asdict(way) for way in found]) + "\n")
-    progress.say(f"Written: {shown(folder / FILE)}")
+    rows = [
+        WayRow(w.train, w.top1, w.interval, w.seconds, w.parameters, f"{Path(w.folder).name}/report.html")
+        for w in found
+    ]
+    write_ways(folder.name, rows, found[0].pictures, 60 * share, folder / PAGE)
+    progress.say(gain(rows, found[0].pictures))
+    progress.say(f"Written: {shown(folder / PAGE)} and {shown(folder / FILE)}")
     return found
 
 
@@ -75,4 +83,4 @@ def _one(source: Source, folder: Path, recipe: Recipe, word: str, progress: Prog
     test = metrics["test"]
     low, high = test["top1_interval"]
     seconds, parameters = metrics["seconds"]["total"], metrics["parameters"]["trained"]
-    return Way(word, test["top1"], (low, high), seconds, parameters, str(folder))
+    return Way(word, test["top1"], (low, high), seconds, parameters, str(folder), test["n"])

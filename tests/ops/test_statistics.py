@@ -13,6 +13,7 @@ from sklearn import metrics
 from foveal.ops.statistics import (
     calibration_bins,
     confusion_matrix,
+    difference_interval,
     expected_calibration_error,
     log_softmax,
     negative_log_likelihood,
@@ -228,3 +229,18 @@ def test_a_class_without_pictures_has_no_recall():
 def test_what_does_not_fit_is_refused(call):
     with pytest.raises(ValueError):
         call()
+
+
+def test_the_interval_of_a_difference_is_newcombes():
+    """His table II, case (a): 56 of 70 against 48 of 80."""
+    assert difference_interval(56, 70, 48, 80) == pytest.approx((0.0524, 0.3339), abs=5e-5)
+    assert difference_interval(48, 80, 56, 70) == pytest.approx((-0.3339, -0.0524), abs=5e-5)
+
+
+def test_a_difference_is_covered_as_often_as_said():
+    rng = np.random.default_rng(0)
+    inside = 0
+    for a, b in zip(rng.binomial(60, 0.8, 2000), rng.binomial(90, 0.7, 2000), strict=True):
+        low, high = difference_interval(int(a), 60, int(b), 90)
+        inside += low <= 0.1 <= high
+    assert 0.93 < inside / 2000 < 0.98

@@ -18,6 +18,7 @@ __all__ = [
     "CalibrationBins",
     "calibration_bins",
     "confusion_matrix",
+    "difference_interval",
     "expected_calibration_error",
     "log_softmax",
     "negative_log_likelihood",
@@ -27,6 +28,19 @@ __all__ = [
 ]
 
 Floats = NDArray[np.float64]
+
+
+def difference_interval(right_a: int, n_a: int, right_b: int, n_b: int) -> tuple[float, float]:
+    """95 % interval of the difference of two shares, a less b, of answers that were asked for apart.
+
+    Source: Newcombe 1998, Statistics in Medicine 17:873–890, method 10: from the Wilson intervals of both.
+    """
+    a, b = right_a / n_a, right_b / n_b
+    low_a, high_a = wilson_interval(right_a, n_a)
+    low_b, high_b = wilson_interval(right_b, n_b)
+    below = math.sqrt((a - low_a) ** 2 + (high_b - b) ** 2)
+    above = math.sqrt((high_a - a) ** 2 + (b - low_b) ** 2)
+    return a - b - below, a - b + above
 
 
 def wilson_interval(right: int, n: int, confidence: float = 0.95) -> tuple[float, float]:

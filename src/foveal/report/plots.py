@@ -41,6 +41,7 @@ __all__ = [
     "plot_mistakes",
     "plot_reliability",
     "plot_risk_coverage",
+    "plot_ways",
 ]
 
 P = ParamSpec("P")
@@ -152,6 +153,23 @@ def plot_learning_curve(curve: LearningCurve) -> Figure:
         axes.plot([2 * last], [100 * curve.doubled], "D", color=INKS["warm"], markersize=6)
     axes.set(xlabel="training pictures", ylabel="accuracy, %")
     axes.grid(axis="y")
+    return figure
+
+
+@_styled
+def plot_ways(rows: Sequence[tuple[str, float, tuple[float, float]]], title: str) -> Figure:
+    """Shares with their 95 % intervals, one below the other; the best in the accent's ink."""
+    figure, [[axes]] = _canvas(title, 0.75 + 0.42 * len(rows))
+    best = max(value for _, value, _ in rows)
+    for y, (_, value, (low, high)) in enumerate(rows):
+        ink = INKS["accent"] if value == best else INKS["muted"]
+        axes.plot([100 * low, 100 * high], [y, y], color=ink, linewidth=5, alpha=0.3, solid_capstyle="butt")
+        axes.plot([100 * value], [y], "o", color=ink, markersize=7)
+        above = axes.annotate(percent(value, 1), (100 * value, y), (0, 9), textcoords="offset points")
+        above.set(ha="center", va="bottom", color=ink, fontweight="bold")
+    _name_ticks(axes, "y", range(len(rows)), [name for name, *_ in rows])
+    axes.set(xlabel="right, %", ylim=(len(rows) - 0.4, -0.8))
+    axes.grid(axis="x")
     return figure
 
 
