@@ -112,8 +112,8 @@ def the_peer(yolo: Path, place: Path, name: str, split: list[str], minutes: floa
     weights = place / f"{name}-peer" / "weights" / "last.pt"
     subprocess.run(
         [str(yolo), "detect", "predict", f"model={weights}", f"source={folder / 'images' / 'test'}",
-         f"imgsz={PEER_SIZE}", "device=cpu", "conf=0.005", "iou=0.6", "max_det=100", "save=False", "save_txt=True", "save_conf=True",
-         f"project={place}", f"name={name}-said"], **common,
+         f"imgsz={PEER_SIZE}", "device=cpu", "conf=0.005", "iou=0.6", "max_det=100", "save=False", "save_txt=True",
+         "save_conf=True", f"project={place}", f"name={name}-said"], **common,
     )  # fmt: skip
     told_boxes = open_dataset(folder)
     indices = told_boxes.indices("test")

@@ -400,3 +400,20 @@ def test_a_network_may_stand_in_a_file(tmp_path, monkeypatch):
     (tmp_path / "mine.txt").write_text(NOTATION.replace(", ", ",  # next\n"), encoding="utf-8")
     run = foveal.train("digits", settings={"network.name": "mine.txt", "training.epochs": 1})
     assert foveal.load(run.folder).network_name.startswith("conv 8 3x3, pool 2, conv 16 3x3")
+
+
+def test_four_bands_are_learnt_from_arrays_and_answered(tmp_path):
+    """What tells the classes apart stands in the fourth band alone, and opacity would have hidden it."""
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 2, 160)
+    pictures = rng.integers(60, 200, (160, 24, 32, 4), dtype=np.uint8)
+    pictures[..., 3] = rng.integers(0, 60, (160, 24, 32)) + 150 * labels[:, None, None]
+    settings = {"network.name": "lenet5", "training.epochs": 6, "augment.color": 0.1, "training.threads": 1}
+    run = foveal.train((pictures, labels), out=tmp_path / "run", settings=settings)
+    assert run.metrics["test"]["top1"] > 0.9
+    again = foveal.load(tmp_path / "run")
+    assert again.preprocess.channels == 4
+    answers = again.predict(list(pictures[:20]))
+    assert np.mean([int(a.answer.label) == label for a, label in zip(answers, labels, strict=False)]) > 0.9
+    (refused,) = again.predict([pictures[0][..., :3]])
+    assert "four bands" in refused.reason

@@ -35,7 +35,7 @@ class Preprocess:
 
     height: int  # pixels
     width: int
-    channels: int = 3  # 3: RGB; 1: grey
+    channels: int = 3  # 3: RGB; 1: grey; 4: four bands
     mean: tuple[float, ...] = (0.5, 0.5, 0.5)  # of values in [0, 1], one a channel
     std: tuple[float, ...] = (0.25, 0.25, 0.25)
     crop_fraction: float = 1.0  # share of the resized picture's side that the centre crop keeps
@@ -44,8 +44,8 @@ class Preprocess:
     whole: bool = False  # the whole picture, with grey beside it, for boxes; else its centre, for labels
 
     def __post_init__(self) -> None:
-        if self.channels not in (1, 3):
-            raise ValueError(f"channels must be 1 or 3, is {self.channels}")
+        if self.channels not in (1, 3, 4):
+            raise ValueError(f"channels must be 1, 3 or 4, is {self.channels}")
         if not (1 <= self.height <= 8192 and 1 <= self.width <= 8192):
             raise ValueError(f"size must be 1 to 8192 pixels a side, is {self.height} x {self.width}")
         if len(self.mean) != self.channels or len(self.std) != self.channels:
@@ -152,7 +152,9 @@ def _resized(
     from PIL import Image
 
     resample = Image.Resampling.BICUBIC if interpolation == "bicubic" else Image.Resampling.BILINEAR
-    grey = picture.shape[2] == 1
-    image = Image.fromarray(picture[:, :, 0] if grey else picture)
-    out = np.asarray(image.resize((size[1], size[0]), resample, box=box))
-    return out[:, :, None] if grey else out
+    whole = (
+        [picture] if picture.shape[2] == 3 else list(picture.transpose(2, 0, 1))
+    )  # bands: Pillow's fourth is opacity
+    images = (Image.fromarray(np.ascontiguousarray(part)) for part in whole)
+    parts = [np.asarray(image.resize((size[1], size[0]), resample, box=box)) for image in images]
+    return parts[0] if parts[0].ndim == 3 else np.stack(parts, axis=2)

@@ -249,3 +249,13 @@ def test_real_weights_tell_the_classes_of_real_pictures(real_data):
     assert sum(truth == answer.label for truth, answer in answers.items()) == 32
     five = [{answer.label, *(label for label, _ in answer.runners_up)} for answer in answers.values()]
     assert sum(truth in names for truth, names in zip(answers, five, strict=True)) == 40
+
+
+def test_a_fourth_band_leaves_the_answer_of_four_equal_bands_as_it_was():
+    torch.manual_seed(0)
+    rgb, bands = build("resnet18", 5, 3, (32, 48)).eval(), build("resnet18", 5, 4, (32, 48)).eval()
+    (note,) = fit_weights(bands, dict(rgb.state_dict()), source="x", entry=NETWORKS["resnet18"])
+    assert "four bands" in note
+    one = torch.randn(2, 1, 32, 48)
+    with torch.inference_mode():
+        assert torch.allclose(bands(one.expand(-1, 4, -1, -1)), rgb(one.expand(-1, 3, -1, -1)), atol=1e-4)

@@ -65,7 +65,7 @@ def _preset(preset: str, side: int, channels: int) -> dict[str, object]:
             else {"zoom": 0.1, "translate": 0.07, "rotate": 10.0, "shear": 5.0}
         )
         return off | drawn
-    flip = "horizontal" if channels == 3 else "none"
+    flip = "horizontal" if channels >= 3 else "none"
     if side <= 64:  # photographs of the size of CIFAR: every pixel counts, a resample blurs
         pad = max(1, side // 16)
         return off | {"flip": flip, "pad_crop": pad} | ({"zoom": 0.1, "rotate": 8.0, "cutout": 0.25} if strong else {})
@@ -122,7 +122,9 @@ class Drawn:
     """What was drawn for n pictures."""
 
     matrices: NDArray[np.float64]  # (n, 3, 3), original to augmented picture, continuous coordinates
-    colors: NDArray[np.float64] | None  # (n, 3, 4) for RGB, (n, 1, 2) for grey: linear part and offset, in 0…255
+    colors: (
+        NDArray[np.float64] | None
+    )  # (n, 3, 4) for RGB, (n, 1, 2) for grey, (n, 4, 5) for bands: linear part and offset, in 0…255
     holes_xyxy: NDArray[np.int64] | None  # (n, 4) pixels, what cutout hides
 
 
@@ -190,6 +192,9 @@ def _colors(strength: float, either_way: NDArray[np.float64], channels: int) -> 
     offset = 127.5 * (1 - contrast)
     if channels == 1:
         return np.stack([gain, offset], axis=1)[:, None, :]
+    if channels != 3:  # bands, of which nobody knows a luma
+        linear = gain[:, None, None] * np.eye(channels)
+        return np.concatenate([linear, np.broadcast_to(offset[:, None, None], (len(gain), channels, 1))], axis=2)
     grey = np.tile(_LUMA, (3, 1))
     linear = gain[:, None, None] * (saturation[:, None, None] * np.eye(3) + (1 - saturation[:, None, None]) * grey)
     return np.concatenate([linear, np.broadcast_to(offset[:, None, None], (len(gain), 3, 1))], axis=2)

@@ -16,7 +16,9 @@ __all__ = ["as_array"]
 
 
 def as_array(image: Image, channels: int | None) -> NDArray[np.uint8]:
-    """(H, W, C) uint8: C as wanted, or 1 or 3 as the picture is."""
+    """(H, W, C) uint8: C as wanted, or 1 or 3 as the picture is. Raises: Unreadable where four bands are wanted."""
+    if channels == 4:
+        raise Unreadable("has not the four bands that the network looks at; give them as an array (H, W, 4)")
     plain = _plain(image)
     mode = {None: plain.mode, 1: "L", 3: "RGB"}[channels]
     if plain.mode != mode:

@@ -18,6 +18,7 @@ __all__ = ["Header", "header_of", "shape_of"]
 
 _FORMATS = ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP")
 _GREY = ("1", "L", "I", "F", "I;16", "I;16B", "I;16L", "LA")
+_BANDS = "4 bands"  # of pixels in memory; in a file the fourth channel is opacity
 _ORIENTATION = 0x0112  # EXIF tag; 5 to 8 lie on their side
 
 
@@ -34,7 +35,7 @@ class Header:
 
     @property
     def channels(self) -> int:
-        return 1 if self.mode in _GREY else 3
+        return 4 if self.mode == _BANDS else 1 if self.mode in _GREY else 3
 
 
 def shape_of(source: Encoded | NDArray[np.uint8], name: str = "") -> tuple[int, int, int]:
@@ -46,7 +47,7 @@ def shape_of(source: Encoded | NDArray[np.uint8], name: str = "") -> tuple[int, 
 def header_of(source: Encoded | NDArray[np.uint8], name: str = "") -> Header:
     """A picture's header. Raises: BadPicture."""
     if isinstance(source, np.ndarray):
-        mode = "L" if source.ndim == 2 or source.shape[2] == 1 else "RGB"
+        mode = "L" if source.ndim == 2 or source.shape[2] == 1 else _BANDS if source.shape[2] == 4 else "RGB"
         return Header(source.shape[0], source.shape[1], "", mode, False)
     from PIL import Image
 

@@ -14,6 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from torch import Tensor, nn
 
 from foveal.errors import BadModel, BadRecipe, FovealError, Missing, shown
@@ -157,7 +158,8 @@ def _fit_first_convolution(network: nn.Module, given: dict[str, Tensor], wanted:
     """Filters for RGB on grey pictures, or the other way round, so that a grey picture gets the same answer.
 
     R = G = B in a grey picture, so its response is that of the three filters' sum; and a grey filter spread over three
-    channels in thirds sums up to itself.
+    channels in thirds sums up to itself. A fourth band gets the mean of the three, and all a little less weight, so that
+    four equal bands get the answer of three.
     """
     name = next((f"{path}.weight" for path, m in network.named_modules() if isinstance(m, nn.Conv2d)), "")
     if name not in given or name not in wanted or given[name].ndim != 4:
@@ -169,6 +171,10 @@ def _fit_first_convolution(network: nn.Module, given: dict[str, Tensor], wanted:
     if have == 1 and want == 3:
         given[name] = given[name].float().expand(-1, 3, -1, -1) / 3
         return ["first convolution spread from grey over RGB"]
+    if have == 3 and want == 4:
+        rgb = given[name].float()
+        given[name] = torch.cat([rgb, rgb.mean(1, keepdim=True)], 1) * (3 / 4)
+        return ["first convolution inflated from RGB to four bands"]
     return []
 
 

@@ -19,9 +19,9 @@ QUALITY = 82  # of WebP
 
 
 def rgb(picture: Pixels) -> Pixels:
-    """(H, W) or (H, W, C) with C = 1, 3 or another number -> (H, W, 3); of other numbers the first channel is shown."""
+    """(H, W) or (H, W, C) -> (H, W, 3): the first three channels, or one thrice."""
     picture = picture[:, :, None] if picture.ndim == 2 else picture
-    return picture if picture.shape[2] == 3 else np.repeat(picture[:, :, :1], 3, axis=2)
+    return picture[:, :, :3] if picture.shape[2] >= 3 else np.repeat(picture[:, :, :1], 3, axis=2)
 
 
 def shrunk(picture: Pixels, side: int) -> Pixels:

@@ -253,7 +253,7 @@ def choose_device(asked: str) -> str:
 
 
 def usual_shape(dataset: Dataset) -> tuple[int, int, int]:
-    """The median height and width of some pictures, and 1 where all of them are grey, else 3."""
+    """The median height and width of some pictures, and the channels that all of them have, or 3."""
     train = dataset.indices("train")
     some = train[np.linspace(0, len(train) - 1, min(LOOKED_AT, len(train))).astype(np.int64)]
     shapes = []
@@ -263,7 +263,8 @@ def usual_shape(dataset: Dataset) -> tuple[int, int, int]:
     if not shapes:
         raise BadData(f"{shown(dataset.origin.place)}: no usable picture among the first {len(some)} looked at.")
     median = np.median(np.array(shapes), axis=0)
-    return int(median[0]), int(median[1]), 1 if all(s[2] == 1 for s in shapes) else 3
+    channels = {s[2] for s in shapes}
+    return int(median[0]), int(median[1]), channels.pop() if len(channels) == 1 else 3
 
 
 def options_of(recipe: Recipe) -> dict[str, Any]:

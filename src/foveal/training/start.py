@@ -136,5 +136,8 @@ def _most(network: nn.Module) -> int:
 
 
 def _for_channels(values: tuple[float, ...], channels: int) -> tuple[float, ...]:
-    """One value a channel: for grey pictures the mean of those for RGB, for RGB that of grey three times."""
-    return values if len(values) == channels else (round(sum(values) / len(values), 4),) * channels
+    """One value a channel: for grey pictures and a fourth band the mean of those for RGB, for RGB that of grey."""
+    mean = round(sum(values) / len(values), 4)
+    if channels > len(values) > 1:
+        return values + (mean,) * (channels - len(values))
+    return values if len(values) == channels else (mean,) * channels

@@ -20,7 +20,7 @@ PLACE = "(X, y)"
 def read_arrays(pictures: Any, labels: Any, asked: Asked) -> Dataset:
     """Pictures and labels in memory.
 
-    Args:    pictures: (N, H, W), (N, H, W, C) or (N, C, H, W) with C 1 or 3; whole numbers in 0…255, or floats in
+    Args:    pictures: (N, H, W), (N, H, W, C) or (N, C, H, W) with C 1, 3 or 4 (bands); whole numbers in 0…255, or floats in
              0…1 (rounded to 256 levels). labels: (N,) whole numbers or texts. NumPy arrays, torch tensors or lists.
     Raises:  BadData for other shapes, types and values.
     """
@@ -30,13 +30,10 @@ def read_arrays(pictures: Any, labels: Any, asked: Asked) -> Dataset:
     if y.shape != (len(x),):
         hint = "; give one label a picture, not one column a class" if y.ndim == 2 else ""
         raise BadData(f"{PLACE}: {len(x)} pictures but labels of shape {y.shape}{hint}.")
-    if x.ndim == 4 and x.shape[3] not in (1, 3):
-        if x.shape[1] not in (1, 3):
-            raise BadData(
-                f"{PLACE}: X has shape {x.shape}; one of its axes must be 1 or 3 colors, the last or the second."
-            )
-        x = x.transpose(0, 2, 3, 1)
+    x = _colors_last(x) if x.ndim == 4 else x
     pixels, note = _pixels(x)
+    if x.ndim == 4 and x.shape[3] == 4:
+        note = f"Pictures of four channels are taken as four bands; of RGBA give the first three. {note}".strip()
     numbers, classes = _labels(y, asked.classes)
     return Dataset(
         ArrayPictures(pixels, tuple(f"X[{i}]" for i in range(len(x)))),
@@ -46,6 +43,16 @@ def read_arrays(pictures: Any, labels: Any, asked: Asked) -> Dataset:
         Origin(asked.source, "memory", "arrays"),
         notes=(note,) if note else (),
     )
+
+
+def _colors_last(x: NDArray[Any]) -> NDArray[Any]:
+    """(N, H, W, C) of that, or of (N, C, H, W); where both could be meant the colours are last."""
+    for bands in ((1, 3), (4,)):
+        if x.shape[3] in bands:
+            return x
+        if x.shape[1] in bands:
+            return x.transpose(0, 2, 3, 1)
+    raise BadData(f"{PLACE}: X has shape {x.shape}; one of its axes must be 1, 3 or 4 colors, the last or the second.")
 
 
 def _array(values: Any) -> NDArray[Any]:
