@@ -1,7 +1,7 @@
 """What does `auto` do when the weights were found on something else?
 
-A small trunk (speednet) learns CIFAR-10's photographs for two epochs. Then `foveal train TARGET --weights RUN` with auto
-starts from it on handwritten digits (8 × 8, built in) and on clothing at 32 pixels, beside the same network from
+A small trunk (speednet) learns CIFAR-10's photographs for two epochs. Then `foveal train TARGET --weights RUN` with
+auto starts from it on handwritten digits (8 × 8, built in) and on clothing at 32 pixels, beside the same network from
 scratch. Told are whether the pictures were measured as near or far, what was trained, and how right each way is.
 """
 
@@ -49,8 +49,8 @@ def run(out: Path, words: list[str]) -> dict[str, Any]:
     test = metrics["test"]
     say(f"{out.name}: {percent(test['top1'])} in {seconds:.0f} s")
     return {
-        "top1": test["top1"], "interval": test["top1_interval"], "ece": test["ece"], "loss": test["loss"], "n": test["n"],
-        "seconds": seconds, "transfer": metrics["transfer"], "temperature": metrics["temperature"],
+        "top1": test["top1"], "interval": test["top1_interval"], "ece": test["ece"], "loss": test["loss"],
+        "n": test["n"], "seconds": seconds, "transfer": metrics["transfer"], "temperature": metrics["temperature"],
     }  # fmt: skip
 
 
@@ -61,8 +61,8 @@ def told(rows: dict[str, dict[str, Any]]) -> Result:
         for way, found in ways.items():
             low, high = found["interval"]
             table.append(
-                [name, way, f"{percent(found['top1'])} ({percent(low)} to {percent(high)})", f"{found['seconds']:.0f} s",
-                 f"{found['ece']:.3f}", f"{found['loss']:.3f}"]
+                [name, way, f"{percent(found['top1'])} ({percent(low)} to {percent(high)})",
+                 f"{found['seconds']:.0f} s", f"{found['ece']:.3f}", f"{found['loss']:.3f}"]
             )  # fmt: skip
         near = ways["auto"]["transfer"]["near"]
         kin = ", ".join(f"{what} {percent(share, 1)}" for what, share in near.items())

@@ -158,8 +158,8 @@ def _fit_first_convolution(network: nn.Module, given: dict[str, Tensor], wanted:
     """Filters for RGB on grey pictures, or the other way round, so that a grey picture gets the same answer.
 
     R = G = B in a grey picture, so its response is that of the three filters' sum; and a grey filter spread over three
-    channels in thirds sums up to itself. A fourth band gets the mean of the three, and all a little less weight, so that
-    four equal bands get the answer of three.
+    channels in thirds sums up to itself. A fourth band gets the mean of the three, and all get a bit less weight: four
+    equal bands get the answer of three.
     """
     name = next((f"{path}.weight" for path, m in network.named_modules() if isinstance(m, nn.Conv2d)), "")
     if name not in given or name not in wanted or given[name].ndim != 4:
