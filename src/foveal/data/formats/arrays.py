@@ -21,7 +21,8 @@ def read_arrays(pictures: Any, labels: Any, asked: Asked) -> Dataset:
     """Pictures and labels in memory.
 
     Args:    pictures: (N, H, W), (N, H, W, C) or (N, C, H, W) with C 1, 3 or 4 (bands); whole numbers in 0…255, or
-             floats in 0…1 (rounded to 256 levels). labels: (N,) whole numbers or texts. NumPy arrays, torch tensors or lists.
+             floats in 0…1 (rounded to 256 levels). labels: (N,) whole numbers or texts. NumPy arrays, torch tensors or
+             lists.
     Raises:  BadData for other shapes, types and values.
     """
     x, y = _array(pictures), _array(labels)
