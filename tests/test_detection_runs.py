@@ -224,3 +224,29 @@ def test_a_centre_crop_is_placed_as_its_matrix_says() -> None:
     x2, y2 = (preprocess.matrix(150, 130) @ np.array([80, 90, 1]))[:2]
     assert (columns.min(), columns.max() + 1) == (pytest.approx(x1, abs=1), pytest.approx(x2, abs=1))
     assert (rows.min(), rows.max() + 1) == (pytest.approx(y1, abs=1), pytest.approx(y2, abs=1))
+
+
+def test_one_object_is_placed_better_than_the_same_box_everywhere(foveal, pictures: Path, tmp_path: Path) -> None:
+    from foveal import train
+
+    settings = QUICK | {
+        "training.epochs": 40,
+        "training.ema": 0.9,
+        "training.task": "localise",
+        "augment.preset": "off",
+    }
+    run = train(pictures, out=tmp_path / "run", settings=settings)
+    test = run.metrics["test"]
+    assert {"mean_iou", "presence", "top1", "located", "constant_iou"} <= set(test)
+    assert test["mean_iou"] > test["constant_iou"] + 0.05
+    assert test["presence"] == 1.0
+    page = run.report.read_text()
+    assert "The same box on every picture" in page
+    again = load(run.folder)
+    assert isinstance(again, Detector)
+    assert again.kind == "one-object"
+    (found,) = again.predict(pictures / "images" / "test" / "test0.png")
+    assert found.objects is not None
+    assert len(found.objects) == 1
+    scored = foveal("evaluate", tmp_path / "run", pictures)
+    assert "mean IoU" in scored.stdout, scored.stderr

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +22,10 @@ from foveal.progress import SILENT, Progress
 from foveal.recipe import Recipe
 from foveal.tasks.detection import LEAST_SCORE
 from foveal.tasks.detection_scores import DetectionScores, score_objects
+from foveal.tasks.localisation_scores import LocalisationScores, largest_boxes, score_placed
 from foveal.tasks.objects import Objects
 from foveal.training.arithmetic import freed_memory_kept, machine, threads_used
-from foveal.training.detecting import DetectionGround, finished_detector, lay_detection, objects_on
+from foveal.training.detecting import DetectionGround, finished_detector, lay_detection, located, objects_on
 from foveal.training.fit import Fitted, fit
 
 __all__ = ["DetectionEvaluation", "asked_task", "evaluate_detector", "run_detection"]
@@ -34,23 +35,25 @@ __all__ = ["DetectionEvaluation", "asked_task", "evaluate_detector", "run_detect
 class DetectionEvaluation:
     """How well a detector finds what is labelled."""
 
-    scores: DetectionScores
+    scores: DetectionScores | LocalisationScores
     notes: tuple[str, ...]
     skipped: tuple[Skipped, ...]
 
 
 def asked_task(dataset: Dataset, recipe: Recipe) -> tuple[str, Dataset]:
-    """ "classify" or "detect", and the data set as that task takes it.
+    """ "classify", "localise" or "detect", and the data set as that task takes it.
 
     Raises: BadRecipe for boxes that are not there, BadData where nothing is left to classify.
     """
     task = recipe.training.task
     if dataset.boxes is None:
-        if task == "detect":
+        if task in ("detect", "localise"):
             raise BadRecipe(
-                f"--task detect needs boxes; {shown(dataset.origin.place)} ({dataset.origin.format}) has labels only."
+                f"--task {task} needs boxes; {shown(dataset.origin.place)} ({dataset.origin.format}) has labels only."
             )
         return "classify", dataset
+    if task == "localise":
+        return task, _of_largest_alone(dataset)
     if task in ("auto", "detect"):
         return "detect", dataset
     labelled = np.flatnonzero(dataset.labels != NOTHING).astype(np.int64)
@@ -77,7 +80,8 @@ def run_detection(
         _tell_plan(ground, progress)
         fitted = fit(ground, folder, finished_detector, resume=going_on, progress=progress)
         fitted.model.save(folder / MODEL_FILE)
-        return _scored(folder, ground, fitted, progress, began)
+        scored = _placed if fitted.model.kind == "one-object" else _scored
+        return scored(folder, ground, fitted, progress, began)
 
 
 def evaluate_detector(
@@ -105,13 +109,17 @@ def evaluate_detector(
     found: list[Objects] = []
     usable, skipped = [], []
     pictures = [dataset.pictures.content(i) for i in range(len(dataset))]
-    for i, answer in enumerate(detector.stream(pictures, score=LEAST_SCORE, progress=progress)):
+    one_object = detector.kind == "one-object"
+    for i, answer in enumerate(detector.stream(pictures, score=0.0 if one_object else LEAST_SCORE, progress=progress)):
         if answer.objects is None:
             skipped.append(Skipped(dataset.pictures.name(i), answer.reason))
         else:
             usable.append(i)
             found.append(answer.objects)
-    scores = score_objects(found, truth.take(np.array(usable, np.int64)), detector.classes)
+    truth = truth.take(np.array(usable, np.int64))
+    scores = (
+        score_placed(found, truth, detector.classes) if one_object else score_objects(found, truth, detector.classes)
+    )
     return DetectionEvaluation(scores, tuple(notes), dataset.skipped + tuple(skipped))
 
 
@@ -129,9 +137,56 @@ def _scored(
     warnings = _warnings(ground.dataset, on)
     for sentence in warnings:
         progress.say(sentence)
-    metrics: dict[str, Any] = {
-        "task": "detect",
-        "test": {**scores.as_dict(), "split": on},
+    metrics = _metrics(ground, fitted, "detect", {**scores.as_dict(), "split": on}, warnings, tested, began)
+    from foveal.report.detection_page import write_detection_report  # with its plotting library
+
+    report = folder / "report.html"
+    size = (folder / MODEL_FILE).stat().st_size
+    write_detection_report(folder.name, ground, fitted, on, found, scores, metrics, warnings, size, report)
+    metrics["seconds"]["total"] = round(time.perf_counter() - began, 3)
+    write_text(folder / "metrics.json", json_text(metrics) + "\n")
+    return fitted.model, metrics, report
+
+
+def _placed(
+    folder: Path, ground: DetectionGround, fitted: Fitted[Detector], progress: Progress, began: float
+) -> tuple[Detector, dict[str, Any], Path]:
+    """As `_scored`, of one object a picture."""
+    boxes = ground.dataset.boxes
+    assert boxes is not None
+    on = next((name for name in ("test", "val") if boxes.counts[ground.splits[name]].sum()), "train")
+    started = time.perf_counter()
+    found, scores = located(fitted.model, ground, ground.splits[on], progress)
+    tested = time.perf_counter() - started
+    warnings = _warnings(ground.dataset, on)
+    for sentence in warnings:
+        progress.say(sentence)
+    metrics = _metrics(ground, fitted, "localise", {**scores.as_dict(), "split": on}, warnings, tested, began)
+    from foveal.report.localisation_page import write_localisation_report
+
+    report = folder / "report.html"
+    size = (folder / MODEL_FILE).stat().st_size
+    write_localisation_report(folder.name, ground, fitted, on, found, scores, metrics, warnings, size, report)
+    metrics["seconds"]["total"] = round(time.perf_counter() - began, 3)
+    write_text(folder / "metrics.json", json_text(metrics) + "\n")
+    return fitted.model, metrics, report
+
+
+def _metrics(
+    ground: DetectionGround,
+    fitted: Fitted[Detector],
+    task: str,
+    test: dict[str, Any],
+    warnings: list[str],
+    tested: float,
+    began: float,
+) -> dict[str, Any]:
+    """The content of metrics.json."""
+    boxes = ground.dataset.boxes
+    assert boxes is not None
+    return {
+        "task": task,
+        "test": test,
         "weights": ground.start.as_dict() if ground.start else None,
         "threshold": fitted.model.threshold,
         "parameters": {
@@ -157,14 +212,6 @@ def _scored(
         },
         "machine": machine(),
     }  # fmt: skip
-    from foveal.report.detection_page import write_detection_report  # with its plotting library
-
-    report = folder / "report.html"
-    size = (folder / MODEL_FILE).stat().st_size
-    write_detection_report(folder.name, ground, fitted, on, found, scores, metrics, warnings, size, report)
-    metrics["seconds"]["total"] = round(time.perf_counter() - began, 3)
-    write_text(folder / "metrics.json", json_text(metrics) + "\n")
-    return fitted.model, metrics, report
 
 
 def _warnings(dataset: Dataset, on: str) -> list[str]:
@@ -203,6 +250,17 @@ def _kept(boxes: Boxes, labels: NDArray[np.int64]) -> Boxes:
 
 
 def _without_boxes(dataset: Dataset) -> Dataset:
-    from dataclasses import replace
-
     return replace(dataset, boxes=None)
+
+
+def _of_largest_alone(dataset: Dataset) -> Dataset:
+    """Each picture with its largest object alone, and a note where there were others."""
+    boxes = dataset.boxes
+    assert boxes is not None
+    several = int((boxes.counts > 1).sum())
+    if not several:
+        return dataset
+    kept = np.zeros(len(boxes), bool)
+    kept[largest_boxes(boxes)[1]] = True
+    alone = _kept(boxes, np.where(kept, boxes.labels, -1))
+    return replace(dataset, boxes=alone).noted(f"Of several objects on {several} pictures the largest is located.")

@@ -23,13 +23,16 @@ from foveal.ops.geometry import inverse
 from foveal.ops.suppression import batched_nms
 from foveal.preprocess import Preprocess
 from foveal.progress import SILENT, Progress
-from foveal.tasks.detection import LEAST_SCORE, MOST, OVERLAP, Detection, objects_said
-from foveal.tasks.detectors.yolo import Said, Yolo
+from foveal.tasks.detection import LEAST_SCORE, MOST, OVERLAP, Detection
+from foveal.tasks.detectors.one_object import OneObject
+from foveal.tasks.detectors.yolo import Yolo
+from foveal.tasks.localisation import Localisation
 from foveal.tasks.objects import Objects
 
-__all__ = ["DETECTION", "Detector", "DetectorFacts", "Found", "built_detector", "load_detector"]
+__all__ = ["DETECTION", "Detector", "DetectorFacts", "Found", "Kind", "built_detector", "load_detector", "task_of"]
 
 DETECTION = "detection"
+Kind = Literal["yolo", "one-object"]
 KIND = "model"
 _BATCH_PIXELS = 3_000_000  # of input in one forward pass
 TILE_OVERLAP = 0.2  # of a tile's side that its neighbour sees as well
@@ -52,7 +55,7 @@ class _NetworkFacts(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
     name: Annotated[str, Field(max_length=10_000)]  # of the trunk
     options: dict[str, float | bool]
-    detector: Literal["yolo"]
+    detector: Kind
     width: Annotated[int, Field(ge=8, le=2048)]
 
 
@@ -74,7 +77,7 @@ class DetectorFacts(BaseModel):
 class Detector:
     """A trained detector."""
 
-    network: nn.Module  # a Yolo in eval mode, float32
+    network: nn.Module  # a Yolo or OneObject in eval mode, float32
     preprocess: Preprocess
     classes: tuple[str, ...]
     trunk: str  # name in the catalogue
@@ -82,20 +85,21 @@ class Detector:
     options: Mapping[str, Any] = field(default_factory=dict)  # of the trunk's builder
     threshold: float = 0.25  # least score of what `predict` shows: best F1 on validation
     trained: Mapping[str, Any] = field(default_factory=dict)
+    kind: Kind = "yolo"
 
     def __post_init__(self) -> None:
         self.network.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     @property
-    def task(self) -> Detection:
-        return Detection(self.classes)
+    def task(self) -> Detection | Localisation:
+        return task_of(self.kind, self.classes, self.size)
 
     @property
     def size(self) -> tuple[int, int]:
         """Height and width of the network's input."""
         return self.preprocess.height, self.preprocess.width
 
-    def said(self, pixels: Tensor) -> Iterator[Said]:
+    def said(self, pixels: Tensor) -> Iterator[Any]:
         """(N, H, W, C) uint8 as `preprocess` made them -> what the network says, some pictures at a time."""
         device = next(self.network.parameters()).device
         step = max(1, _BATCH_PIXELS // (pixels.shape[1] * pixels.shape[2]))
@@ -105,7 +109,7 @@ class Detector:
 
     def objects(self, pixels: Tensor, score: float = LEAST_SCORE, iou: float = OVERLAP) -> list[Objects]:
         """Objects of N pictures as `preprocess` made them, in pixels of the network's input."""
-        return [found for said in self.said(pixels) for found in objects_said(said, self.size, score, iou)]
+        return [found for said in self.said(pixels) for found in self.task.decode(said, self.size, score, iou)]
 
     def predict(self, pictures: Picture | Iterable[Picture], **asked: Any) -> list[Found]:
         """As `stream`, all at once."""
@@ -195,7 +199,7 @@ class Detector:
         facts = {
             "task": DETECTION,
             "network": {
-                "name": self.trunk, "options": dict(self.options), "detector": "yolo", "width": self.width,
+                "name": self.trunk, "options": dict(self.options), "detector": self.kind, "width": self.width,
             },
             "classes": list(self.classes),
             "preprocess": self.preprocess.as_dict(),
@@ -206,15 +210,27 @@ class Detector:
 
 
 def built_detector(
-    trunk: str, classes: int, preprocess: Preprocess, width: int, options: Mapping[str, Any] | None = None
-) -> Yolo:
+    trunk: str,
+    classes: int,
+    preprocess: Preprocess,
+    width: int,
+    options: Mapping[str, Any] | None = None,
+    kind: Kind = "yolo",
+) -> Yolo | OneObject:
     """A detector with random weights on a trunk of the catalogue.
 
     Raises: BadRecipe for a trunk that is not there, takes no such pictures, or has no stages to detect on.
     """
     size = (preprocess.height, preprocess.width)
     network = build(trunk, 1, preprocess.channels, size, options)
+    if kind == "one-object":
+        return OneObject(network, trunk, classes, width)
     return Yolo(network, trunk, classes, size, width)
+
+
+def task_of(kind: Kind, classes: tuple[str, ...], size: tuple[int, int]) -> Detection | Localisation:
+    """What the answers of such a detector are."""
+    return Localisation(classes, size) if kind == "one-object" else Detection(classes)
 
 
 def load_detector(place: Path, facts: DetectorFacts, preprocess: Preprocess) -> Detector:
@@ -222,8 +238,9 @@ def load_detector(place: Path, facts: DetectorFacts, preprocess: Preprocess) -> 
     try:
         with torch.device("meta"):
             network = built_detector(
-                facts.network.name, len(facts.classes), preprocess, facts.network.width, facts.network.options
-            )
+                facts.network.name, len(facts.classes), preprocess, facts.network.width, facts.network.options,
+                facts.network.detector,
+            )  # fmt: skip
     except FovealError as error:
         raise BadModel(f"{shown(place)}: {error}") from None
     expected = {name: (tuple(value.shape), value.dtype) for name, value in network.state_dict().items()}
@@ -232,7 +249,7 @@ def load_detector(place: Path, facts: DetectorFacts, preprocess: Preprocess) -> 
     net = facts.network
     return Detector(
         network.eval(), preprocess, tuple(facts.classes), net.name, net.width, net.options, facts.threshold,
-        facts.trained,
+        facts.trained, net.detector,
     )  # fmt: skip
 
 

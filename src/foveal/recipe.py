@@ -118,7 +118,7 @@ class NetworkRecipe(_Section):
 class TrainingRecipe(_Section):
     """How the weights are found."""
 
-    task: Literal["auto", "classify", "detect"] = "auto"  # auto: boxes are detected, labels classified
+    task: Literal["auto", "classify", "localise", "detect"] = "auto"  # auto: boxes are detected, labels classified
     epochs: Annotated[int, Field(ge=1, le=100_000, strict=True)] | Auto = "auto"
     minutes: NotNegative = 0.0  # 0: no plan by time
     batch_size: Annotated[int, Field(ge=1, le=65_536, strict=True)] | Auto = "auto"

@@ -104,7 +104,7 @@ def train(
             with RunLock(folder), logged(folder, progress) as told:
                 write_text(folder / "recipe.toml", recipe.to_toml())
                 _tell(dataset, told)
-                if task == "detect":
+                if task != "classify":
                     done = run_detection(folder, dataset, recipe, told, began, loading_threads, going_on=False)
                     return Run(folder, *done)
                 return _run(folder, dataset, recipe, network, told, began, loading_threads, going_on=False)
@@ -139,7 +139,7 @@ def resume(
         dataset = _opened(source if source is not None else recipe.data.source, changed, told)
         write_text(folder / "recipe.toml", changed.to_toml())
         task, dataset = asked_task(dataset, changed)
-        if task == "detect":
+        if task != "classify":
             return Run(folder, *run_detection(folder, dataset, changed, told, began, 0, going_on=True))
         return _run(folder, dataset, changed, network, told, began, 0, going_on=True)
 
@@ -204,7 +204,7 @@ def loop_script(source: Source, recipe: Recipe | None = None, settings: Mapping[
     recipe = (recipe or Recipe()).with_settings({"data.source": str(source), **(settings or {})}, "settings")
     with torch.random.fork_rng(devices=[]):
         task, dataset = asked_task(_opened(source, recipe, SILENT), recipe)
-        if task == "detect":
+        if task != "classify":
             raise BadRecipe("--show-loop writes out trainings with labels only as yet.")
         recipe = settle(dataset, recipe)
         with threads_used(recipe.training.threads):
@@ -216,7 +216,7 @@ def _settled(task: str, dataset: Dataset, recipe: Recipe, network: nn.Module | N
         return settle(dataset, recipe, network)
     if network is not None:
         raise BadRecipe("a network of one's own has no stages to detect on; name a trunk of the catalogue.")
-    return settle_detection(dataset, recipe)
+    return settle_detection(dataset, recipe, task)
 
 
 def _run(

@@ -94,7 +94,9 @@ def _print_detection(result: DetectionEvaluation, scores: dict[str, Any], asked:
         return
     for note in result.notes:
         console.progress().say(note)
-    print("\n".join(detection_figures(scores, asked["on"])))
+    placed = "mean_iou" in scores
+    lines = localisation_figures(scores, f"{asked['on']}: ") if placed else detection_figures(scores, asked["on"])
+    print("\n".join(lines))
 
 
 def detection_figures(scores: dict[str, Any], on: str) -> list[str]:
@@ -109,6 +111,21 @@ def detection_figures(scores: dict[str, Any], on: str) -> list[str]:
         f"best F1 {_three(scores['f1'])} at a score of {_three(scores['threshold'])}",
         "",
         table(["class", "AP", "AP50", "objects"], rows),
+    ]
+
+
+def localisation_figures(scores: dict[str, Any], before: str) -> list[str]:
+    """Where one object a picture was placed, in few lines."""
+    from foveal.cli._texts import percent
+
+    low, high = (_three(end) for end in scores["mean_iou_interval"])
+    constant = scores["constant_iou"]
+    beside = f"; the same box everywhere {constant:.3f}" if constant is not None else ""
+    return [
+        f"{before}mean IoU {_three(scores['mean_iou'])} (95 % interval {low} to {high}{beside}) of {scores['objects']} "
+        f"objects on {scores['n']} pictures",
+        f"{' ' * len(before)}presence {percent(scores['presence'])}, class {percent(scores['top1'])}, placed with an IoU "
+        f"of 0.5 and the class right {percent(scores['located'])}",
     ]
 
 

@@ -66,7 +66,8 @@ def train(
     batch: Annotated[str | None, typer.Option(metavar="B", help="Pictures a step.")] = None,
     seed: Annotated[str | None, typer.Option(metavar="N", help="Another seed, other random draws. [0]")] = None,
     task: Annotated[
-        str | None, typer.Option(metavar="KIND", help="classify or detect. [detect where there are boxes]")
+        str | None,
+        typer.Option(metavar="KIND", help="classify, localise (one object) or detect. [detect where there are boxes]"),
     ] = None,
     accuracy: Annotated[
         str | None, typer.Option(metavar="A", help="Share of answers to be right, such as 0.99; passes on the rest.")
@@ -231,7 +232,11 @@ def summary(metrics: dict[str, Any]) -> list[str]:
     from foveal.cli._texts import percent
 
     lines = []
-    if metrics.get("task") == "detect":
+    if metrics.get("task") == "localise":
+        from foveal.cli.evaluate import localisation_figures
+
+        lines += localisation_figures(metrics["test"], f"{metrics['test']['split']:9} ")
+    elif metrics.get("task") == "detect":
         from foveal.cli.evaluate import detection_figures
 
         test = metrics["test"]

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from foveal.errors import BadRecipe, shown
 from foveal.networks.catalogue import find
 
-__all__ = ["Stages", "stage_modules"]
+__all__ = ["Stages", "coarsest_stride", "stage_modules"]
 
 
 class _LastReached(Exception):
@@ -56,6 +56,14 @@ def _keeper(found: dict[str, Tensor], path: str, last: bool) -> Callable[..., No
             raise _LastReached
 
     return keep
+
+
+def coarsest_stride(name: str) -> int:
+    """Stride of a network's last map. Raises: BadRecipe for one without maps."""
+    coarsest = max((stage.stride for stage in find(name).stages), default=0)
+    if coarsest < 4:
+        raise BadRecipe(f"{shown(name)} has no feature maps to detect on; take a convolutional network as trunk.")
+    return coarsest
 
 
 def stage_modules(name: str, strides: Sequence[int]) -> tuple[list[str], tuple[int, ...]]:

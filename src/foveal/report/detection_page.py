@@ -33,7 +33,7 @@ from foveal.tasks.objects import Objects
 from foveal.training.detecting import DetectionGround
 from foveal.training.fit import Fitted
 
-__all__ = ["write_detection_report"]
+__all__ = ["evenly", "original", "placed_card", "training_pictures", "write_detection_report"]
 
 SIDE = 320  # pixels of a picture's longer side on the page
 SHOWN, TRAINING_SHOWN, ASSIGNED_SHOWN = 8, 6, 4  # pictures
@@ -64,7 +64,7 @@ def write_detection_report(
     truth = boxes.take(indices)
 
     def picture(number: int) -> Pixels:
-        return _original(ground, int(indices[number]))
+        return original(ground, int(indices[number]))
 
     text = page_template("detection.html.jinja").render(
         name=name,
@@ -84,10 +84,10 @@ def write_detection_report(
         durations=durations(metrics["seconds"]),
         augment_words=in_words(ground.recipe.augment),
         class_rows=_class_rows(scores),
-        samples=[_sample(picture, truth, found, i, scores) for i in _evenly(len(indices), SHOWN)],
+        samples=[_sample(picture, truth, found, i, scores) for i in evenly(len(indices), SHOWN)],
         misses=_errors(detection_plots.worst_misses(scores, truth), truth, picture),
         alarms=_errors(detection_plots.worst_alarms(scores), truth, picture),
-        training=_training_pictures(ground),
+        training=training_pictures(ground),
         assigned=_assigned_pictures(ground, fitted.model),
         **_charts(scores, [vars(row) for row in fitted.history]),
     )
@@ -114,11 +114,18 @@ def _sample(
     picture: Picture, truth: Boxes, found: Sequence[Objects], number: int, scores: DetectionScores
 ) -> dict[str, str]:
     """A picture with what was found on it, and dashed what is there."""
-    pixels, scale = _small(picture(number))
     sure = found[number].take(found[number].scores >= scores.threshold)
+    return placed_card(picture(number), truth, sure, number, scores.classes, _count(len(sure), "object") + " found")
+
+
+def placed_card(
+    picture: Pixels, truth: Boxes, said: Objects, number: int, classes: Sequence[str], words_: str
+) -> dict[str, str]:
+    """Picture `number` with the boxes that are there, dashed, and those that were said, in colour."""
+    pixels, scale = _small(picture)
     there = [DrawnBox(_corners(box * scale), ink="#8a8a8a", dashed=True) for box in truth.xyxy[truth.of(number)]]
-    said = boxes_of(Objects(sure.xyxy * scale, sure.labels, sure.scores), scores.classes)
-    return {"uri": data_uri(draw_boxes(pixels, [*there, *said])), "words": _count(len(sure), "object") + " found"}
+    found = boxes_of(Objects(said.xyxy * scale, said.labels, said.scores), classes)
+    return {"uri": data_uri(draw_boxes(pixels, [*there, *found])), "words": words_}
 
 
 def _errors(errors: Sequence[detection_plots.DetectionError], truth: Boxes, picture: Picture) -> list[dict[str, str]]:
@@ -132,10 +139,10 @@ def _errors(errors: Sequence[detection_plots.DetectionError], truth: Boxes, pict
     return cards
 
 
-def _training_pictures(ground: DetectionGround) -> list[dict[str, str]]:
+def training_pictures(ground: DetectionGround) -> list[dict[str, str]]:
     """How the network saw some pictures in its first epoch, boxes moved with them."""
     train = ground.splits["train"]
-    chosen = train[_evenly(len(train), TRAINING_SHOWN)]
+    chosen = train[evenly(len(train), TRAINING_SHOWN)]
     pictures, said = ground.batches.shown_with_boxes(0, chosen)
     cards = []
     for pixels, (labels, boxes) in zip(pictures, said, strict=True):
@@ -151,7 +158,7 @@ def _training_pictures(ground: DetectionGround) -> list[dict[str, str]]:
 def _assigned_pictures(ground: DetectionGround, detector: Detector) -> list[dict[str, str]]:
     """Which places of the maps answer for each object of some training pictures, as dots in the object's ink."""
     train = ground.splits["train"]
-    chosen = train[_evenly(len(train), ASSIGNED_SHOWN)]
+    chosen = train[evenly(len(train), ASSIGNED_SHOWN)]
     pictures = ground.store.rows(chosen)
     own = [(ground.boxes.labels[part], ground.boxes.xyxy[part]) for part in map(ground.boxes.of, chosen.tolist())]
     (said,) = list(detector.said(torch.from_numpy(pictures)))[:1] or (None,)
@@ -172,7 +179,7 @@ def _assigned_pictures(ground: DetectionGround, detector: Detector) -> list[dict
     return cards
 
 
-def _original(ground: DetectionGround, index: int) -> Pixels:
+def original(ground: DetectionGround, index: int) -> Pixels:
     """(H, W, C) of a picture as it is; grey of its size where the file has gone."""
     boxes = ground.dataset.boxes
     assert boxes is not None
@@ -199,7 +206,8 @@ def _corners(box: NDArray[np.float64]) -> tuple[float, float, float, float]:
     return x1, y1, x2, y2
 
 
-def _evenly(n: int, most: int) -> NDArray[np.int64]:
+def evenly(n: int, most: int) -> NDArray[np.int64]:
+    """At most so many of n, evenly."""
     return np.unique(np.linspace(0, n - 1, min(most, n)).astype(np.int64)) if n else np.zeros(0, np.int64)
 
 

@@ -39,6 +39,7 @@ __all__ = [
     "plot_filters",
     "plot_learning_curve",
     "plot_mistakes",
+    "plot_overlaps",
     "plot_reliability",
     "plot_risk_coverage",
     "plot_ways",
@@ -152,6 +153,22 @@ def plot_learning_curve(curve: LearningCurve) -> Figure:
         axes.plot([2 * last] * 2, bar, color=INKS["warm"], linewidth=5, alpha=0.4, solid_capstyle="butt")
         axes.plot([2 * last], [100 * curve.doubled], "D", color=INKS["warm"], markersize=6)
     axes.set(xlabel="training pictures", ylabel="accuracy, %")
+    axes.grid(axis="y")
+    return figure
+
+
+@_styled
+def plot_overlaps(iou: NDArray[np.float64], constant: float) -> Figure:
+    """How well boxes overlap with the true ones: a bar a tenth, their mean, and that of the same box everywhere."""
+    mean = float(iou.mean()) if len(iou) else math.nan
+    beside = f", {constant:.2f} for the same box everywhere" if math.isfinite(constant) else ""
+    figure, [[axes]] = _canvas(f"Mean overlap (IoU) {mean:.2f}{beside}", 3.0)
+    counts, edges = np.histogram(iou, bins=10, range=(0, 1))
+    axes.bar(edges[:-1], counts, width=0.094, align="edge", color=INKS["accent"])
+    axes.axvline(mean, color=INKS["ink"], linewidth=1.5)
+    if math.isfinite(constant):
+        axes.axvline(constant, color=INKS["warm"], linestyle=(0, (4, 2)), linewidth=1.5)
+    axes.set(xlabel="IoU with the true box", ylabel="objects", xlim=(0, 1))
     axes.grid(axis="y")
     return figure
 

@@ -17,8 +17,11 @@ from numpy.typing import NDArray
 
 from foveal.data.dataset import Boxes
 from foveal.errors import BadData
+from foveal.tasks.objects import Objects
 
-__all__ = ["LocalisationScores", "constant_box", "paired_iou", "score_locations", "shares_of"]
+__all__ = [
+    "LocalisationScores", "constant_box", "largest_boxes", "paired_iou", "score_locations", "score_placed", "shares_of",
+]  # fmt: skip
 
 Floats = NDArray[np.float64]
 Labels = NDArray[np.int64]
@@ -83,7 +86,7 @@ def score_locations(
     N = len(truth.counts)
     if not len(presence) == len(xyxy) == len(labels) == N:
         raise BadData(f"{len(presence)} pictures were answered, but the truth is known of {N}.")
-    on, theirs = _largest(truth)
+    on, theirs = largest_boxes(truth)
     there = np.zeros(N, np.bool_)
     there[on] = True
     iou = paired_iou(xyxy[on], truth.xyxy[theirs])
@@ -103,9 +106,19 @@ def score_locations(
     )  # fmt: skip
 
 
+def score_placed(
+    found: Sequence[Objects], truth: Boxes, classes: Sequence[str], constant: Floats | None = None
+) -> LocalisationScores:
+    """As `score_locations`, of at most one object a picture whose score is its presence."""
+    presence = np.array([objects.scores[0] if len(objects) else 0.0 for objects in found])
+    xyxy = np.array([objects.xyxy[0] if len(objects) else np.zeros(4) for objects in found]).reshape(-1, 4)
+    labels = np.array([objects.labels[0] if len(objects) else 0 for objects in found], np.int64)
+    return score_locations(presence, xyxy, labels, truth, classes, constant=constant)
+
+
 def shares_of(truth: Boxes) -> Floats:
     """(n, 4) the largest box of each picture that has one, xyxy in shares of the picture's width and height."""
-    on, largest = _largest(truth)
+    on, largest = largest_boxes(truth)
     return truth.xyxy[largest] / np.tile(truth.sizes[on][:, ::-1], 2)
 
 
@@ -138,7 +151,7 @@ def paired_iou(a: Floats, b: Floats) -> Floats:
     return iou
 
 
-def _largest(truth: Boxes) -> tuple[Labels, Labels]:
+def largest_boxes(truth: Boxes) -> tuple[Labels, Labels]:
     """The pictures with an object, and which box is theirs; a crowd is no object."""
     areas = np.where(truth.crowd, -1.0, (truth.xyxy[:, 2:] - truth.xyxy[:, :2]).prod(axis=1))
     order = np.lexsort((np.arange(len(areas)), -areas, truth.pictures))

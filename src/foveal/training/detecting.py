@@ -21,16 +21,19 @@ from foveal.data.batches import batches_in_order
 from foveal.data.box_batches import BoxBatches, padded
 from foveal.data.dataset import SPLITS, Boxes, Dataset, Skipped
 from foveal.data.store import PixelStore, open_store
-from foveal.detector import Detector, built_detector
+from foveal.detector import Detector, Kind, built_detector, task_of
 from foveal.errors import BadData, BadRecipe, NotFinite, shown
 from foveal.networks.catalogue import full_name
 from foveal.ops.boxes import map_boxes
 from foveal.preprocess import GREY, Preprocess
 from foveal.progress import SILENT, Progress
 from foveal.recipe import Recipe, parse_size
-from foveal.tasks.detection import Detection
+from foveal.tasks.detection import LEAST_SCORE, Detection
 from foveal.tasks.detection_scores import DetectionScores, score_objects
+from foveal.tasks.detectors.one_object import OneObject
 from foveal.tasks.detectors.yolo import Yolo
+from foveal.tasks.localisation import Localisation
+from foveal.tasks.localisation_scores import LocalisationScores, constant_box, score_placed, shares_of
 from foveal.tasks.objects import Objects
 from foveal.training import planner
 from foveal.training.arithmetic import Arithmetic, Measured
@@ -41,7 +44,15 @@ from foveal.training.optimisers import make_optimizer, slow_down
 from foveal.training.start import Start, check_start, start_from
 from foveal.training.transfer import freeze
 
-__all__ = ["DetectionGround", "finished_detector", "lay_detection", "objects_on", "scored", "settle_detection"]
+__all__ = [
+    "DetectionGround",
+    "finished_detector",
+    "lay_detection",
+    "located",
+    "objects_on",
+    "scored",
+    "settle_detection",
+]
 
 Indices = NDArray[np.int64]
 
@@ -79,9 +90,9 @@ class DetectionGround:
     splits: dict[str, Indices]  # indices of usable pictures
     preprocess: Preprocess
     recipe: Recipe  # nothing "auto" left
-    network: Yolo
+    network: Yolo | OneObject
     batches: BoxBatches
-    task: Detection
+    task: Detection | Localisation
     arithmetic: Arithmetic
     measured: Measured
     start: Start | None = None
@@ -98,7 +109,7 @@ class DetectionGround:
     def learner(self) -> Learner:
         """A learner at the start."""
         network, name = self.arithmetic.network(self.network), self.recipe.network.name
-        assert isinstance(network, Yolo)
+        assert isinstance(network, Yolo | OneObject)
         frozen = self._freeze(network, name) if self.start is not None else ()
         optimizer = make_optimizer(network, self.recipe.training)
         if self.start is not None:
@@ -106,7 +117,7 @@ class DetectionGround:
         decay = float(self.recipe.training.ema)
         return Learner(network, optimizer, Averaged(network, decay) if decay else None, frozen=frozen)
 
-    def _freeze(self, network: Yolo, name: str) -> tuple[nn.Module, ...]:
+    def _freeze(self, network: Yolo | OneObject, name: str) -> tuple[nn.Module, ...]:
         """Let only what the recipe names learn; returns what keeps the statistics of its batch norms."""
         train = self.recipe.network.train
         if train == "head":
@@ -139,7 +150,7 @@ class DetectionGround:
         return loss / len(indices), math.nan
 
 
-def settle_detection(dataset: Dataset, recipe: Recipe) -> Recipe:
+def settle_detection(dataset: Dataset, recipe: Recipe, task: str = "detect") -> Recipe:
     """Every "auto" of the recipe decided but what must be measured.
 
     Raises: BadRecipe, Missing, BadData.
@@ -167,7 +178,7 @@ def settle_detection(dataset: Dataset, recipe: Recipe) -> Recipe:
     settings |= {
         "training.batch_size": min(int(batch), max(1, pictures)),
         "training.device": device,
-        "training.task": "detect",
+        "training.task": task,
         "data.size": f"{size[0]}x{size[1]}",
     }
     if recipe.network.train == "auto":
@@ -192,7 +203,8 @@ def lay_detection(
     )  # fmt: skip
     torch.manual_seed(recipe.training.seed)
     name, classes = recipe.network.name, len(dataset.classes)
-    network = built_detector(name, classes, preprocess, pyramid_width(name, size), options_of(recipe))
+    kind = kind_of(recipe)
+    network = built_detector(name, classes, preprocess, pyramid_width(name, size), options_of(recipe), kind)
     start = start_from(network.trunk.network, recipe, progress)
     if start is not None:
         preprocess = start.prepared(preprocess)
@@ -211,7 +223,7 @@ def lay_detection(
         np.full(channels, GREY, np.uint8), recipe.training.seed, int(recipe.training.epochs), loading_threads,
     )  # fmt: skip
     progress.say(f"Augmentation {in_words(recipe.augment)}.")
-    task = Detection(dataset.classes)
+    task = task_of(kind, dataset.classes, size)
     return DetectionGround(
         dataset, boxes, store, splits, preprocess, recipe, network, batches, task, arithmetic, measured, start
     )
@@ -239,8 +251,10 @@ def finished_detector(ground: DetectionGround, learner: Learner) -> Detector:
     }
     detector = Detector(
         network, ground.preprocess, ground.dataset.classes, ground.recipe.network.name, ground.width,
-        options_of(ground.recipe), trained=trained,
+        options_of(ground.recipe), trained=trained, kind=kind_of(ground.recipe),
     )  # fmt: skip
+    if detector.kind == "one-object":
+        return replace(detector, threshold=0.5)  # of presence
     val = ground.splits["val"]
     boxes = ground.dataset.boxes
     assert boxes is not None
@@ -251,7 +265,11 @@ def finished_detector(ground: DetectionGround, learner: Learner) -> Detector:
 
 
 def objects_on(
-    detector: Detector, ground: DetectionGround, indices: Indices, progress: Progress = SILENT
+    detector: Detector,
+    ground: DetectionGround,
+    indices: Indices,
+    progress: Progress = SILENT,
+    score: float = LEAST_SCORE,
 ) -> list[Objects]:
     """Objects on stored pictures, in pixels of the pictures as they are shown."""
     assert ground.dataset.boxes is not None
@@ -259,7 +277,7 @@ def objects_on(
     sizes = ground.dataset.boxes.sizes
     with progress.task("scoring", len(indices)) as advance:
         for pixels in batches_in_order(ground.store, indices, 64):
-            for objects in detector.objects(pixels):
+            for objects in detector.objects(pixels, score):
                 height, width = sizes[indices[len(found)]]
                 found.append(detector.at_home(objects, (int(height), int(width))))
             advance(len(pixels))
@@ -273,6 +291,22 @@ def scored(
     assert ground.dataset.boxes is not None
     truth = ground.dataset.boxes.take(indices)
     return score_objects(objects_on(detector, ground, indices, progress), truth, ground.dataset.classes, **asked)
+
+
+def located(
+    detector: Detector, ground: DetectionGround, indices: Indices, progress: Progress = SILENT
+) -> tuple[list[Objects], LocalisationScores]:
+    """The one object of each stored picture, and how well it is placed, beside the best constant box."""
+    boxes = ground.dataset.boxes
+    assert boxes is not None
+    found = objects_on(detector, ground, indices, progress, score=0.0)
+    constant = constant_box(shares_of(boxes.take(ground.splits["train"])))
+    return found, score_placed(found, boxes.take(indices), ground.dataset.classes, constant)
+
+
+def kind_of(recipe: Recipe) -> Kind:
+    """What stands on the trunk."""
+    return "one-object" if recipe.training.task == "localise" else "yolo"
 
 
 def pyramid_width(trunk: str, size: tuple[int, int]) -> int:

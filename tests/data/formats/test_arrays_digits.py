@@ -73,7 +73,7 @@ def test_numbers_that_do_not_begin_at_zero_keep_their_names_and_order():
         ((X, Y[:-1]), r"40 pictures but labels of shape \(39,\)"),
         ((X, np.eye(40)), "give one label a picture, not one column a class"),
         ((X[0], Y), r"labels of shape|X has shape"),
-        ((X[..., :2], Y), "must be 1 or 3 colors"),
+        ((X[..., :2], Y), "must be 1, 3 or 4 colors"),
         ((X[:, :0], Y), "X has shape"),
         ((X.astype(float), Y), "pixels are whole numbers in 0…255 or floats in 0…1"),
         ((X.astype(int) - 1, Y), "X holds int64 of -1 to 254"),

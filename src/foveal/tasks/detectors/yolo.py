@@ -18,9 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from foveal.errors import BadRecipe, shown
-from foveal.networks.catalogue import find
-from foveal.networks.stages import Stages
+from foveal.networks.stages import Stages, coarsest_stride
 from foveal.networks.yolo_trunk import ConvUnit, CrossStage
 
 __all__ = ["BINS", "Said", "Yolo", "strides_for"]
@@ -115,7 +113,7 @@ class Yolo(nn.Module):
         """
         super().__init__()
         self.strides = strides_for(size)
-        own = [s for s in self.strides if s <= _coarsest(name)]
+        own = [s for s in self.strides if s <= coarsest_stride(name)]
         self.trunk = Stages(trunk, name, own)
         channels = list(self.trunk.channels)
         self.extra = nn.ModuleList()
@@ -139,14 +137,6 @@ class Yolo(nn.Module):
         points, strides = _places([x.shape[2:] for x in maps], images.shape[2:], images.device)
         said = torch.cat(sides, 2).transpose(1, 2)  # (N, A, 4 · BINS)
         return Said(torch.cat(classes, 2).transpose(1, 2), said.view(*said.shape[:2], 4, BINS), points, strides)
-
-
-def _coarsest(name: str) -> int:
-    """Stride of the trunk's last map; those beyond are made from it. Raises: BadRecipe for a trunk without maps."""
-    coarsest = max((stage.stride for stage in find(name).stages), default=0)
-    if coarsest < 4:
-        raise BadRecipe(f"{shown(name)} has no feature maps to detect on; take a convolutional network as trunk.")
-    return coarsest
 
 
 def _places(shapes: Sequence[Sequence[int]], size: Sequence[int], device: torch.device) -> tuple[Tensor, Tensor]:
