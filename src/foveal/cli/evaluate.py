@@ -122,10 +122,10 @@ def localisation_figures(scores: dict[str, Any], before: str) -> list[str]:
     constant = scores["constant_iou"]
     beside = f"; the same box everywhere {constant:.3f}" if constant is not None else ""
     return [
-        f"{before}mean IoU {_three(scores['mean_iou'])} (95 % interval {low} to {high}{beside}) of {scores['objects']} "
-        f"objects on {scores['n']} pictures",
-        f"{' ' * len(before)}presence {percent(scores['presence'])}, class {percent(scores['top1'])}, placed with an IoU "
-        f"of 0.5 and the class right {percent(scores['located'])}",
+        f"{before}mean IoU {_three(scores['mean_iou'])} (95 % interval {low} to {high}{beside}) of "
+        f"{scores['objects']} objects on {scores['n']} pictures",
+        f"{' ' * len(before)}presence {percent(scores['presence'])}, class {percent(scores['top1'])}, placed with "
+        f"an IoU of 0.5 and the class right {percent(scores['located'])}",
     ]
 
 
