@@ -183,6 +183,8 @@ def settle_detection(dataset: Dataset, recipe: Recipe, task: str = "detect") -> 
     }
     if recipe.network.train == "auto":
         settings["network.train"] = "all" if recipe.from_weights else "scratch"
+    if task == "localise" and recipe.augment.mosaic == "auto":
+        recipe = recipe.with_settings({"augment.mosaic": 0.0})  # which of four objects would be meant?
     resolved = recipe.with_settings(settings)
     return resolved.model_copy(update={"augment": resolve_boxes(recipe.augment, size, channels, pictures)})
 
