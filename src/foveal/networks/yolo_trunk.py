@@ -116,7 +116,6 @@ def _record(width: float) -> Callable[[Callable[..., nn.Module]], Callable[..., 
         natural=224,
         stages=tuple(Stage(path, 2 << i, channels[i]) for i, path in enumerate(paths)),
         classifier="fc",
-        block="stage2.1",
         recipe={
             "training.optimizer": "adamw",
             "training.learning_rate": 2e-3,
