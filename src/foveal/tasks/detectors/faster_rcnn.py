@@ -1,0 +1,157 @@
+"""Faster R-CNN on a feature pyramid: one network proposes regions, a second one looks into each.
+
+Ren, He, Girshick, Sun 2015, "Faster R-CNN: towards real-time object detection with region proposal networks",
+arXiv:1506.01497; Lin et al. 2017, "Feature pyramid networks for object detection", arXiv:1612.03144. Both share one
+trunk, so that proposals cost next to nothing. Both are trained together ("approximate joint training", section 3.2):
+no slope runs through the corners of the proposals.
+
+Departures from the papers are those of torchvision's published weights, whose state dict `faster_rcnn_resnet50_fpn`
+takes; they stand where they are made (`_pyramid`, `_proposals`, `_regions`, `_rcnn_loss`). Classes are counted as
+everywhere in foveal, from 0 and without the background; torchvision's class k is the one of index k − 1 here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from foveal.errors import BadRecipe, shown
+from foveal.networks.catalogue import find
+from foveal.networks.resnet import ResNet, resnet50
+from foveal.networks.stages import Stages
+from foveal.tasks.detectors._proposals import ProposalNetwork, Selection
+from foveal.tasks.detectors._pyramid import WIDTH, Backbone, ResNetTrunk, freeze_norms
+from foveal.tasks.detectors._rcnn_loss import Parts, Sampled, examples, proposal_loss, region_loss
+from foveal.tasks.detectors._regions import RegionHeads, Said
+from foveal.tasks.objects import Objects
+
+__all__ = ["FasterRCNN", "Parts", "Said", "Sampled", "faster_rcnn_on", "faster_rcnn_resnet50_fpn"]
+
+STRIDES = (4, 8, 16, 32)  # of the maps that the pyramid is built on, as far as a trunk has them
+TESTING = Selection(before=1000, after=1000)
+TRAINING = Selection(before=2000, after=2000)
+ANCHOR = 8  # strides that an anchor of a level is large: 32 to 512 pixels on strides 4 to 64 [FPN, section 4.1]
+
+
+class FasterRCNN(nn.Module):
+    """A trunk, its pyramid, proposals, and the detector of regions."""
+
+    def __init__(
+        self,
+        trunk: nn.Module,
+        channels: Sequence[int],
+        strides: Sequence[int],
+        num_classes: int,
+        anchors: Sequence[float] = (),
+        width: int = WIDTH,
+        hidden: int = 1024,
+    ) -> None:
+        """
+        Args:   trunk: gives one map for each of `channels` and `strides`, the finest first; num_classes: without the
+                background; anchors: size in pixels (root of the area) on each map and on the one more that the pyramid
+                adds (eight strides unless given); width: channels of the pyramid; hidden: of the dense layers.
+        Raises: BadRecipe when the anchors are not one more than the maps.
+        """
+        super().__init__()
+        anchors = tuple(anchors) or tuple(ANCHOR * stride for stride in (*strides, 2 * strides[-1]))
+        if len(anchors) != len(strides) + 1:
+            raise BadRecipe(
+                f"{len(strides)} maps and the coarser one that the pyramid adds need {len(strides) + 1} sizes of "
+                f"anchors; got {len(anchors)}."
+            )
+        self.backbone = Backbone(trunk, channels, width)
+        self.rpn = ProposalNetwork(width, strides, anchors)
+        self.roi_heads = RegionHeads(width, strides, num_classes, hidden)
+        self.register_load_state_dict_pre_hook(_take_older_names)  # type: ignore[no-untyped-call]
+
+    def forward(self, images: Tensor) -> Said:
+        """(N, 3, H, W) -> what is said of a thousand proposals at most of each picture."""
+        size = (images.shape[2], images.shape[3])
+        levels = self.backbone(images)
+        said: Said = self.roi_heads(levels, self.rpn(levels, size).boxes(size, TESTING))
+        return said
+
+    def decode(
+        self, said: Said, size: tuple[int, int], score: float = 0.05, iou: float = 0.5, most: int = 100
+    ) -> list[Objects]:
+        """Objects of each picture, in pixels of the network's input of `size` (height, width)."""
+        return said.objects(size, score, iou, most)
+
+    def loss(
+        self,
+        images: Tensor,
+        boxes: Sequence[Tensor],
+        labels: Sequence[Tensor],
+        seed: int = 0,
+        sampled: Sampled | None = None,
+    ) -> Parts:
+        """The loss of N pictures.
+
+        Args: images (N, 3, H, W); boxes (n, 4) xyxy of each picture in pixels of the input, with an area, none where
+              there is no object; labels (n,) int64 each; seed: of the draw of examples, another one each step;
+              sampled: the examples themselves.
+        """
+        size = (images.shape[2], images.shape[3])
+        boxes = [own.float() for own in boxes]
+        generator = torch.Generator().manual_seed(seed)
+        levels = self.backbone(images)
+        proposed = self.rpn(levels, size)
+        anchors, regions = sampled or (None, None)
+        objectness, moved = proposal_loss(proposed, boxes, generator, anchors)
+        taught = examples(proposed.boxes(size, TRAINING), boxes, labels, generator, regions)
+        classes, placed = region_loss(self.roi_heads(levels, taught.regions), taught)
+        return Parts(objectness + moved + classes + placed, objectness, moved, classes, placed)
+
+
+def _take_older_names(module: nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:
+    """The published file is older than torchvision's present names, and counts the batches of its norms."""
+    known = {prefix + name for name in module.state_dict()}
+    for name in [name for name in state if name.startswith((f"{prefix}backbone.", f"{prefix}rpn."))]:
+        if name not in known:
+            value = state.pop(name)
+            if not name.endswith(".num_batches_tracked"):  # frozen norms have none
+                state[prefix + _present_name(name[len(prefix) :])] = value
+
+
+def _present_name(name: str) -> str:
+    parts = name.split(".")
+    if parts[1:3] in (["fpn", "inner_blocks"], ["fpn", "layer_blocks"]) and len(parts) == 5:
+        parts.insert(4, "0")
+    if parts[:3] == ["rpn", "head", "conv"] and len(parts) == 4:
+        parts[3:3] = ["0", "0"]
+    return ".".join(parts)
+
+
+def faster_rcnn_resnet50_fpn(  # 41 755 286 parameters; its frozen norms hold none
+    num_classes: int = 91, trunk: ResNet | None = None, epsilon: float = 1e-5
+) -> FasterRCNN:
+    """On ResNet-50 with frozen batch norms; names of the state dict are torchvision's.
+
+    Args: num_classes: *with* the background, as torchvision counts; trunk: a ResNet-50 whose weights are taken, random
+          ones unless given (its norms are frozen as they are, so load weights before training it); epsilon: beside
+          the variances; the weights published for COCO (torchvision, COCO_V1) were trained with 0.
+    """
+    body = ResNetTrunk(trunk or resnet50(num_classes=1), tuple(stage.channels for stage in find("resnet50").stages))
+    freeze_norms(body, epsilon)
+    return FasterRCNN(body, body.channels, body.strides, num_classes - 1)
+
+
+def faster_rcnn_on(
+    network: nn.Module, name: str, num_classes: int, anchors: Sequence[float] = (), *, freeze: bool = True
+) -> FasterRCNN:
+    """On a network of the zoo, its weights as they are, from its stages of stride 4 to 32.
+
+    Args:   name: of the network in the catalogue; num_classes: without the background; anchors: sizes in pixels, one
+            more than stages (eight strides unless given); freeze: keep its batch norms as they are, which is right
+            unless its weights are random (it changes the network given).
+    Raises: BadRecipe for a network without such stages, or when the anchors are too few or many.
+    """
+    known = {stage.stride for stage in find(name).stages}
+    strides = tuple(stride for stride in STRIDES if stride in known)
+    if not strides:
+        raise BadRecipe(f"{shown(name)} gives no maps of stride 4 to 32 to detect on; take a convolutional network.")
+    trunk = Stages(freeze_norms(network) if freeze else network, name, strides)
+    return FasterRCNN(trunk, trunk.channels, strides, num_classes, anchors)
