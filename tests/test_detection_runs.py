@@ -104,6 +104,45 @@ def test_evaluate_agrees_with_the_run(run: foveal.Run, pictures: Path) -> None:
     assert scored.scores.as_dict()["ap50"] == pytest.approx(told["ap50"], abs=1e-9)
 
 
+def test_a_wished_precision_bounds_the_scores(foveal: Any, run, pictures: Path) -> None:
+    folder = pictures / "images" / "test"
+    model = run.model
+    assert isinstance(model, Detector)
+    bound = model.score_for(0.6)
+    assert 0 < bound < 1
+    asked = foveal("predict", run.folder, folder, "--csv", "--precision", "0.6")
+    assert asked.exit_code == 0, asked.stderr
+    assert "For 60 % right it tells boxes from a score of" in asked.stderr
+    assert asked.stdout == foveal("predict", run.folder, folder, "--csv", "--score", str(bound)).stdout
+    scored = foveal("evaluate", run.folder, pictures, "--precision", "0.6", "--json")
+    tried = json.loads(scored.stdout)["tried"]
+    assert tried["told"] == sum(",,,,," not in row for row in asked.stdout.splitlines()[1:])
+    none = foveal("predict", run.folder, folder, "--precision", "0.9999")
+    assert "ask for less" in none.stderr
+    both = foveal("predict", run.folder, folder, "--precision", "0.9", "--score", "0.2")
+    assert both.exit_code == 2
+    assert "give one of them" in both.stderr
+
+
+def test_a_file_without_calibration_still_loads(run: foveal.Run, pictures: Path, tmp_path: Path, foveal: Any) -> None:
+    tensors, facts = read_tensors(run.folder / "model.safetensors", KIND)
+    del facts["trust"]
+    write_tensors(tmp_path / "older.safetensors", tensors, facts, KIND)
+    older, newer = load(tmp_path / "older.safetensors"), run.model
+    assert isinstance(older, Detector)
+    assert isinstance(newer, Detector)
+    assert newer.trust is not None
+    for one, other in zip(older.predict(pictures, score=0.0), newer.predict(pictures, score=0.0), strict=True):
+        assert one.objects is not None
+        assert other.objects is not None
+        said = newer.trust.calibrated(one.objects.take(one.objects.scores > 0.005))
+        assert np.array_equal(said.scores, other.objects.scores)
+        assert np.array_equal(said.xyxy, other.objects.xyxy)
+    refused = foveal("predict", tmp_path / "older.safetensors", pictures, "--precision", "0.9")
+    assert refused.exit_code == 2
+    assert "train it again" in refused.stderr
+
+
 def test_commands_tell_where_and_draw(foveal: Any, run, pictures, tmp_path) -> None:
     folder = pictures / "images" / "test"
     done = foveal("predict", run.folder, folder, "--csv", "--draw", "drawn")
@@ -190,6 +229,9 @@ def test_a_file_that_lies_about_its_detector_is_refused(run: foveal.Run, tmp_pat
         ({"network": {**facts["network"], "name": "mlp"}}, "no feature maps"),
         ({"threshold": 2.0}, "threshold"),
         ({"classes": ["red", "red"]}, "twice"),
+        ({"trust": {**facts["trust"], "maps": {"a": [1.0], "b": [1.0], "c": [0.0]}}}, "calibrated"),
+        ({"trust": {**facts["trust"], "maps": {"a": [1.0, -1.0], "b": [1.0, 1.0], "c": [0.0, 0.0]}}}, "maps.a"),
+        ({"trust": {**facts["trust"], "curve": [[0.5, 2.0]]}}, "curve"),
         ({"classes": ["red"]}, "classes"),
     ):
         path = tmp_path / "bad.safetensors"

@@ -21,7 +21,8 @@ from foveal.model import MODEL_FILE
 from foveal.progress import SILENT, Progress
 from foveal.recipe import Recipe
 from foveal.tasks.detection import LEAST_SCORE
-from foveal.tasks.detection_scores import DetectionScores, score_objects
+from foveal.tasks.detection_scores import DetectionScores, plain, score_objects
+from foveal.tasks.detection_trust import TriedPrecision, reliability
 from foveal.tasks.localisation_scores import LocalisationScores, largest_boxes, score_placed
 from foveal.tasks.objects import Objects
 from foveal.training.arithmetic import freed_memory_kept, machine, threads_used
@@ -38,6 +39,7 @@ class DetectionEvaluation:
     scores: DetectionScores | LocalisationScores
     notes: tuple[str, ...]
     skipped: tuple[Skipped, ...]
+    tried: TriedPrecision | None = None  # what a wished precision came to
 
 
 def asked_task(dataset: Dataset, recipe: Recipe) -> tuple[str, Dataset]:
@@ -85,14 +87,22 @@ def run_detection(
 
 
 def evaluate_detector(
-    detector: Detector, dataset: Dataset, chosen: NDArray[np.int64], progress: Progress = SILENT
+    detector: Detector,
+    dataset: Dataset,
+    chosen: NDArray[np.int64],
+    precision: float | None = None,
+    progress: Progress = SILENT,
 ) -> DetectionEvaluation:
     """Score a detector on some pictures of a data set. Classes are matched by name, never by position.
 
-    Raises: BadData when the data has no boxes, or none of a class that the detector knows.
+    Args:   precision, the share of right boxes that is wished for.
+    Raises: BadRecipe when the detector does not know how to reach a precision; BadData when the data has no boxes, or
+            none of a class that the detector knows.
     """
     if dataset.boxes is None:
         raise BadData(f"{shown(dataset.origin.place)} has labels and no boxes; a detector is scored against boxes.")
+    if precision is not None:
+        detector.score_for(precision)  # refused before anything is read
     dataset = dataset.take(chosen)
     assert dataset.boxes is not None
     index_of = {name: i for i, name in enumerate(detector.classes)}
@@ -117,10 +127,12 @@ def evaluate_detector(
             usable.append(i)
             found.append(answer.objects)
     truth = truth.take(np.array(usable, np.int64))
-    scores = (
-        score_placed(found, truth, detector.classes) if one_object else score_objects(found, truth, detector.classes)
-    )
-    return DetectionEvaluation(scores, tuple(notes), dataset.skipped + tuple(skipped))
+    left_out = dataset.skipped + tuple(skipped)
+    if one_object:
+        return DetectionEvaluation(score_placed(found, truth, detector.classes), tuple(notes), left_out)
+    scores = score_objects(found, truth, detector.classes)
+    tried = detector.trust.tried(scores, precision) if detector.trust and precision is not None else None
+    return DetectionEvaluation(scores, tuple(notes), left_out, tried)
 
 
 def _scored(
@@ -131,13 +143,22 @@ def _scored(
     on = next((name for name in ("test", "val") if boxes.counts[ground.splits[name]].sum()), "train")
     indices = ground.splits[on]
     started = time.perf_counter()
-    found = objects_on(fitted.model, ground, indices, progress)
-    scores = score_objects(found, boxes.take(indices), ground.dataset.classes)
+    truth, classes, model = boxes.take(indices), ground.dataset.classes, fitted.model
+    found = objects_on(replace(model, trust=None), ground, indices, progress)
+    calibration: dict[str, Any] = {}
+    if model.trust is not None:
+        said = reliability(score_objects(found, truth, classes, resamples=0))
+        found = [model.trust.calibrated(objects) for objects in found]
+        calibration = {"ece_before": plain(said.error)}
+    scores = score_objects(found, truth, classes)
+    told = reliability(scores)
+    calibration = {"boxes": int(told.count.sum()), "ece": plain(told.error), **calibration}
     tested = time.perf_counter() - started
     warnings = _warnings(ground.dataset, on)
     for sentence in warnings:
         progress.say(sentence)
-    metrics = _metrics(ground, fitted, "detect", {**scores.as_dict(), "split": on}, warnings, tested, began)
+    test = {**scores.as_dict(), "split": on, "calibration": calibration}
+    metrics = _metrics(ground, fitted, "detect", test, warnings, tested, began)
     from foveal.report.detection_page import write_detection_report  # with its plotting library
 
     report = folder / "report.html"

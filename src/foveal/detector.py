@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
-from foveal.errors import BadModel, BadPicture, FovealError, shown
+from foveal.errors import BadModel, BadPicture, BadRecipe, FovealError, shown
 from foveal.files.given import Picture, named_pictures
 from foveal.files.headers import shape_of
 from foveal.files.tensors import read_tensors, write_tensors
@@ -24,6 +24,7 @@ from foveal.ops.suppression import batched_nms
 from foveal.preprocess import Preprocess
 from foveal.progress import SILENT, Progress
 from foveal.tasks.detection import LEAST_SCORE, MOST, OVERLAP, Detection
+from foveal.tasks.detection_trust import DetectionTrust, DetectionTrustFacts
 from foveal.tasks.detectors.one_object import OneObject
 from foveal.tasks.detectors.yolo import Yolo
 from foveal.tasks.localisation import Localisation
@@ -71,6 +72,7 @@ class DetectorFacts(BaseModel):
     preprocess: dict[str, Any]
     threshold: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
     trained: dict[str, Any]
+    trust: DetectionTrustFacts | None = None  # older files have none
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,6 +88,7 @@ class Detector:
     threshold: float = 0.25  # least score of what `predict` shows: best F1 on validation
     trained: Mapping[str, Any] = field(default_factory=dict)
     kind: Kind = "yolo"
+    trust: DetectionTrust | None = None  # None: scores are what the network says
 
     def __post_init__(self) -> None:
         self.network.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -108,8 +111,28 @@ class Detector:
                 yield self.network(self.preprocess.tensor(part.to(device)))
 
     def objects(self, pixels: Tensor, score: float = LEAST_SCORE, iou: float = OVERLAP) -> list[Objects]:
-        """Objects of N pictures as `preprocess` made them, in pixels of the network's input."""
-        return [found for said in self.said(pixels) for found in self.task.decode(said, self.size, score, iou)]
+        """Objects of N pictures as `preprocess` made them, in pixels of the network's input.
+
+        Scores are calibrated where the detector knows how; up to LEAST_SCORE, `score` bounds what the network says.
+        """
+        said_least = score if self.trust is None else max(LEAST_SCORE, self.trust.maps.lowest(score))
+        found = [o for said in self.said(pixels) for o in self.task.decode(said, self.size, said_least, iou)]
+        if self.trust is None:
+            return found
+        found = [self.trust.calibrated(objects) for objects in found]
+        return found if score <= LEAST_SCORE else [objects.take(objects.scores >= score) for objects in found]
+
+    def score_for(self, precision: float) -> float:
+        """The least score to tell so that this share of the boxes is right; above 1 where that is out of reach.
+
+        Raises: BadRecipe when the detector was never tried on pictures held out.
+        """
+        if self.trust is None or not self.trust.curve.n:
+            raise BadRecipe(
+                "--precision needs a detector whose scores were tried on validation pictures; this one's were not: "
+                "give --score, or train it again."
+            )
+        return min(self.trust.bound_for(precision), 2.0)
 
     def predict(self, pictures: Picture | Iterable[Picture], **asked: Any) -> list[Found]:
         """As `stream`, all at once."""
@@ -205,6 +228,7 @@ class Detector:
             "preprocess": self.preprocess.as_dict(),
             "threshold": self.threshold,
             "trained": dict(self.trained),
+            "trust": self.trust and self.trust.facts(),
         }  # fmt: skip
         write_tensors(path, state, facts, KIND)
 
@@ -243,13 +267,15 @@ def load_detector(place: Path, facts: DetectorFacts, preprocess: Preprocess) -> 
             )  # fmt: skip
     except FovealError as error:
         raise BadModel(f"{shown(place)}: {error}") from None
+    if facts.trust and not facts.trust.fits(len(facts.classes)):
+        raise BadModel(f"{shown(place)}: its scores are calibrated for another number of classes; it is damaged.")
     expected = {name: (tuple(value.shape), value.dtype) for name, value in network.state_dict().items()}
     tensors, _ = read_tensors(place, KIND, expected=lambda _: expected)
     network.load_state_dict(tensors, strict=True, assign=True)
     net = facts.network
     return Detector(
         network.eval(), preprocess, tuple(facts.classes), net.name, net.width, net.options, facts.threshold,
-        facts.trained, net.detector,
+        facts.trained, net.detector, facts.trust.trust() if facts.trust else None,
     )  # fmt: skip
 
 

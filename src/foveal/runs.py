@@ -155,11 +155,13 @@ def evaluate(
     exclude: str | Path | None = None,
     group_by: str | None = None,
     accuracy: float | None = None,
+    precision: float | None = None,
     progress: Progress = SILENT,
 ) -> Evaluation | DetectionEvaluation:
     """Score a model on one split of a source, or on "all". Classes are matched by name, never by position.
 
-    Args:   accuracy, the share of right answers that is wished for; by default what the model was trained for.
+    Args:   accuracy, the share of right answers that is wished for, by default what the model was trained for;
+            precision, of a detector: the share of right boxes that is wished for.
     Raises: BadData when no picture of a class that the model knows is there; BadRecipe for an unknown split or view.
     """
     if views not in VIEWS:
@@ -176,7 +178,9 @@ def evaluate(
     if not len(chosen):
         raise BadData(f"{shown(dataset.origin.place)} has no {on} pictures; use --on all, or --split FILE.csv.")
     if isinstance(model, Detector):
-        return evaluate_detector(model, dataset, chosen, progress)
+        return evaluate_detector(model, dataset, chosen, precision, progress)
+    if precision is not None:
+        raise BadRecipe("--precision is for detectors, and this model is a classifier; it has --accuracy.")
     dataset = dataset.take(chosen)
     index_of = {name: i for i, name in enumerate(model.classes)}
     unknown = sorted(set(dataset.classes) - set(model.classes))

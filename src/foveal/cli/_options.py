@@ -9,7 +9,7 @@ import typer
 
 from foveal.errors import BadRecipe, did_you_mean, shown
 
-__all__ = ["Accuracy", "Exclude", "Split", "TestIf", "one_of"]
+__all__ = ["Accuracy", "Exclude", "Precision", "Split", "TestIf", "one_of"]
 
 Split = Annotated[str | None, typer.Option(metavar="FILE", help="CSV of path and split.")]
 TestIf = Annotated[str | None, typer.Option("--test-if", metavar="REGEX", help="Pictures whose path matches are test.")]
@@ -18,6 +18,11 @@ Exclude = Annotated[str | None, typer.Option(metavar="FILE", help="CSV of paths 
 Accuracy = Annotated[
     float | None,
     typer.Option(metavar="A", help="Wished share of right answers, such as 0.99: passes on less sure ones."),
+]
+
+Precision = Annotated[
+    float | None,
+    typer.Option(metavar="P", min=0, max=1, help="Detectors: wished share of right boxes, such as 0.9."),
 ]
 
 Word = TypeVar("Word", bound=str)

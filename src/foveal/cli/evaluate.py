@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from foveal.cli import console
-from foveal.cli._options import Accuracy, Exclude, Split, TestIf, one_of
+from foveal.cli._options import Accuracy, Exclude, Precision, Split, TestIf, one_of
 
 if TYPE_CHECKING:
     from foveal.detection_runs import DetectionEvaluation
@@ -28,6 +28,7 @@ def evaluate(
         str, typer.Option(metavar="KIND", help="Average over views of each picture: none, mirror, mirror+shift.")
     ] = "none",
     accuracy: Accuracy = None,
+    precision: Precision = None,
     split: Split = None,
     test_if: TestIf = None,
     exclude: Exclude = None,
@@ -44,6 +45,7 @@ def evaluate(
       foveal evaluate runs/digits-speednet_small-1 digits
       foveal evaluate runs/flowers-resnet18-1 more-flowers/ --on all
       foveal evaluate runs/flowers-resnet18-1 flowers --accuracy 0.99      how many answers are that good?
+      foveal evaluate runs/raccoon-squeezenet1_1-1 raccoon --precision 0.9   how many boxes are right, and found?
       foveal evaluate flowers.safetensors more-flowers/ --on all --json > figures.json
     """
     on = one_of("--on", on, SPLITS)
@@ -61,6 +63,7 @@ def evaluate(
         exclude=exclude,
         group_by=group_by,
         accuracy=accuracy,
+        precision=precision,
         progress=progress,
     )
     scores = result.scores.as_dict()
@@ -90,13 +93,14 @@ def _print_detection(result: DetectionEvaluation, scores: dict[str, Any], asked:
 
     if as_json:
         skipped = [{"name": row.name, "reason": row.reason} for row in result.skipped]
-        print(_texts.json_text({**asked, **scores, "notes": list(result.notes), "skipped": skipped}))
+        tried = result.tried and result.tried.as_dict()
+        print(_texts.json_text({**asked, **scores, "tried": tried, "notes": list(result.notes), "skipped": skipped}))
         return
     for note in result.notes:
         console.progress().say(note)
     placed = "mean_iou" in scores
     lines = localisation_figures(scores, f"{asked['on']}: ") if placed else detection_figures(scores, asked["on"])
-    print("\n".join(lines))
+    print("\n".join([*lines, *(("", result.tried.sentence) if result.tried else ())]))
 
 
 def detection_figures(scores: dict[str, Any], on: str) -> list[str]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from foveal.cli import console
-from foveal.cli._options import Accuracy, one_of
+from foveal.cli._options import Accuracy, Precision, one_of
 from foveal.errors import BadData, BadRecipe, Missing, NotWritable, shown
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ def predict(
     score: Annotated[
         float | None, typer.Option(metavar="S", min=0, max=1, help="Detectors: least score that is told. [its own]")
     ] = None,
+    precision: Precision = None,
     tile: Annotated[
         int, typer.Option(metavar="PIXELS", min=0, help="Detectors: look at large pictures piece by piece.")
     ] = 0,
@@ -57,6 +58,7 @@ def predict(
       foveal predict flowers.safetensors 'holidays/**/*.jpg' --top 5 -o answers.json
       foveal predict runs/flowers-resnet18-1 holidays/ --accuracy 0.99       pass on what is not that sure
       foveal predict runs/raccoon-squeezenet1_1-1 garden/ --draw drawn/      boxes, written and drawn
+      foveal predict runs/raccoon-squeezenet1_1-1 garden/ --precision 0.95   only boxes that are mostly right
 
     A picture that cannot be used becomes a row with its reason, and the rest goes on. `passed` marks answers that are
     less sure than the wished accuracy asks for, `unlike` pictures unlike those of the training.
@@ -73,13 +75,25 @@ def predict(
     loaded = load(model)
     if isinstance(loaded, Detector):
         _refuse({"--accuracy": accuracy}, "is for classifiers; a detector has --score")
+        if precision is not None:
+            if score is not None:
+                raise BadRecipe("--score and --precision both say which boxes are told; give one of them.")
+            score = loaded.score_for(precision)
+            assert loaded.trust is not None
+            console.progress().say(loaded.trust.promise(precision))
         found = loaded.stream(places, score=score, tile=tile, progress=console.progress())
         told = list(found if draw is None else _objects.drawn_into(draw, found, loaded.classes))
         _tell_unused(told)
         text = _objects.objects_text(told, loaded.classes, kind)
         _write(text, output, sum(len(a.objects) if a.objects is not None else 1 for a in told))
         return
-    asked = {"--score": score, "--tile": tile or None, "--draw": draw, "--coco": as_coco or None}
+    asked = {
+        "--score": score,
+        "--precision": precision,
+        "--tile": tile or None,
+        "--draw": draw,
+        "--coco": as_coco or None,
+    }
     _refuse(asked, "is for detectors, and this model is a classifier")
     trust = loaded.trust_for(accuracy)
     answers = loaded.predict(places, top=top, views=chosen, accuracy=accuracy, progress=console.progress())

@@ -24,6 +24,7 @@ __all__ = [
     "negative_log_likelihood",
     "precision_recall_f1",
     "softmax",
+    "sureness_bins",
     "wilson_interval",
 ]
 
@@ -125,9 +126,17 @@ def calibration_bins(probabilities: ArrayLike, labels: ArrayLike, bins: int = 15
     """
     p, y = np.asarray(probabilities, dtype=np.float64), np.asarray(labels)
     _check(p, y)
+    return sureness_bins(p.max(axis=1), p.argmax(axis=1) == y, bins)
+
+
+def sureness_bins(probabilities: ArrayLike, right: ArrayLike, bins: int = 15) -> CalibrationBins:
+    """The same of answers that are one probability each, (N,), and right or wrong, (N,).
+
+    Raises: ValueError for fewer than one bin.
+    """
+    top, right = np.asarray(probabilities, dtype=np.float64), np.asarray(right, dtype=np.bool_)
     if bins < 1:
         raise ValueError(f"bins must be at least 1, is {bins}")
-    top, right = p.max(axis=1), p.argmax(axis=1) == y
     edges = np.linspace(0.0, 1.0, bins + 1)
     where = np.clip(np.searchsorted(edges, top, side="left") - 1, 0, bins - 1)  # left: an edge belongs to the bin below
     count = np.bincount(where, minlength=bins)

@@ -28,6 +28,7 @@ from foveal.report.drawn_boxes import PALETTE, DrawnBox, boxes_of, draw_boxes
 from foveal.report.page import Chart, durations, inline_chart, page_file, page_template, recipe_sections, split_word
 from foveal.report.pictures import data_uri, shrunk
 from foveal.tasks.detection_scores import DetectionScores
+from foveal.tasks.detection_trust import DetectionTrust, reliability
 from foveal.tasks.detectors._assignment import assign
 from foveal.tasks.objects import Objects
 from foveal.training.detecting import DetectionGround
@@ -37,6 +38,7 @@ __all__ = ["evenly", "original", "placed_card", "training_pictures", "write_dete
 
 SIDE = 320  # pixels of a picture's longer side on the page
 SHOWN, TRAINING_SHOWN, ASSIGNED_SHOWN = 8, 6, 4  # pictures
+PRECISIONS = (0.8, 0.9, 0.95, 0.99)  # that are tried
 DOT = 2  # pixels about a place that learns
 
 Pixels = NDArray[np.uint8]
@@ -88,6 +90,8 @@ def write_detection_report(
         misses=_errors(detection_plots.worst_misses(scores, truth), truth, picture),
         alarms=_errors(detection_plots.worst_alarms(scores), truth, picture),
         training=training_pictures(ground),
+        promises=_promises(fitted.model.trust, scores),
+        calibration=metrics["test"]["calibration"],
         assigned=_assigned_pictures(ground, fitted.model),
         **_charts(scores, [vars(row) for row in fitted.history]),
     )
@@ -100,9 +104,19 @@ def _charts(scores: DetectionScores, history: Sequence[Mapping[str, Any]]) -> di
         "by_size": detection_plots.plot_ap_by_size(scores),
         "by_class": detection_plots.plot_average_precision(scores) if len(scores.classes) > 1 else None,
         "confusion": detection_plots.plot_confusion_with_background(scores),
+        "reliability": plots.plot_reliability(reliability(scores)),
         "loss_chart": plots.plot_curves(history, "loss") if history else None,
     }
     return {name: inline_chart(figure, name) if figure else None for name, figure in figures.items()}
+
+
+def _promises(trust: DetectionTrust | None, scores: DetectionScores) -> list[dict[str, Any]]:
+    """From which score on boxes are as right as wished, and what that gave here."""
+    if trust is None or not trust.curve.n:
+        return []
+    return [
+        {"wished": f"{100 * precision:g} %", **trust.tried(scores, precision).as_dict()} for precision in PRECISIONS
+    ]
 
 
 def _class_rows(scores: DetectionScores) -> list[dict[str, Any]]:

@@ -21,6 +21,7 @@ Labels = NDArray[np.int64]
 
 LEAST = 1e-9  # scores this near 0 or 1 are taken for it
 POOLED, EACH = 1.0, 10.0  # pull on (log a, log b, c): of the identity on the common map, of that on a class's own
+HALVINGS = 40
 STEEPEST = 5.0  # |log a|, |log b| at most: a map may not become a step
 
 
@@ -36,6 +37,16 @@ class ScoreMaps:
         """(n,) calibrated scores of boxes with these labels."""
         a, b, c = (np.asarray(each)[labels] for each in (self.a, self.b, self.c))
         return _sigmoid(a * _logs(scores)[0] + b * _logs(scores)[1] + c)
+
+    def lowest(self, calibrated: float) -> float:
+        """The lowest score that becomes at least so much in any class; the maps rise, so it is found by halving."""
+        labels = np.arange(len(self.a))
+        low, high = np.zeros(len(labels)), np.ones(len(labels))
+        for _ in range(HALVINGS):
+            middle = (low + high) / 2
+            enough = self.apply(middle, labels) >= calibrated
+            low, high = np.where(enough, low, middle), np.where(enough, middle, high)
+        return float(low.min())
 
 
 def calibrate_scores(scores: Floats, right: NDArray[np.bool_], labels: Labels, K: int) -> ScoreMaps:

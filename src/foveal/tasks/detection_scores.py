@@ -23,7 +23,7 @@ from foveal.tasks._coco_scorer import CocoTables, coco_tables
 from foveal.tasks._detection_matches import Matches, bootstrap, confusion_with_background, match_objects
 from foveal.tasks.objects import Objects
 
-__all__ = ["DetectionScores", "PrecisionRecall", "score_objects"]
+__all__ = ["DetectionScores", "PrecisionRecall", "plain", "score_objects"]
 
 Floats = NDArray[np.float64]
 Labels = NDArray[np.int64]
@@ -84,11 +84,11 @@ class DetectionScores:
         return {
             "n": self.n,
             "objects": self.objects,
-            **{name: _plain(getattr(self, name)) for name in shares},
-            "ap_interval": [_plain(end) for end in self.ap_interval],
-            "ap50_interval": [_plain(end) for end in self.ap50_interval],
+            **{name: plain(getattr(self, name)) for name in shares},
+            "ap_interval": [plain(end) for end in self.ap_interval],
+            "ap50_interval": [plain(end) for end in self.ap50_interval],
             "classes": [
-                {"name": name, "objects": int(objects), "ap": _plain(ap), "ap50": _plain(ap50)}
+                {"name": name, "objects": int(objects), "ap": plain(ap), "ap50": plain(ap50)}
                 for name, objects, ap, ap50 in rows
             ],
             "confusion": self.confusion.tolist(),
@@ -158,5 +158,6 @@ def _intervals(drawn: Floats) -> tuple[tuple[float, float], tuple[float, float]]
     return ends[0], ends[1]
 
 
-def _plain(value: float) -> float | None:
+def plain(value: float) -> float | None:
+    """The value for JSON, which knows no NaN."""
     return None if math.isnan(value) else float(value)

@@ -30,6 +30,7 @@ from foveal.progress import SILENT, Progress
 from foveal.recipe import Recipe, parse_size
 from foveal.tasks.detection import LEAST_SCORE, Detection
 from foveal.tasks.detection_scores import DetectionScores, score_objects
+from foveal.tasks.detection_trust import DetectionTrust
 from foveal.tasks.detectors.one_object import OneObject
 from foveal.tasks.detectors.yolo import Yolo
 from foveal.tasks.localisation import Localisation
@@ -232,7 +233,7 @@ def lay_detection(
 
 
 def finished_detector(ground: DetectionGround, learner: Learner) -> Detector:
-    """The learner's result, with the bound on scores that is best on validation.
+    """The learner's result, its scores calibrated on validation, with the bound on them that is best there.
 
     Raises: NotFinite when a weight is not.
     """
@@ -262,6 +263,7 @@ def finished_detector(ground: DetectionGround, learner: Learner) -> Detector:
     assert boxes is not None
     if not boxes.counts[val].sum():
         return detector
+    detector = replace(detector, trust=DetectionTrust.of(scored(detector, ground, val, resamples=0)))
     scores = scored(detector, ground, val, resamples=0)
     return replace(detector, threshold=scores.threshold) if scores.f1 > 0 else detector
 
