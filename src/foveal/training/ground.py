@@ -7,9 +7,7 @@ with --minutes, rehearses the loop to plan the epochs.
 from __future__ import annotations
 
 import contextlib
-import copy
 import math
-import time
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -38,6 +36,7 @@ from foveal.training.arithmetic import Arithmetic, Measured, measure
 from foveal.training.learner import Averaged, Learner, Origin
 from foveal.training.loop import Watch, train_epochs
 from foveal.training.optimisers import make_optimizer, slow_down
+from foveal.training.rehearsal import planned_epochs
 from foveal.training.start import Start, check_start, size_of_start, start_from
 from foveal.training.transfer import Transfer, check_stages, freeze, prepared, rates, transfer_to
 
@@ -50,8 +49,6 @@ LOOKED_AT = 64  # pictures whose header tells the usual size and colour
 STATISTICS_OF = 4096  # training pictures for mean and deviation
 SIGHT_OF = 2048  # training pictures that a network's `prepare` sees
 HEAD_BATCH, HEAD_SECONDS = 8, 1.5  # of measuring the arithmetic where a head alone is trained
-REHEARSAL_SECONDS = 4.0  # of the loop, to plan --minutes
-REHEARSAL_SHARE = 0.03  # and never more than this of them
 
 
 @dataclass(frozen=True, eq=False)
@@ -375,51 +372,9 @@ def measured_arithmetic(
     return recipe, Arithmetic(measured.arithmetic, device), measured
 
 
-class _Enough(Exception):
-    """The rehearsal has seen what it needs."""
-
-
-@dataclass
-class _Stopwatch:
-    """Looks on while the loop is rehearsed: the first step warms up, the rest is timed."""
-
-    until: float
-    steps: int = 0
-    began: float = 0.0
-    seconds: float = 0.0
-
-    def after_step(self, learner: Learner, steps: int) -> None:
-        now = time.perf_counter()
-        if self.steps == 0:
-            self.began = now
-        self.steps += 1
-        self.seconds = now - self.began
-        if now > self.until and self.steps > 1:
-            raise _Enough
-
-    def after_epoch(self, learner: Learner) -> None:
-        raise _Enough
-
-
 def _planned(ground: Ground, progress: Progress) -> Ground:
-    """With --minutes: the epochs that fit, by rehearsing the loop on a copy of the network for a few seconds."""
-    minutes = ground.recipe.training.minutes
-    if not minutes or ground.recipe.training.epochs != "auto" or ground.recipe.network.train == "head":
+    """With --minutes: the epochs that fit."""
+    asked = ground.recipe
+    if not asked.training.minutes or asked.training.epochs != "auto" or asked.network.train == "head":
         return ground
-    rehearsed = replace(
-        ground,
-        network=copy.deepcopy(ground.network),
-        recipe=ground.recipe.with_settings({"training.epochs": 1, "training.on_nan": "skip"}),
-    )
-    learner = rehearsed.learner()
-    seconds = min(REHEARSAL_SECONDS, REHEARSAL_SHARE * minutes * 60)
-    watch = _Stopwatch(time.perf_counter() + seconds)
-    with contextlib.suppress(_Enough):
-        rehearsed.train(learner, watch)
-    began = time.perf_counter()
-    rehearsed.validate(learner.result(), learner)
-    validation = time.perf_counter() - began
-    step = watch.seconds / max(1, watch.steps - 1) if watch.steps > 1 else seconds
-    epochs = planner.epochs_in(minutes, len(ground.batches) * step + validation)
-    progress.say(f"{epochs} epochs fit into {minutes:g} minutes.")
-    return replace(ground, recipe=ground.recipe.with_settings({"training.epochs": epochs}))
+    return replace(ground, recipe=asked.with_settings({"training.epochs": planned_epochs(ground, progress)}))
