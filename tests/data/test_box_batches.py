@@ -89,10 +89,26 @@ def test_mosaics_show_several_pictures_and_end_before_the_training_does() -> Non
     assert set(late) <= {0, 1}
 
 
+def test_mixup_shows_the_objects_of_both_pictures() -> None:
+    """A rectangle is brighter than its ground in the measure of its share; the boxes of both are told."""
+    store = Painted(12)
+    pictures, said = batches(store, epochs=8, mixup=8.0, mosaic=0.0).shown_with_boxes(0, np.arange(12))
+    plain = batches(store, epochs=8, mosaic=0.0).shown_with_boxes(0, np.arange(12))[1]
+    assert max(len(labels) for labels, _ in said) == 2
+    for picture, (labels, boxes), (_, alone) in zip(pictures, said, plain, strict=True):
+        assert len(labels) == len(boxes)
+        assert np.array_equal(boxes[: len(alone)], alone)
+        for x1, y1, x2, y2 in np.round(boxes).astype(int).clip(0):
+            inside = picture[y1 + 3 : y2 - 3, x1 + 3 : x2 - 3, 0]
+            assert inside.size == 0 or inside.min() > 60
+    late = batches(store, epochs=8, mixup=8.0, mosaic=0.0).shown_with_boxes(7, np.arange(12))[1]
+    assert all(len(labels) <= 1 for labels, _ in late)
+
+
 def test_a_batch_is_the_same_whoever_loads_it() -> None:
     store = Painted(10)
-    one = list(batches(store, mosaic=0.5).epoch(1))
-    again = list(batches(store, mosaic=0.5).epoch(1, start=1))
+    one = list(batches(store, mosaic=0.5, mixup=1.0).epoch(1))
+    again = list(batches(store, mosaic=0.5, mixup=1.0).epoch(1, start=1))
     assert one[1].pixels.equal(again[0].pixels)
     assert one[1].labels.equal(again[0].labels)
 

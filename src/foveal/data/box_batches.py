@@ -81,7 +81,37 @@ class BoxBatches:
         said = [self._moved(int(i), drawn.matrices[n], width, height) for n, i in enumerate(chosen)]
         for n in np.flatnonzero(self._mosaics(epoch, chosen)):
             out[n], said[n] = self._mosaic(epoch, int(chosen[n]), drawn, int(n))
+        if self.augment.mixup and not self._ending(epoch):
+            self._mix_up(epoch, chosen, out, said)
         return out, said
+
+    def _ending(self, epoch: int) -> bool:
+        """Whether pictures come one by one: in the last quarter of the training."""
+        return 4 * epoch >= 3 * self.epochs
+
+    def _mix_up(
+        self, epoch: int, chosen: NDArray[np.int64], out: Pixels, said: list[tuple[NDArray[np.int64], Floats]]
+    ) -> None:
+        """Blend each picture with another one, in place; the objects of both are there.
+
+        Source: Zhang et al. 2019, "Bag of freebies for training object detection", arXiv:1902.04103, section 3.1.
+        """
+        from scipy.special import betaincinv
+
+        apart = epoch + 3 * _MOSAIC_EPOCH
+        u = uniforms(self.seed, apart, chosen, 2)
+        others = self.indices[(u[:, 0] * len(self.indices)).astype(np.int64)]
+        pictures = self.store.rows(others)
+        height, width, channels = pictures.shape[1:]
+        drawn = draw(self.augment, (height, width), channels, self.seed, apart, others)
+        blended = warp(pictures, drawn, self.fill, "filled")
+        alpha = float(self.augment.mixup)
+        shares = betaincinv(alpha, alpha, u[:, 1])
+        for n, share in enumerate(shares):
+            both = share * out[n].astype(np.float32) + (1 - share) * blended[n].astype(np.float32)
+            out[n] = np.rint(both).astype(np.uint8)
+            labels, boxes = self._moved(int(others[n]), drawn.matrices[n], width, height)
+            said[n] = (np.concatenate([said[n][0], labels]), np.concatenate([said[n][1], boxes]))
 
     def _moved(self, index: int, matrix: Floats, width: int, height: int) -> tuple[NDArray[np.int64], Floats]:
         own = self.boxes.of(index)
@@ -91,7 +121,7 @@ class BoxBatches:
 
     def _mosaics(self, epoch: int, chosen: NDArray[np.int64]) -> NDArray[np.bool_]:
         """(n,) which pictures become mosaics: none in the last quarter of the training."""
-        if 4 * epoch >= 3 * self.epochs:
+        if self._ending(epoch):
             return np.zeros(len(chosen), bool)
         among: NDArray[np.bool_] = uniforms(self.seed, epoch + _MOSAIC_EPOCH, chosen, 1)[:, 0] < float(
             self.augment.mosaic
