@@ -13,10 +13,20 @@ from PIL import Image
 import foveal
 from foveal.detector import Detector
 from foveal.errors import BadModel, Interrupted
+from foveal.files.places import data_folders
 from foveal.files.tensors import read_tensors, write_tensors
 from foveal.model import KIND, load
 from foveal.preprocess import Preprocess
+from foveal.progress import SILENT
 from foveal.training import fit as fit_module
+
+
+def _published(name: str) -> Path:
+    for folder in data_folders():
+        if (folder / name).exists():
+            return folder / name
+    pytest.skip(f"not executed: {name} is not below $FOVEAL_DATA")
+
 
 QUICK = {"training.epochs": 2, "training.arithmetic": "fp32", "training.threads": 1, "training.batch_size": 8}
 
@@ -60,7 +70,7 @@ def test_boxes_are_found_and_scored(run: foveal.Run) -> None:
 
 def test_the_report_is_one_offline_page_with_pictures(run: foveal.Run) -> None:
     page = run.report.read_text()
-    for words in ("What was found", "Which places answer for which object", "Average precision", "red"):
+    for words in ("What was found", "What answers for which object", "Average precision", "red"):
         assert words in page
     assert page.count("data:image/") > 10
     assert "http" not in page.split("<style>")[0].replace("http-equiv", "")
@@ -209,7 +219,8 @@ def test_largest_objects_can_be_classified_instead(pictures: Path, tmp_path: Pat
     [
         ("digits", {"training.task": "detect"}, "labels only"),
         ("boxes", {"network.name": "mlp"}, "no feature maps"),
-        ("boxes", {"training.minutes": 1.0}, "--epochs"),
+        ("boxes", {"augment.cutmix": 1.0}, "augment.mosaic"),
+        ("boxes", {"training.minutes": 0.0001, "training.epochs": "auto"}, "too short"),
         ("boxes", {"network.name": "resnet18", "network.weights": "nowhere.pth"}, "no such file"),
     ],
 )
@@ -292,3 +303,133 @@ def test_one_object_is_placed_better_than_the_same_box_everywhere(foveal, pictur
     assert len(found.objects) == 1
     scored = foveal("evaluate", tmp_path / "run", pictures)
     assert "mean IoU" in scored.stdout, scored.stderr
+
+
+def test_yolov3_learns_with_prior_boxes_of_the_data(foveal: Any, pictures: Path, tmp_path: Path) -> None:
+    """Through the command: trained, told which anchors, saved, loaded, the same objects."""
+    words = ["--detector", "yolov3", "--network", "squeezenet1_1", "--epochs", "30", "--size", "64x96", "--batch", "8"]
+    exact = ["--exact", "--threads", "1", "--set", "augment.preset=off", "--set", "training.ema=0.9"]
+    done = foveal("train", pictures, *words, *exact, "--out", "run")
+    assert done.exit_code == 0, done.stderr
+    assert "prior boxes from the" in done.stderr
+    model = load(tmp_path / "run")
+    assert isinstance(model, Detector)
+    anchors = np.array(model.architecture.anchors)
+    assert len(anchors) % 3 == 0
+    assert (np.diff(anchors.prod(1)) >= 0).all()
+    assert (anchors < [96, 64]).all()
+    told = json.loads((tmp_path / "run" / "metrics.json").read_text())["test"]
+    assert told["ap50"] > 0.5
+    assert evaluated(tmp_path / "run", pictures) == pytest.approx(told["ap50"], abs=1e-9)
+    assert "prior box" in (tmp_path / "run" / "report.html").read_text()
+
+
+def evaluated(run: Path, pictures: Path) -> float:
+    from foveal.runs import evaluate
+
+    return float(evaluate(run, pictures).scores.as_dict()["ap50"])
+
+
+def test_few_boxes_leave_yolov3_the_papers_anchors(tmp_path: Path) -> None:
+    from foveal.data.sources import open_dataset
+    from foveal.recipe import Recipe
+    from foveal.training.detecting import architecture_of
+
+    for part in ("train", "test"):
+        (tmp_path / "images" / part).mkdir(parents=True)
+        (tmp_path / "labels" / part).mkdir(parents=True)
+        for n in range(4):
+            Image.new("RGB", (208, 104), (n * 20, 90, 30)).save(tmp_path / "images" / part / f"{part}{n}.png")
+            (tmp_path / "labels" / part / f"{part}{n}.txt").write_text(f"0 0.5 0.5 0.2 {0.2 + n / 10}")
+    recipe = Recipe().with_settings({"network.name": "resnet18", "network.detector": "yolov3"})
+    dataset, preprocess = open_dataset(tmp_path), Preprocess(208, 416, whole=True)
+    assert architecture_of(dataset, recipe, preprocess).anchors[0] == (10.0, 6.5)
+    asked = recipe.with_settings({"network.anchors": "own"})
+    with pytest.raises(foveal.FovealError, match="9 prior boxes need"):
+        architecture_of(dataset, asked, preprocess)
+
+
+CFG = """
+[net]
+width=96
+height=64
+channels=3
+[convolutional]
+filters=8
+size=3
+stride=2
+pad=1
+activation=leaky
+[convolutional]
+filters=14
+size=1
+activation=linear
+[yolo]
+mask=0,1
+anchors=8,8, 20,16
+classes=2
+num=2
+"""
+
+
+@pytest.fixture
+def darknet(tmp_path: Path) -> Path:
+    """A tiny network in Darknet's files, with random weights that say some boxes."""
+    (tmp_path / "tiny.cfg").write_text(CFG)
+    values = np.random.default_rng(1).normal(0, 0.3, 8 * 3 * 9 + 8 + 14 * 8 + 14).astype("<f4")
+    (tmp_path / "tiny.weights").write_bytes(np.array([0, 2, 5, 0, 0], "<i4").tobytes() + values.tobytes())
+    (tmp_path / "tiny.names").write_text("cat\ndog\n")
+    return tmp_path / "tiny.cfg"
+
+
+def test_darknets_files_are_a_model(foveal: Any, darknet: Path, pictures: Path, tmp_path: Path) -> None:
+    folder = pictures / "images" / "test"
+    done = foveal("predict", darknet, folder, "--csv", "--score", "0.1")
+    assert done.exit_code == 0, done.stderr
+    assert {row.split(",")[1] for row in done.stdout.splitlines()[1:]} <= {"cat", "dog", ""}
+    assert len(done.stdout.splitlines()) > 20
+    model = load(darknet.with_suffix(".weights"))
+    assert isinstance(model, Detector)
+    model.save(tmp_path / "tiny.safetensors")
+    assert foveal("predict", "tiny.safetensors", folder, "--csv", "--score", "0.1").stdout == done.stdout
+
+
+def test_darknets_files_that_do_not_fit_are_refused(foveal: Any, darknet: Path, pictures: Path) -> None:
+    folder = pictures / "images" / "test"
+    darknet.with_suffix(".names").write_text("cat\n")
+    assert "1 names, and tiny.cfg tells 2 classes" in foveal("predict", darknet, folder).stderr
+    darknet.with_suffix(".names").unlink()
+    (darknet.parent / "other.names").write_text("a\nb\n")
+    names = load(darknet).classes
+    assert names == ("a", "b")
+    (darknet.parent / "another.names").write_text("c\nd\n")
+    assert load(darknet).classes == ("class 0", "class 1")
+    darknet.with_suffix(".weights").unlink()
+    missing = foveal("predict", darknet, folder)
+    assert missing.exit_code == 2
+    assert "tiny.weights is not there" in missing.stderr
+
+
+def test_yolo_fastest_is_a_model_of_one_command(foveal: Any) -> None:
+    """What a person sees on the photograph, with the published files as they are."""
+    place = _published("weights/yolo-fastest")
+    done = foveal("predict", place / "yolo-fastest-1.1-xl.cfg", _published("pictures/dog.jpg"), "--json")
+    assert done.exit_code == 0, done.stderr
+    (told,) = json.loads(done.stdout)
+    assert (told["height"], told["width"]) == (576, 768)
+    found = {row["label"]: row["score"] for row in reversed(told["objects"])}  # of several the surest
+    for name, score in (("dog", 0.94), ("car", 0.87), ("bicycle", 0.83)):
+        assert found[name] == pytest.approx(score, abs=0.03)
+
+
+def test_minutes_plan_the_epochs(pictures: Path, tmp_path: Path) -> None:
+    settings = QUICK | {"training.epochs": "auto", "training.minutes": 0.1}
+    told: list[str] = []
+
+    class Heard(type(SILENT)):  # type: ignore[misc]
+        def say(self, text: str) -> None:
+            told.append(text)
+
+    run = foveal.train(pictures, out=tmp_path / "run", settings=settings, progress=Heard())
+    assert run.metrics["seconds"]["train"] < 9
+    assert any(f"{run.metrics['epochs']} epochs fit into 0.1 minutes" in line for line in told)

@@ -4,38 +4,36 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
-from torch import Tensor, nn
+from torch import Tensor
 
-from foveal.errors import BadModel, BadPicture, BadRecipe, FovealError, shown
+from foveal.errors import BadPicture, BadRecipe
 from foveal.files.given import Picture, named_pictures
 from foveal.files.headers import shape_of
-from foveal.files.tensors import read_tensors, write_tensors
-from foveal.networks.catalogue import build
+from foveal.files.tensors import write_tensors
+from foveal.networks.folding import folded
 from foveal.ops.boxes import map_boxes
 from foveal.ops.geometry import inverse
 from foveal.ops.suppression import batched_nms
 from foveal.preprocess import Preprocess
 from foveal.progress import SILENT, Progress
-from foveal.tasks.detection import LEAST_SCORE, MOST, OVERLAP, Detection
-from foveal.tasks.detection_trust import DetectionTrust, DetectionTrustFacts
-from foveal.tasks.detectors.one_object import OneObject
-from foveal.tasks.detectors.yolo import Yolo
-from foveal.tasks.localisation import Localisation
+from foveal.tasks.architecture import Architecture, BoxTask, DetectorNetwork, Kind, task_of
+from foveal.tasks.detection import LEAST_SCORE, MOST, OVERLAP
+from foveal.tasks.detection_trust import DetectionTrust
 from foveal.tasks.objects import Objects
 
-__all__ = ["DETECTION", "Detector", "DetectorFacts", "Found", "Kind", "built_detector", "load_detector", "task_of"]
+__all__ = ["DETECTION", "KIND", "Detector", "Found"]
 
 DETECTION = "detection"
-Kind = Literal["yolo", "one-object"]
 KIND = "model"
-_BATCH_PIXELS = 3_000_000  # of input in one forward pass
+_BATCH_PIXELS = {"cpu": 1_700_000}  # of input in one forward pass: what caches still hold
+_BATCH_PIXELS_ELSEWHERE = 30_000_000
 TILE_OVERLAP = 0.2  # of a tile's side that its neighbour sees as well
 
 Pixels = NDArray[np.uint8]
@@ -52,50 +50,33 @@ class Found:
     reason: str = ""
 
 
-class _NetworkFacts(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True)
-    name: Annotated[str, Field(max_length=10_000)]  # of the trunk
-    options: dict[str, float | bool]
-    detector: Kind
-    width: Annotated[int, Field(ge=8, le=2048)]
-
-
-class DetectorFacts(BaseModel):
-    """What a detector's file says of itself."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
-    task: Literal["detection"]
-    network: _NetworkFacts
-    classes: Annotated[
-        list[Annotated[str, Field(min_length=1, max_length=1000)]], Field(min_length=1, max_length=100_000)
-    ]
-    preprocess: dict[str, Any]
-    threshold: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
-    trained: dict[str, Any]
-    trust: DetectionTrustFacts | None = None  # older files have none
-
-
 @dataclass(frozen=True, eq=False)
 class Detector:
     """A trained detector."""
 
-    network: nn.Module  # a Yolo or OneObject in eval mode, float32
+    network: DetectorNetwork  # in eval mode, float32
     preprocess: Preprocess
     classes: tuple[str, ...]
-    trunk: str  # name in the catalogue
-    width: int  # channels of its pyramid
-    options: Mapping[str, Any] = field(default_factory=dict)  # of the trunk's builder
+    architecture: Architecture
     threshold: float = 0.25  # least score of what `predict` shows: best F1 on validation
     trained: Mapping[str, Any] = field(default_factory=dict)
-    kind: Kind = "yolo"
     trust: DetectionTrust | None = None  # None: scores are what the network says
 
     def __post_init__(self) -> None:
         self.network.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     @property
-    def task(self) -> Detection | Localisation:
-        return task_of(self.kind, self.classes, self.size)
+    def task(self) -> BoxTask:
+        return task_of(self.network, self.classes, self.size)
+
+    @property
+    def kind(self) -> Kind:
+        return self.architecture.kind
+
+    @cached_property
+    def _answering(self) -> DetectorNetwork:
+        """The network as it is asked: its batch norms folded."""
+        return folded(self.network)
 
     @property
     def size(self) -> tuple[int, int]:
@@ -105,10 +86,14 @@ class Detector:
     def said(self, pixels: Tensor) -> Iterator[Any]:
         """(N, H, W, C) uint8 as `preprocess` made them -> what the network says, some pictures at a time."""
         device = next(self.network.parameters()).device
-        step = max(1, _BATCH_PIXELS // (pixels.shape[1] * pixels.shape[2]))
+        step = self._pictures_at_once(device)
         with torch.inference_mode():
             for part in torch.split(pixels, step) if len(pixels) else ():
-                yield self.network(self.preprocess.tensor(part.to(device)))
+                yield self._answering(self.preprocess.tensor(part.to(device)))
+
+    def _pictures_at_once(self, device: torch.device) -> int:
+        pixels = _BATCH_PIXELS.get(device.type, _BATCH_PIXELS_ELSEWHERE)
+        return max(1, min(64, pixels // (self.size[0] * self.size[1])))
 
     def objects(self, pixels: Tensor, score: float = LEAST_SCORE, iou: float = OVERLAP) -> list[Objects]:
         """Objects of N pictures as `preprocess` made them, in pixels of the network's input.
@@ -156,7 +141,7 @@ class Detector:
         """
         named = list(named_pictures(pictures))
         least = self.threshold if score is None else score
-        step = max(1, min(64, _BATCH_PIXELS // (self.size[0] * self.size[1])))
+        step = self._pictures_at_once(next(self.network.parameters()).device)
         with progress.task("predicting", len(named)) as advance:
             for start in range(0, len(named), 1 if tile else step):
                 part = named[start : start + (1 if tile else step)]
@@ -219,10 +204,12 @@ class Detector:
     def save(self, path: Path) -> None:
         """Write the detector as one `.safetensors` file, durably."""
         state = {name: value.detach().to("cpu").contiguous() for name, value in self.network.state_dict().items()}
+        built = self.architecture
         facts = {
             "task": DETECTION,
             "network": {
-                "name": self.trunk, "options": dict(self.options), "detector": self.kind, "width": self.width,
+                "name": built.trunk, "options": dict(built.options), "detector": built.kind, "width": built.width,
+                "anchors": [list(anchor) for anchor in built.anchors], "cfg": built.cfg,
             },
             "classes": list(self.classes),
             "preprocess": self.preprocess.as_dict(),
@@ -231,52 +218,6 @@ class Detector:
             "trust": self.trust and self.trust.facts(),
         }  # fmt: skip
         write_tensors(path, state, facts, KIND)
-
-
-def built_detector(
-    trunk: str,
-    classes: int,
-    preprocess: Preprocess,
-    width: int,
-    options: Mapping[str, Any] | None = None,
-    kind: Kind = "yolo",
-) -> Yolo | OneObject:
-    """A detector with random weights on a trunk of the catalogue.
-
-    Raises: BadRecipe for a trunk that is not there, takes no such pictures, or has no stages to detect on.
-    """
-    size = (preprocess.height, preprocess.width)
-    network = build(trunk, 1, preprocess.channels, size, options)
-    if kind == "one-object":
-        return OneObject(network, trunk, classes, width)
-    return Yolo(network, trunk, classes, size, width)
-
-
-def task_of(kind: Kind, classes: tuple[str, ...], size: tuple[int, int]) -> Detection | Localisation:
-    """What the answers of such a detector are."""
-    return Localisation(classes, size) if kind == "one-object" else Detection(classes)
-
-
-def load_detector(place: Path, facts: DetectorFacts, preprocess: Preprocess) -> Detector:
-    """The detector that a file holds, whose metadata was checked. Raises: BadModel."""
-    try:
-        with torch.device("meta"):
-            network = built_detector(
-                facts.network.name, len(facts.classes), preprocess, facts.network.width, facts.network.options,
-                facts.network.detector,
-            )  # fmt: skip
-    except FovealError as error:
-        raise BadModel(f"{shown(place)}: {error}") from None
-    if facts.trust and not facts.trust.fits(len(facts.classes)):
-        raise BadModel(f"{shown(place)}: its scores are calibrated for another number of classes; it is damaged.")
-    expected = {name: (tuple(value.shape), value.dtype) for name, value in network.state_dict().items()}
-    tensors, _ = read_tensors(place, KIND, expected=lambda _: expected)
-    network.load_state_dict(tensors, strict=True, assign=True)
-    net = facts.network
-    return Detector(
-        network.eval(), preprocess, tuple(facts.classes), net.name, net.width, net.options, facts.threshold,
-        facts.trained, net.detector, facts.trust.trust() if facts.trust else None,
-    )  # fmt: skip
 
 
 def _starts(length: int, tile: int) -> list[int]:

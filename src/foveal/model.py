@@ -14,7 +14,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from foveal.detector import DETECTION, Detector, DetectorFacts, load_detector
+from foveal.detector import DETECTION, Detector
+from foveal.detector_files import DARKNET, DetectorFacts, load_detector, read_darknet
 from foveal.errors import BadModel, BadPicture, BadRecipe, FovealError, Missing, shown
 from foveal.files.given import Picture, named_pictures
 from foveal.files.pictures import Encoded
@@ -235,7 +236,7 @@ class Model:
 
 
 def load(path: str | Path, network: nn.Module | None = None) -> Model | Detector:
-    """A classifier or detector from a run's folder or a `.safetensors` file.
+    """A classifier or detector from a run's folder, a `.safetensors` file, or Darknet's `.cfg` with its `.weights`.
 
     Args:   network, needed where the model was trained from a network of one's own: the same class, built anew.
     Raises: Missing, or BadModel with what is wrong with the file. Nothing in the file is executed.
@@ -247,6 +248,8 @@ def load(path: str | Path, network: nn.Module | None = None) -> Model | Detector
             raise Missing(
                 f"{shown(path)} holds no {MODEL_FILE}: the run has not ended (foveal train --resume {shown(path)})."
             )
+    if place.suffix.lower() in DARKNET and not place.is_dir():
+        return read_darknet(place)
     metadata = read_metadata(place, KIND)
     if metadata.get("task") == DETECTION:
         found = _validated(DetectorFacts, metadata, place)

@@ -23,7 +23,17 @@ def settled(facts, device="cpu", **settings):
 def test_nothing_stays_open_but_what_is_measured(facts):
     recipe = settled(facts)
     unsettled = {key for section in recipe.model_dump().values() for key, value in section.items() if value == "auto"}
-    assert unsettled <= {"arithmetic", "threads", "store", "dropout", "batch_norm", "train", "head_decay", "mosaic"}
+    assert unsettled <= {
+        "arithmetic",
+        "threads",
+        "store",
+        "dropout",
+        "batch_norm",
+        "train",
+        "head_decay",
+        "mosaic",
+        "anchors",
+    }
     Plan.of(recipe)
 
 

@@ -22,7 +22,9 @@ REASONS_SHOWN = 20
 
 
 def predict(
-    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A run's folder, or a .safetensors file.")],
+    model: Annotated[
+        Path, typer.Argument(metavar="MODEL", help="A run's folder, a .safetensors file, or a Darknet .cfg.")
+    ],
     pictures: Annotated[
         list[str], typer.Argument(metavar="PICTURES…", help="Files, folders, patterns such as '*.jpg'.")
     ],
@@ -59,6 +61,7 @@ def predict(
       foveal predict runs/flowers-resnet18-1 holidays/ --accuracy 0.99       pass on what is not that sure
       foveal predict runs/raccoon-squeezenet1_1-1 garden/ --draw drawn/      boxes, written and drawn
       foveal predict runs/raccoon-squeezenet1_1-1 garden/ --precision 0.95   only boxes that are mostly right
+      foveal predict yolo-fastest-1.1-xl.cfg photos/ --draw drawn/           Darknet's files: .weights and .names beside
 
     A picture that cannot be used becomes a row with its reason, and the rest goes on. `passed` marks answers that are
     less sure than the wished accuracy asks for, `unlike` pictures unlike those of the training.

@@ -21,6 +21,7 @@ __all__ = ["summary", "train"]
 FLAGS = {  # short names for keys of the recipe
     "--network": "network.name",
     "--weights": "network.weights",
+    "--detector": "network.detector",
     "--train": "network.train",
     "--epochs": "training.epochs",
     "--minutes": "training.minutes",
@@ -56,6 +57,9 @@ def train(
     how_much: Annotated[
         str | None,
         typer.Option("--train", metavar="PART", help="With weights: head, last:K stages, all, scratch. [auto]"),
+    ] = None,
+    detector: Annotated[
+        str | None, typer.Option(metavar="KIND", help="With boxes, what stands on the network: yolo, yolov3. [yolo]")
     ] = None,
     recipe: Annotated[Path | None, typer.Option(metavar="FILE", help="TOML; a run's recipe.toml repeats it.")] = None,
     epochs: Annotated[str | None, typer.Option(metavar="N", help="Times that every picture is seen.")] = None,
@@ -121,6 +125,7 @@ def train(
     given = {
         "--network": network,
         "--weights": weights,
+        "--detector": detector,
         "--train": how_much,
         "--epochs": epochs,
         "--minutes": minutes,

@@ -12,34 +12,31 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from foveal import __version__
 from foveal.data.augment import in_words
-from foveal.data.box_batches import padded
 from foveal.data.dataset import Boxes
 from foveal.detector import Detector
 from foveal.errors import BadPicture, shown
 from foveal.files.durable import write_text
 from foveal.files.pictures import read_image
-from foveal.report import detection_plots, plots, words
-from foveal.report.drawn_boxes import PALETTE, DrawnBox, boxes_of, draw_boxes
+from foveal.report import detection_plots, plots
+from foveal.report.assignments import assigned_pictures
+from foveal.report.drawn_boxes import PALETTE, DrawnBox, boxes_of, corners, draw_boxes
 from foveal.report.page import Chart, durations, inline_chart, page_file, page_template, recipe_sections, split_word
-from foveal.report.pictures import data_uri, shrunk
+from foveal.report.pictures import data_uri, evenly, for_page
+from foveal.report.words import counted
 from foveal.tasks.detection_scores import DetectionScores
 from foveal.tasks.detection_trust import DetectionTrust, reliability
-from foveal.tasks.detectors._assignment import assign
 from foveal.tasks.objects import Objects
 from foveal.training.detecting import DetectionGround
 from foveal.training.fit import Fitted
 
-__all__ = ["evenly", "original", "placed_card", "training_pictures", "write_detection_report"]
+__all__ = ["original", "placed_card", "training_pictures", "write_detection_report"]
 
-SIDE = 320  # pixels of a picture's longer side on the page
-SHOWN, TRAINING_SHOWN, ASSIGNED_SHOWN = 8, 6, 4  # pictures
+SHOWN, TRAINING_SHOWN = 8, 6  # pictures
 PRECISIONS = (0.8, 0.9, 0.95, 0.99)  # that are tried
-DOT = 2  # pixels about a place that learns
 
 Pixels = NDArray[np.uint8]
 Picture = Callable[[int], Pixels]
@@ -68,6 +65,7 @@ def write_detection_report(
     def picture(number: int) -> Pixels:
         return original(ground, int(indices[number]))
 
+    assigned, assigned_words = assigned_pictures(ground, fitted.model)
     text = page_template("detection.html.jinja").render(
         name=name,
         scores=scores,
@@ -92,7 +90,8 @@ def write_detection_report(
         training=training_pictures(ground),
         promises=_promises(fitted.model.trust, scores),
         calibration=metrics["test"]["calibration"],
-        assigned=_assigned_pictures(ground, fitted.model),
+        assigned=assigned,
+        assigned_words=assigned_words,
         **_charts(scores, [vars(row) for row in fitted.history]),
     )
     write_text(path, text)
@@ -129,15 +128,15 @@ def _sample(
 ) -> dict[str, str]:
     """A picture with what was found on it, and dashed what is there."""
     sure = found[number].take(found[number].scores >= scores.threshold)
-    return placed_card(picture(number), truth, sure, number, scores.classes, _count(len(sure), "object") + " found")
+    return placed_card(picture(number), truth, sure, number, scores.classes, counted(len(sure), "object") + " found")
 
 
 def placed_card(
     picture: Pixels, truth: Boxes, said: Objects, number: int, classes: Sequence[str], words_: str
 ) -> dict[str, str]:
     """Picture `number` with the boxes that are there, dashed, and those that were said, in colour."""
-    pixels, scale = _small(picture)
-    there = [DrawnBox(_corners(box * scale), ink="#8a8a8a", dashed=True) for box in truth.xyxy[truth.of(number)]]
+    pixels, scale = for_page(picture)
+    there = [DrawnBox(corners(box * scale), ink="#8a8a8a", dashed=True) for box in truth.xyxy[truth.of(number)]]
     found = boxes_of(Objects(said.xyxy * scale, said.labels, said.scores), classes)
     return {"uri": data_uri(draw_boxes(pixels, [*there, *found])), "words": words_}
 
@@ -145,10 +144,10 @@ def placed_card(
 def _errors(errors: Sequence[detection_plots.DetectionError], truth: Boxes, picture: Picture) -> list[dict[str, str]]:
     cards = []
     for error in errors:
-        pixels, scale = _small(picture(error.picture))
-        there = [DrawnBox(_corners(b * scale), ink="#8a8a8a", dashed=True) for b in truth.xyxy[truth.of(error.picture)]]
+        pixels, scale = for_page(picture(error.picture))
+        there = [DrawnBox(corners(b * scale), ink="#8a8a8a", dashed=True) for b in truth.xyxy[truth.of(error.picture)]]
         ink = PALETTE[1]
-        drawn = draw_boxes(pixels, [*there, DrawnBox(_corners(error.xyxy * scale), error.words, ink, error.missed)])
+        drawn = draw_boxes(pixels, [*there, DrawnBox(corners(error.xyxy * scale), error.words, ink, error.missed)])
         cards.append({"uri": data_uri(drawn), "words": shown(error.words)})
     return cards
 
@@ -160,36 +159,12 @@ def training_pictures(ground: DetectionGround) -> list[dict[str, str]]:
     pictures, said = ground.batches.shown_with_boxes(0, chosen)
     cards = []
     for pixels, (labels, boxes) in zip(pictures, said, strict=True):
-        small, scale = _small(pixels)
+        small, scale = for_page(pixels)
         rows = [
-            DrawnBox(_corners(box * scale), ground.dataset.classes[k], PALETTE[k % len(PALETTE)])
+            DrawnBox(corners(box * scale), ground.dataset.classes[k], PALETTE[k % len(PALETTE)])
             for box, k in zip(boxes, labels.tolist(), strict=True)
         ]
-        cards.append({"uri": data_uri(draw_boxes(small, rows)), "words": _count(len(rows), "object")})
-    return cards
-
-
-def _assigned_pictures(ground: DetectionGround, detector: Detector) -> list[dict[str, str]]:
-    """Which places of the maps answer for each object of some training pictures, as dots in the object's ink."""
-    train = ground.splits["train"]
-    chosen = train[evenly(len(train), ASSIGNED_SHOWN)]
-    pictures = ground.store.rows(chosen)
-    own = [(ground.boxes.labels[part], ground.boxes.xyxy[part]) for part in map(ground.boxes.of, chosen.tolist())]
-    (said,) = list(detector.said(torch.from_numpy(pictures)))[:1] or (None,)
-    if said is None or len(said.classes) != len(chosen):
-        return []
-    assigned = assign(said.classes.float().sigmoid(), said.boxes(), said.points, padded(own))
-    cards = []
-    for i, (pixels, (labels, boxes)) in enumerate(zip(pictures, own, strict=True)):
-        small, scale = _small(pixels)
-        rows = [DrawnBox(_corners(b * scale), "", PALETTE[n % len(PALETTE)]) for n, b in enumerate(boxes)]
-        places = assigned.learns[i].nonzero()[:, 0]
-        for place in places.tolist():
-            x, y = (said.points[place].double().numpy() * scale[:2]).tolist()
-            ink = PALETTE[int(assigned.object[i, place]) % len(PALETTE)]
-            rows.append(DrawnBox((x - DOT, y - DOT, x + DOT, y + DOT), "", ink))
-        words_ = f"{_count(len(places), 'place')} for {_count(len(labels), 'object')}"
-        cards.append({"uri": data_uri(draw_boxes(small, rows)), "words": words_})
+        cards.append({"uri": data_uri(draw_boxes(small, rows)), "words": counted(len(rows), "object")})
     return cards
 
 
@@ -202,28 +177,3 @@ def original(ground: DetectionGround, index: int) -> Pixels:
         return read_image(pictures.content(index), name=pictures.name(index), channels=ground.preprocess.channels)
     except BadPicture:
         return np.full((*boxes.sizes[index], ground.preprocess.channels), 128, np.uint8)
-
-
-def _small(pixels: Pixels) -> tuple[Pixels, NDArray[np.float64]]:
-    """The picture for the page, and what its boxes are multiplied with."""
-    if max(pixels.shape[:2]) > SIDE:
-        small = shrunk(pixels, SIDE)
-    else:
-        factor = max(1, SIDE // max(pixels.shape[:2]))
-        small = pixels.repeat(factor, 0).repeat(factor, 1)
-    across, down = small.shape[1] / pixels.shape[1], small.shape[0] / pixels.shape[0]
-    return small, np.array([across, down, across, down])
-
-
-def _corners(box: NDArray[np.float64]) -> tuple[float, float, float, float]:
-    x1, y1, x2, y2 = (float(v) for v in box)
-    return x1, y1, x2, y2
-
-
-def evenly(n: int, most: int) -> NDArray[np.int64]:
-    """At most so many of n, evenly."""
-    return np.unique(np.linspace(0, n - 1, min(most, n)).astype(np.int64)) if n else np.zeros(0, np.int64)
-
-
-def _count(n: int, word: str) -> str:
-    return f"{words.count(n)} {word}{'' if n == 1 else 's'}"

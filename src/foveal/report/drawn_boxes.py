@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from PIL.ImageDraw import ImageDraw
     from PIL.ImageFont import FreeTypeFont, ImageFont
 
-__all__ = ["PALETTE", "DrawnBox", "boxes_of", "draw_boxes"]
+__all__ = ["PALETTE", "DrawnBox", "boxes_of", "corners", "draw_boxes"]
 
 Pixels = NDArray[np.uint8]
 
@@ -40,6 +40,12 @@ class DrawnBox:
     words: str = ""  # no tag without
     ink: str = PALETTE[0]  # "#rrggbb"
     dashed: bool = False
+
+
+def corners(box: NDArray[np.float64]) -> tuple[float, float, float, float]:
+    """(4,) as a `DrawnBox` wants it."""
+    x1, y1, x2, y2 = (float(v) for v in box)
+    return x1, y1, x2, y2
 
 
 def boxes_of(found: Objects, classes: Sequence[str]) -> list[DrawnBox]:

@@ -16,8 +16,9 @@ from foveal.data.dataset import Boxes
 from foveal.detector import Detector
 from foveal.files.durable import write_text
 from foveal.report import plots
-from foveal.report.detection_page import evenly, original, placed_card, training_pictures
+from foveal.report.detection_page import original, placed_card, training_pictures
 from foveal.report.page import durations, inline_chart, page_file, page_template, recipe_sections, split_word
+from foveal.report.pictures import evenly
 from foveal.tasks.localisation_scores import LocalisationScores
 from foveal.tasks.objects import Objects
 from foveal.training.detecting import DetectionGround

@@ -9,13 +9,14 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["contact_sheet", "data_uri", "filter_sheet", "rgb", "sheet", "shrunk"]
+__all__ = ["contact_sheet", "data_uri", "evenly", "filter_sheet", "for_page", "rgb", "sheet", "shrunk"]
 
 Pixels = NDArray[np.uint8]
 COLUMNS = 16  # of filters
 GAP = 2  # pixels between the pictures of a sheet, times the enlargement
 SMALL = 96  # pixels: pictures up to this side are drawn with sharp pixels and kept without loss
 QUALITY = 82  # of WebP
+SIDE = 320  # pixels of the longer side of a picture that boxes are drawn on
 
 
 def rgb(picture: Pixels) -> Pixels:
@@ -31,6 +32,22 @@ def shrunk(picture: Pixels, side: int) -> Pixels:
     image = Image.fromarray(np.ascontiguousarray(rgb(picture)))
     image.thumbnail((side, side), Image.Resampling.LANCZOS)
     return np.asarray(image)
+
+
+def evenly(n: int, most: int) -> NDArray[np.int64]:
+    """At most so many of n, evenly."""
+    return np.unique(np.linspace(0, n - 1, min(most, n)).astype(np.int64)) if n else np.zeros(0, np.int64)
+
+
+def for_page(pixels: Pixels) -> tuple[Pixels, NDArray[np.float64]]:
+    """The picture for the page, and what its boxes are multiplied with."""
+    if max(pixels.shape[:2]) > SIDE:
+        small = shrunk(pixels, SIDE)
+    else:
+        factor = max(1, SIDE // max(pixels.shape[:2]))
+        small = pixels.repeat(factor, 0).repeat(factor, 1)
+    across, down = small.shape[1] / pixels.shape[1], small.shape[0] / pixels.shape[0]
+    return small, np.array([across, down, across, down])
 
 
 def sheet(rows: Sequence[Sequence[Pixels]], side: int = SMALL, apart: bool = False) -> Pixels:

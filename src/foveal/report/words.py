@@ -20,6 +20,7 @@ __all__ = [
     "clipped",
     "confusions",
     "count",
+    "counted",
     "decimals",
     "doubt",
     "percent",
@@ -48,6 +49,11 @@ def percent(share: float | None, digits: int = 1) -> str:
 def count(n: float) -> str:
     """1234567 -> "1 234 567", with narrow spaces."""
     return f"{n:,.0f}".replace(",", THIN)
+
+
+def counted(n: int, word: str, several: str = "") -> str:
+    """1 -> "1 object", 2 -> "2 objects"."""
+    return f"{count(n)} {word if n == 1 else several or word + 's'}"
 
 
 def bytes_in_words(n: int) -> str:

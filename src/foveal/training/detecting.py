@@ -21,19 +21,20 @@ from foveal.data.batches import batches_in_order
 from foveal.data.box_batches import BoxBatches, padded
 from foveal.data.dataset import SPLITS, Boxes, Dataset, Skipped
 from foveal.data.store import PixelStore, open_store
-from foveal.detector import Detector, Kind, built_detector, task_of
+from foveal.detector import Detector
 from foveal.errors import BadData, BadRecipe, NotFinite, shown
 from foveal.networks.catalogue import full_name
+from foveal.networks.stages import Stages
 from foveal.ops.boxes import map_boxes
 from foveal.preprocess import GREY, Preprocess
 from foveal.progress import SILENT, Progress
 from foveal.recipe import Recipe, parse_size
-from foveal.tasks.detection import LEAST_SCORE, Detection
+from foveal.tasks.architecture import Architecture, BoxTask, OnTrunk, task_of
+from foveal.tasks.detection import LEAST_SCORE
 from foveal.tasks.detection_scores import DetectionScores, score_objects
 from foveal.tasks.detection_trust import DetectionTrust
-from foveal.tasks.detectors.one_object import OneObject
-from foveal.tasks.detectors.yolo import Yolo
-from foveal.tasks.localisation import Localisation
+from foveal.tasks.detectors.anchors import anchors_from, coverage
+from foveal.tasks.detectors.yolov3 import TINY_ANCHORS, YOLOV3_ANCHORS, scaled, strides_on
 from foveal.tasks.localisation_scores import LocalisationScores, constant_box, score_placed, shares_of
 from foveal.tasks.objects import Objects
 from foveal.training import planner
@@ -42,6 +43,7 @@ from foveal.training.ground import choose_device, measured_arithmetic, options_o
 from foveal.training.learner import Averaged, Learner
 from foveal.training.loop import Watch, train_epochs
 from foveal.training.optimisers import make_optimizer, slow_down
+from foveal.training.rehearsal import planned_epochs
 from foveal.training.start import Start, check_start, start_from
 from foveal.training.transfer import freeze
 
@@ -78,6 +80,7 @@ USUAL: dict[str, Any] = {
     "clip": 10.0,
     "class_weights": "none",
 }
+ANCHORS_A_MAP, ENOUGH_SIZES = 3, 3  # prior boxes; as many times so many different boxes are enough to find them
 BATCH, SMALL_BATCH, FEW = 32, 16, 1000  # pictures a step; the smaller one below so many training pictures
 
 
@@ -91,26 +94,23 @@ class DetectionGround:
     splits: dict[str, Indices]  # indices of usable pictures
     preprocess: Preprocess
     recipe: Recipe  # nothing "auto" left
-    network: Yolo | OneObject
+    architecture: Architecture
+    network: OnTrunk
     batches: BoxBatches
-    task: Detection | Localisation
+    task: BoxTask
     arithmetic: Arithmetic
     measured: Measured
     start: Start | None = None
 
     @property
     def plan(self) -> planner.Plan:
-        return planner.Plan.of(self.recipe)
-
-    @property
-    def width(self) -> int:
-        """Channels of the pyramid."""
-        return pyramid_width(self.recipe.network.name, (self.preprocess.height, self.preprocess.width))
+        plan = planner.Plan.of(self.recipe)  # whose loop mixes labels; here the batches mix pictures with their boxes
+        return replace(plan, augment=plan.augment.model_copy(update={"mixup": 0.0}))
 
     def learner(self) -> Learner:
         """A learner at the start."""
         network, name = self.arithmetic.network(self.network), self.recipe.network.name
-        assert isinstance(network, Yolo | OneObject)
+        assert isinstance(network, OnTrunk)
         frozen = self._freeze(network, name) if self.start is not None else ()
         optimizer = make_optimizer(network, self.recipe.training)
         if self.start is not None:
@@ -118,13 +118,13 @@ class DetectionGround:
         decay = float(self.recipe.training.ema)
         return Learner(network, optimizer, Averaged(network, decay) if decay else None, frozen=frozen)
 
-    def _freeze(self, network: Yolo | OneObject, name: str) -> tuple[nn.Module, ...]:
+    def _freeze(self, network: OnTrunk, name: str) -> tuple[nn.Module, ...]:
         """Let only what the recipe names learn; returns what keeps the statistics of its batch norms."""
         train = self.recipe.network.train
         if train == "head":
             network.trunk.requires_grad_(False)
             return (network.trunk,)
-        return freeze(network.trunk.network, name, train) if train.startswith("last") else ()
+        return freeze(_trunk(network), name, train) if train.startswith("last") else ()
 
     def train(self, learner: Learner, watch: Watch) -> None:
         """The loop, from where the learner stands."""
@@ -151,6 +151,12 @@ class DetectionGround:
         return loss / len(indices), math.nan
 
 
+def _trunk(network: OnTrunk) -> nn.Module:
+    """The network of the catalogue whose stages are looked at."""
+    assert isinstance(network.trunk, Stages)
+    return network.trunk.network
+
+
 def settle_detection(dataset: Dataset, recipe: Recipe, task: str = "detect") -> Recipe:
     """Every "auto" of the recipe decided but what must be measured.
 
@@ -158,6 +164,8 @@ def settle_detection(dataset: Dataset, recipe: Recipe, task: str = "detect") -> 
     """
     assert dataset.boxes is not None
     device = choose_device(recipe.training.device)
+    if recipe.augment.cutmix not in ("auto", 0):
+        raise BadRecipe("augment.cutmix is for labels; pictures with boxes have augment.mosaic and augment.mixup.")
     name = TRUNK if recipe.network.name == "auto" else full_name(recipe.network.name)
     recipe = recipe.with_settings({"network.name": name})
     check_start(recipe)
@@ -171,7 +179,7 @@ def settle_detection(dataset: Dataset, recipe: Recipe, task: str = "detect") -> 
     usual = USUAL | ({"learning_rate": STARTED_RATE} if recipe.from_weights else {})
     usual |= {"epochs": min(most, max(least, round(PICTURES_SEEN / max(1, pictures))))}
     if recipe.training.minutes:
-        raise BadRecipe("--minutes plans trainings with labels only as yet; give --epochs for boxes.")
+        del usual["epochs"]  # planned when a step has been timed
     asked = recipe.training
     settings: dict[str, Any] = {
         f"training.{key}": usual[key] for key, value in asked if value == "auto" and key in usual
@@ -205,10 +213,9 @@ def lay_detection(
         max_megapixels=recipe.data.max_megapixels, whole=True,
     )  # fmt: skip
     torch.manual_seed(recipe.training.seed)
-    name, classes = recipe.network.name, len(dataset.classes)
-    kind = kind_of(recipe)
-    network = built_detector(name, classes, preprocess, pyramid_width(name, size), options_of(recipe), kind)
-    start = start_from(network.trunk.network, recipe, progress)
+    architecture = architecture_of(dataset, recipe, preprocess, progress)
+    network = architecture.on_trunk(len(dataset.classes), channels, size)
+    start = start_from(_trunk(network), recipe, progress)
     if start is not None:
         preprocess = start.prepared(preprocess)
         recipe = recipe.with_settings({"network.weights": start.setting})
@@ -223,13 +230,38 @@ def lay_detection(
     boxes = _stored(dataset.boxes, preprocess)
     batches = BoxBatches(
         store, boxes, splits["train"], int(recipe.training.batch_size), recipe.augment,
-        np.full(channels, GREY, np.uint8), recipe.training.seed, int(recipe.training.epochs), loading_threads,
+        np.full(channels, GREY, np.uint8), recipe.training.seed, _known_epochs(recipe), loading_threads,
     )  # fmt: skip
     progress.say(f"Augmentation {in_words(recipe.augment)}.")
-    task = task_of(kind, dataset.classes, size)
-    return DetectionGround(
-        dataset, boxes, store, splits, preprocess, recipe, network, batches, task, arithmetic, measured, start
+    task = task_of(network, dataset.classes, size)
+    ground = DetectionGround(
+        dataset,
+        boxes,
+        store,
+        splits,
+        preprocess,
+        recipe,
+        architecture,
+        network,
+        batches,
+        task,
+        arithmetic,
+        measured,
+        start,
     )
+    return _planned(ground, progress) if recipe.training.epochs == "auto" else ground
+
+
+def _known_epochs(recipe: Recipe) -> int:
+    """As many as are asked for; 1 until --minutes has planned them."""
+    return 1 if recipe.training.epochs == "auto" else int(recipe.training.epochs)
+
+
+def _planned(ground: DetectionGround, progress: Progress) -> DetectionGround:
+    """With --minutes: the epochs that fit; mosaics end with them."""
+    epochs = planned_epochs(ground, progress)
+    recipe = ground.recipe.with_settings({"training.epochs": epochs})
+    return replace(ground, recipe=recipe, batches=replace(ground.batches, epochs=epochs))
 
 
 def finished_detector(ground: DetectionGround, learner: Learner) -> Detector:
@@ -253,8 +285,7 @@ def finished_detector(ground: DetectionGround, learner: Learner) -> Detector:
         "recipe": ground.recipe.to_toml(),
     }
     detector = Detector(
-        network, ground.preprocess, ground.dataset.classes, ground.recipe.network.name, ground.width,
-        options_of(ground.recipe), trained=trained, kind=kind_of(ground.recipe),
+        network, ground.preprocess, ground.dataset.classes, ground.architecture, trained=trained,
     )  # fmt: skip
     if detector.kind == "one-object":
         return replace(detector, threshold=0.5)  # of presence
@@ -308,9 +339,42 @@ def located(
     return found, score_placed(found, boxes.take(indices), ground.dataset.classes, constant)
 
 
-def kind_of(recipe: Recipe) -> Kind:
-    """What stands on the trunk."""
-    return "one-object" if recipe.training.task == "localise" else "yolo"
+def architecture_of(
+    dataset: Dataset, recipe: Recipe, preprocess: Preprocess, progress: Progress = SILENT
+) -> Architecture:
+    """What stands on the trunk, and with which prior boxes.
+
+    Raises: BadData when prior boxes were asked for that the data cannot give.
+    """
+    name, options = recipe.network.name, options_of(recipe)
+    size = (preprocess.height, preprocess.width)
+    if recipe.training.task == "localise":
+        return Architecture("one-object", name, options, pyramid_width(name, size))
+    if recipe.network.detector == "yolov3":
+        return Architecture("yolov3", name, options, anchors=_anchors(dataset, recipe, preprocess, progress))
+    return Architecture("yolo", name, options, pyramid_width(name, size))
+
+
+def _anchors(
+    dataset: Dataset, recipe: Recipe, preprocess: Preprocess, progress: Progress
+) -> tuple[tuple[float, float], ...]:
+    """Three prior boxes for each map, the smallest first: of the training boxes, or the paper's in proportion."""
+    assert dataset.boxes is not None
+    maps = len(strides_on(recipe.network.name))
+    k = ANCHORS_A_MAP * maps
+    own = _stored(dataset.boxes, preprocess).take(dataset.indices("train"))
+    sides = (own.xyxy[:, 2:] - own.xyxy[:, :2])[~own.crowd]
+    sides = sides[(sides > 0).all(1)]
+    few = len(np.unique(sides, axis=0)) < ENOUGH_SIZES * k
+    if recipe.network.anchors == "own" or (recipe.network.anchors == "auto" and not few):
+        found = anchors_from(sides, k, recipe.training.seed)
+        progress.say(
+            f"{k} prior boxes from the {len(sides)} boxes of the training pictures, which they overlap by "
+            f"{coverage(sides, found):.2f} on average (IoU)."
+        )
+        return tuple((float(width), float(height)) for width, height in found)
+    paper = TINY_ANCHORS if maps == 2 else YOLOV3_ANCHORS
+    return scaled(paper[len(paper) - k :], preprocess.height, preprocess.width)
 
 
 def pyramid_width(trunk: str, size: tuple[int, int]) -> int:

@@ -16,9 +16,8 @@ from foveal.data.box_batches import BoxBatches
 from foveal.errors import NotFinite
 from foveal.ops.draws import step_seed
 from foveal.preprocess import Preprocess
+from foveal.tasks.architecture import BoxTask
 from foveal.tasks.classification import Classification
-from foveal.tasks.detection import Detection
-from foveal.tasks.localisation import Localisation
 from foveal.training.arithmetic import Arithmetic
 from foveal.training.learner import Epoch, Learner, Tally
 from foveal.training.optimisers import set_rate
@@ -40,7 +39,7 @@ def train_epochs(
     learner: Learner,
     plan: Plan,
     batches: TrainingBatches | BoxBatches,
-    task: Classification | Detection | Localisation,
+    task: Classification | BoxTask,
     preprocess: Preprocess,
     arithmetic: Arithmetic,
     validate: Callable[[dict[str, Tensor]], tuple[float, float]],

@@ -32,7 +32,7 @@ from foveal.tasks.detectors.darknet import EPSILON, MaxPool, Pair, pour
 from foveal.tasks.objects import Objects
 
 __all__ = ["TINY_ANCHORS", "YOLOV3_ANCHORS", "Darknet53Trunk", "TinyTrunk", "YOLOv3", "scaled", "yolov3"]
-__all__ += ["yolov3_on", "yolov3_tiny"]
+__all__ += ["strides_on", "yolov3_on", "yolov3_tiny"]
 
 Anchors = Sequence[tuple[float, float]]  # (width, height) in pixels of the input, the smallest first
 
@@ -299,13 +299,13 @@ def yolov3_on(network: nn.Module, name: str, num_classes: int, anchors: Anchors 
             which are for COCO on pictures of 416 × 416; see `anchors_from`).
     Raises: BadRecipe when the anchors cannot be shared out among the stages, or the network has no maps.
     """
-    strides = _strides(name)
+    strides = strides_on(name)
     trunk = Stages(network, name, strides)
     default = TINY_ANCHORS if len(strides) == 2 else YOLOV3_ANCHORS
     return YOLOv3(trunk, trunk.channels, num_classes, anchors or default)
 
 
-def _strides(name: str) -> tuple[int, ...]:
+def strides_on(name: str) -> tuple[int, ...]:
     """Of up to three stages, ascending, each twice the one before; the last is the coarsest."""
     known = {stage.stride for stage in find(name).stages}
     chosen = [max(known)]

@@ -1,0 +1,92 @@
+"""Which places, or which prior boxes, answer for which object: drawn on pictures of the training."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from foveal.data.box_batches import padded
+from foveal.detector import Detector
+from foveal.report.drawn_boxes import PALETTE, DrawnBox, corners, draw_boxes
+from foveal.report.pictures import data_uri, evenly, for_page
+from foveal.report.words import counted
+from foveal.tasks.anchored_detection import AnchoredDetection
+from foveal.tasks.detectors import yolov3_loss
+from foveal.tasks.detectors._assignment import assign
+from foveal.tasks.detectors.yolo import Said
+from foveal.training.detecting import DetectionGround
+
+__all__ = ["DOTS", "PRIORS", "assigned_pictures"]
+
+SHOWN = 4  # pictures
+DOT = 2  # pixels about a place that learns
+DOTS = (
+    "Each dot is a place of a map that learns to say the box of its colour: the few that are surest of the class and "
+    "whose boxes fit best."
+)
+PRIORS = (
+    "Dashed: what is there. In colour: for each object the prior box whose shape fits it best, at the place of its map "
+    "that answers for it (the dot)."
+)
+
+Own = tuple[NDArray[np.int64], NDArray[np.float64]]  # labels (m,) and boxes (m, 4) of a picture
+Shape = Sequence[tuple[float, float, float, float]]
+
+
+def assigned_pictures(ground: DetectionGround, detector: Detector) -> tuple[list[dict[str, str]], str]:
+    """Cards for some training pictures, and what is to be seen on them in one sentence."""
+    train = ground.splits["train"]
+    chosen = train[evenly(len(train), SHOWN)]
+    pictures = ground.store.rows(chosen)
+    own = [(ground.boxes.labels[part], ground.boxes.xyxy[part]) for part in map(ground.boxes.of, chosen.tolist())]
+    said = [next(iter(detector.said(torch.from_numpy(picture[None])))) for picture in pictures]
+    task, size = detector.task, detector.size
+    cards = []
+    for pixels, answer, (labels, boxes) in zip(pictures, said, own, strict=True):
+        small, scale = for_page(pixels)
+        if isinstance(task, AnchoredDetection):
+            drawn, words = _priors(answer, task, (labels, boxes), size, scale)
+        else:
+            drawn, words = _dots(answer, (labels, boxes), scale)
+        cards.append({"uri": data_uri(draw_boxes(small, drawn)), "words": words})
+    return cards, PRIORS if isinstance(task, AnchoredDetection) else DOTS
+
+
+def _dots(said: Said, own: Own, scale: NDArray[np.float64]) -> tuple[list[DrawnBox], str]:
+    labels, boxes = own
+    drawn = [DrawnBox(corners(box * scale), "", PALETTE[n % len(PALETTE)]) for n, box in enumerate(boxes)]
+    assigned = assign(said.classes.float().sigmoid(), said.boxes(), said.points, padded([own]))
+    places = assigned.learns[0].nonzero()[:, 0].tolist()
+    for place in places:
+        ink = PALETTE[int(assigned.object[0, place]) % len(PALETTE)]
+        drawn.append(_dot(said.points[place].double().numpy() * scale[:2], ink))
+    return drawn, f"{counted(len(places), 'place')} for {counted(len(labels), 'object')}"
+
+
+def _priors(
+    outputs: Sequence[Any], task: AnchoredDetection, own: Own, size: tuple[int, int], scale: NDArray[np.float64]
+) -> tuple[list[DrawnBox], str]:
+    labels, boxes = torch.from_numpy(own[0]), torch.from_numpy(own[1])
+    sound = (boxes[:, 2:] > boxes[:, :2]).all(1)
+    grids = [(output.shape[2], output.shape[3]) for output in outputs]
+    maps = yolov3_loss.assign([boxes[sound]], [labels[sound]], task.priors, grids, size)
+    drawn = [DrawnBox(corners(box * scale), ink="#8a8a8a", dashed=True) for box in own[1]]
+    count = 0
+    for assigned, priors, (rows, columns) in zip(maps, task.priors, grids, strict=True):
+        for prior, row, column in zip(assigned.prior, assigned.row, assigned.column, strict=True):
+            ink = PALETTE[count % len(PALETTE)]
+            centre = np.array([(int(column) + 0.5) * size[1] / columns, (int(row) + 0.5) * size[0] / rows])
+            half = np.array(priors.anchors[int(prior)]) / 2
+            drawn.append(DrawnBox(corners(np.concatenate([centre - half, centre + half]) * scale), "", ink))
+            drawn.append(_dot(centre * scale[:2], ink))
+            count += 1
+    return drawn, f"{counted(count, 'prior box', 'prior boxes')} for {counted(len(labels), 'object')}"
+
+
+def _dot(at: NDArray[np.float64], ink: str) -> DrawnBox:
+    x, y = at.tolist()
+    return DrawnBox((x - DOT, y - DOT, x + DOT, y + DOT), "", ink)

@@ -1,0 +1,43 @@
+"""Many objects a picture, said as offsets from prior boxes: what YOLOv3 and Darknet's networks answer."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from foveal.tasks.detection import LEAST_SCORE, MOST, OVERLAP
+from foveal.tasks.detectors._yolo_boxes import Priors, decode
+from foveal.tasks.detectors.yolov3_loss import yolov3_loss
+from foveal.tasks.objects import Objects
+
+__all__ = ["AnchoredDetection"]
+
+
+@dataclass(frozen=True)
+class AnchoredDetection:
+    """Objects of K classes, on pictures of (H, W) = size pixels as the network sees them."""
+
+    classes: tuple[str, ...]
+    priors: tuple[Priors, ...]  # of each output map
+    size: tuple[int, int]
+
+    def loss(self, outputs: Sequence[Tensor], targets: Tensor) -> Tensor:
+        """A scalar in float32. Args: targets (N, M, 5) float32: class (−1: filling) and box in pixels of the input."""
+        sides = targets[..., 3:] - targets[..., 1:3]
+        there = (targets[..., 0] >= 0) & (sides > 0).all(-1)
+        rows = [picture[own] for picture, own in zip(targets, there, strict=True)]
+        boxes, labels = [row[:, 1:] for row in rows], [row[:, 0].long() for row in rows]
+        return yolov3_loss(outputs, boxes, labels, self.priors, self.size).total
+
+    def right(self, outputs: Sequence[Tensor], targets: Tensor) -> float:
+        """Unknown: a picture with objects is not right or wrong."""
+        return math.nan
+
+    def decode(
+        self, outputs: Sequence[Tensor], size: tuple[int, int], score: float = LEAST_SCORE, iou: float = OVERLAP
+    ) -> list[Objects]:
+        """What is said of N pictures -> their objects, in pixels of the network's input (H, W) = size."""
+        return decode(outputs, self.priors, size, score, iou, MOST)
