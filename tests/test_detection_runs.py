@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 import foveal
@@ -16,8 +17,10 @@ from foveal.errors import BadModel, Interrupted
 from foveal.files.places import data_folders
 from foveal.files.tensors import read_tensors, write_tensors
 from foveal.model import KIND, load
+from foveal.networks.catalogue import build
 from foveal.preprocess import Preprocess
 from foveal.progress import SILENT
+from foveal.tasks.architecture import Architecture
 from foveal.training import fit as fit_module
 
 
@@ -220,6 +223,8 @@ def test_largest_objects_can_be_classified_instead(pictures: Path, tmp_path: Pat
         ("digits", {"training.task": "detect"}, "labels only"),
         ("boxes", {"network.name": "mlp"}, "no feature maps"),
         ("boxes", {"augment.cutmix": 1.0}, "augment.mosaic"),
+        ("boxes", {"data.unlabelled": "nothing"}, "leave-out"),
+        ("boxes", {"network.detector": "yolo3"}, "yolov3"),
         ("boxes", {"training.minutes": 0.0001, "training.epochs": "auto"}, "too short"),
         ("boxes", {"network.name": "resnet18", "network.weights": "nowhere.pth"}, "no such file"),
     ],
@@ -324,10 +329,33 @@ def test_yolov3_learns_with_prior_boxes_of_the_data(foveal: Any, pictures: Path,
     assert "prior box" in (tmp_path / "run" / "report.html").read_text()
 
 
+def test_faster_rcnn_proposes_and_looks(foveal: Any, pictures: Path, tmp_path: Path) -> None:
+    words = ["--detector", "faster-rcnn", "--network", "squeezenet1_1", "--epochs", "6", "--size", "64x96"]
+    exact = ["--exact", "--threads", "1", "--batch", "4", "--set", "augment.preset=off", "--set", "training.ema=0.9"]
+    done = foveal("train", pictures, *words, *exact, "--out", "run")
+    assert done.exit_code == 0, done.stderr
+    told = json.loads((tmp_path / "run" / "metrics.json").read_text())["test"]
+    assert told["ap50"] > 0.5
+    assert evaluated(tmp_path / "run", pictures) == pytest.approx(told["ap50"], abs=1e-9)
+    assert "anchors for" in (tmp_path / "run" / "report.html").read_text()
+    losses = [float(row.split(",")[1]) for row in (tmp_path / "run" / "history.csv").read_text().splitlines()[1:]]
+    assert losses[-1] < 0.7 * losses[0]
+
+
 def evaluated(run: Path, pictures: Path) -> float:
     from foveal.runs import evaluate
 
     return float(evaluate(run, pictures).scores.as_dict()["ap50"])
+
+
+def test_norms_that_came_with_weights_stay_frozen_in_faster_rcnn(tmp_path: Path) -> None:
+    """Built frozen, it takes the weights of a network whose norms learnt."""
+    network = Architecture("faster-rcnn", "resnet18", frozen_norms=True).on_trunk(2, 3, (64, 96))
+    published = build("resnet18", 1, 3, (64, 96))
+    published(torch.randn(2, 3, 64, 96))
+    network.trunk.network.load_state_dict(published.state_dict(), strict=True)
+    assert torch.equal(network.trunk.network.bn1.running_mean, published.bn1.running_mean)
+    assert not any(isinstance(module, torch.nn.BatchNorm2d) for module in network.modules())
 
 
 def test_few_boxes_leave_yolov3_the_papers_anchors(tmp_path: Path) -> None:

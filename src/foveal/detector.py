@@ -209,7 +209,8 @@ class Detector:
             "task": DETECTION,
             "network": {
                 "name": built.trunk, "options": dict(built.options), "detector": built.kind, "width": built.width,
-                "anchors": [list(anchor) for anchor in built.anchors], "cfg": built.cfg,
+                "anchors": [list(anchor) for anchor in built.anchors],
+                "frozen_norms": built.frozen_norms, "cfg": built.cfg,
             },
             "classes": list(self.classes),
             "preprocess": self.preprocess.as_dict(),

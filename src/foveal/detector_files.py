@@ -35,11 +35,12 @@ class _NetworkFacts(BaseModel):
     detector: Kind
     width: Annotated[int, Field(ge=0, le=2048)]
     anchors: Annotated[list[Anchor], Field(max_length=1000)] = []  # older files have none
+    frozen_norms: bool = False
     cfg: Annotated[str, Field(max_length=LARGEST_CFG)] = ""
 
     def architecture(self) -> Architecture:
         anchors = tuple((width, height) for width, height in self.anchors)
-        return Architecture(self.detector, self.name, self.options, self.width, anchors, self.cfg)
+        return Architecture(self.detector, self.name, self.options, self.width, anchors, self.frozen_norms, self.cfg)
 
 
 class DetectorFacts(BaseModel):

@@ -111,7 +111,7 @@ class NetworkRecipe(_Section):
     weights: Annotated[str, AfterValidator(_weights)] = SCRATCH  # IMAGENET, or a file of weights to start from
     train: Annotated[str, AfterValidator(_train)] = "auto"  # head, last:K, all, scratch: what learns anew
     head_decay: Positive | Auto = "auto"  # penalty of a head on frozen features; auto: by cross-validation
-    detector: Literal["yolo", "yolov3"] = "yolo"  # what stands on the trunk where there are boxes
+    detector: Literal["yolo", "yolov3", "faster-rcnn"] = "yolo"  # what stands on the trunk where there are boxes
     anchors: Literal["auto", "own", "paper"] = "auto"  # of yolov3; own: k-means of the training boxes
     dropout: Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)] | Auto = "auto"
     batch_norm: Annotated[bool, Field(strict=True)] | Auto = "auto"

@@ -341,7 +341,7 @@ def test_it_learns_one_picture_on_any_trunk(name: str) -> None:
     assert all(math.isfinite(loss) for loss in losses)
     assert sum(losses[-3:]) < 0.6 * sum(losses[:3])
     with torch.no_grad():
-        (found,) = network.eval().decode(network(image), (64, 96), score=0.0)
+        (found,) = network.eval().decode(network(image).said(), (64, 96), score=0.0)
     assert len(found)
     assert (found.xyxy >= 0).all()
     assert (found.xyxy <= [96, 64, 96, 64]).all()
@@ -381,5 +381,5 @@ def test_weights_that_are_no_numbers_find_nothing() -> None:
 def test_what_cannot_be_built_is_said() -> None:
     with pytest.raises(BadRecipe, match=r"2 maps .* need 3 sizes"):
         FasterRCNN(_Small(), (8, 12), (4, 8), 1, anchors=(32, 64))
-    with pytest.raises(BadRecipe, match="mlp gives no maps"):
+    with pytest.raises(BadRecipe, match="mlp gives no feature maps"):
         faster_rcnn_on(build("mlp", 10, 3, (32, 32)), "mlp", 1)

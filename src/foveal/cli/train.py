@@ -35,6 +35,7 @@ FLAGS = {  # short names for keys of the recipe
     "--split": "data.split",
     "--test-if": "data.test_if",
     "--exclude": "data.exclude",
+    "--unlabelled": "data.unlabelled",
     "--group-by": "data.group_by",
     "--store": "data.store",
     "--max-megapixels": "data.max_megapixels",
@@ -59,7 +60,8 @@ def train(
         typer.Option("--train", metavar="PART", help="With weights: head, last:K stages, all, scratch. [auto]"),
     ] = None,
     detector: Annotated[
-        str | None, typer.Option(metavar="KIND", help="With boxes, what stands on the network: yolo, yolov3. [yolo]")
+        str | None,
+        typer.Option(metavar="KIND", help="With boxes, what stands on the network: yolo, yolov3, faster-rcnn. [yolo]"),
     ] = None,
     recipe: Annotated[Path | None, typer.Option(metavar="FILE", help="TOML; a run's recipe.toml repeats it.")] = None,
     epochs: Annotated[str | None, typer.Option(metavar="N", help="Times that every picture is seen.")] = None,
@@ -81,6 +83,12 @@ def train(
     split: Split = None,
     test_if: TestIf = None,
     exclude: Exclude = None,
+    unlabelled: Annotated[
+        str | None,
+        typer.Option(
+            metavar="KIND", help="With boxes, pictures without annotation: leave-out, background. [leave-out]"
+        ),
+    ] = None,
     group_by: Annotated[
         str | None,
         typer.Option(
@@ -139,6 +147,7 @@ def train(
         "--split": split,
         "--test-if": test_if,
         "--exclude": exclude,
+        "--unlabelled": unlabelled,
         "--group-by": group_by,
         "--store": store,
         "--max-megapixels": max_megapixels,

@@ -15,12 +15,14 @@ from foveal.report.drawn_boxes import PALETTE, DrawnBox, corners, draw_boxes
 from foveal.report.pictures import data_uri, evenly, for_page
 from foveal.report.words import counted
 from foveal.tasks.anchored_detection import AnchoredDetection
-from foveal.tasks.detectors import yolov3_loss
+from foveal.tasks.detectors import _rcnn_loss, yolov3_loss
 from foveal.tasks.detectors._assignment import assign
+from foveal.tasks.detectors.faster_rcnn import Seen
 from foveal.tasks.detectors.yolo import Said
+from foveal.tasks.region_detection import RegionDetection
 from foveal.training.detecting import DetectionGround
 
-__all__ = ["DOTS", "PRIORS", "assigned_pictures"]
+__all__ = ["ANCHORS", "DOTS", "PRIORS", "assigned_pictures"]
 
 SHOWN = 4  # pictures
 DOT = 2  # pixels about a place that learns
@@ -31,6 +33,9 @@ DOTS = (
 PRIORS = (
     "Dashed: what is there. In colour: for each object the prior box whose shape fits it best, at the place of its map "
     "that answers for it (the dot)."
+)
+ANCHORS = (
+    "Dashed: what is there. In colour: the anchors that are taught to propose it, because they overlap it well or best."
 )
 
 Own = tuple[NDArray[np.int64], NDArray[np.float64]]  # labels (m,) and boxes (m, 4) of a picture
@@ -48,12 +53,15 @@ def assigned_pictures(ground: DetectionGround, detector: Detector) -> tuple[list
     cards = []
     for pixels, answer, (labels, boxes) in zip(pictures, said, own, strict=True):
         small, scale = for_page(pixels)
-        if isinstance(task, AnchoredDetection):
+        if isinstance(task, RegionDetection):
+            drawn, words = _anchors(answer, (labels, boxes), scale)
+        elif isinstance(task, AnchoredDetection):
             drawn, words = _priors(answer, task, (labels, boxes), size, scale)
         else:
             drawn, words = _dots(answer, (labels, boxes), scale)
         cards.append({"uri": data_uri(draw_boxes(small, drawn)), "words": words})
-    return cards, PRIORS if isinstance(task, AnchoredDetection) else DOTS
+    sentences = {AnchoredDetection: PRIORS, RegionDetection: ANCHORS}
+    return cards, sentences.get(type(task), DOTS)
 
 
 def _dots(said: Said, own: Own, scale: NDArray[np.float64]) -> tuple[list[DrawnBox], str]:
@@ -85,6 +93,18 @@ def _priors(
             drawn.append(_dot(centre * scale[:2], ink))
             count += 1
     return drawn, f"{counted(count, 'prior box', 'prior boxes')} for {counted(len(labels), 'object')}"
+
+
+def _anchors(seen: Seen, own: Own, scale: NDArray[np.float64]) -> tuple[list[DrawnBox], str]:
+    labels, boxes = own
+    drawn = [DrawnBox(corners(box * scale), ink="#8a8a8a", dashed=True) for box in boxes]
+    anchors = seen.proposed.anchors
+    matched = _rcnn_loss.match(anchors, torch.from_numpy(boxes).to(anchors), _rcnn_loss.ANCHORS)
+    on = (matched >= 0).nonzero()[:, 0].tolist()
+    for place in on:
+        ink = PALETTE[int(matched[place]) % len(PALETTE)]
+        drawn.append(DrawnBox(corners(anchors[place].double().numpy() * scale), "", ink))
+    return drawn, f"{counted(len(on), 'anchor')} for {counted(len(labels), 'object')}"
 
 
 def _dot(at: NDArray[np.float64], ink: str) -> DrawnBox:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from foveal.tasks.box_targets import objects_of
 from foveal.tasks.detection import LEAST_SCORE, MOST, OVERLAP
 from foveal.tasks.detectors._yolo_boxes import Priors, decode
 from foveal.tasks.detectors.yolov3_loss import yolov3_loss
@@ -26,11 +27,7 @@ class AnchoredDetection:
 
     def loss(self, outputs: Sequence[Tensor], targets: Tensor) -> Tensor:
         """A scalar in float32. Args: targets (N, M, 5) float32: class (−1: filling) and box in pixels of the input."""
-        sides = targets[..., 3:] - targets[..., 1:3]
-        there = (targets[..., 0] >= 0) & (sides > 0).all(-1)
-        rows = [picture[own] for picture, own in zip(targets, there, strict=True)]
-        boxes, labels = [row[:, 1:] for row in rows], [row[:, 0].long() for row in rows]
-        return yolov3_loss(outputs, boxes, labels, self.priors, self.size).total
+        return yolov3_loss(outputs, *objects_of(targets), self.priors, self.size).total
 
     def right(self, outputs: Sequence[Tensor], targets: Tensor) -> float:
         """Unknown: a picture with objects is not right or wrong."""

@@ -12,17 +12,19 @@ from foveal.networks.catalogue import build
 from foveal.tasks.anchored_detection import AnchoredDetection
 from foveal.tasks.detection import Detection
 from foveal.tasks.detectors.darknet import DarknetNetwork
+from foveal.tasks.detectors.faster_rcnn import TwoStage, faster_rcnn_on
 from foveal.tasks.detectors.one_object import OneObject
 from foveal.tasks.detectors.yolo import Yolo
 from foveal.tasks.detectors.yolov3 import YOLOv3, yolov3_on
 from foveal.tasks.localisation import Localisation
+from foveal.tasks.region_detection import RegionDetection
 
 __all__ = ["Architecture", "BoxTask", "DetectorNetwork", "Kind", "OnTrunk", "task_of"]
 
-Kind = Literal["yolo", "yolov3", "one-object", "darknet"]
-OnTrunk: TypeAlias = Yolo | YOLOv3 | OneObject  # `trunk` holds the stages of a network of the catalogue
+Kind = Literal["yolo", "yolov3", "faster-rcnn", "one-object", "darknet"]
+OnTrunk: TypeAlias = Yolo | YOLOv3 | TwoStage | OneObject  # `trunk` holds the stages of a network of the catalogue
 DetectorNetwork: TypeAlias = OnTrunk | DarknetNetwork
-BoxTask: TypeAlias = Detection | AnchoredDetection | Localisation
+BoxTask: TypeAlias = Detection | AnchoredDetection | RegionDetection | Localisation
 
 NARROWEST = 8
 
@@ -38,6 +40,7 @@ class Architecture:
     anchors: tuple[
         tuple[float, float], ...
     ] = ()  # (width, height) in pixels of the input, the smallest first: "yolov3"
+    frozen_norms: bool = False  # batch norms of the trunk stay as they were: "faster-rcnn"
     cfg: str = ""  # text of "darknet"
 
     def build(self, classes: int, channels: int, size: tuple[int, int]) -> DetectorNetwork:
@@ -52,6 +55,8 @@ class Architecture:
         network = build(self.trunk, 1, channels, size, self.options)
         if self.kind == "yolov3":
             return yolov3_on(network, self.trunk, classes, self.anchors)
+        if self.kind == "faster-rcnn":
+            return faster_rcnn_on(network, self.trunk, classes, freeze=self.frozen_norms)
         if self.width < NARROWEST:
             raise BadRecipe(f"the pyramid of a detector needs at least {NARROWEST} channels; got {self.width}.")
         if self.kind == "one-object":
@@ -77,4 +82,6 @@ def task_of(network: DetectorNetwork, classes: Sequence[str], size: tuple[int, i
         return Localisation(tuple(classes), size)
     if isinstance(network, Yolo):
         return Detection(tuple(classes))
+    if isinstance(network, TwoStage):
+        return RegionDetection(tuple(classes))
     return AnchoredDetection(tuple(classes), network.priors, size)

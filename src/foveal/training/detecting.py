@@ -63,6 +63,7 @@ TRUNK = "yolo_trunk_n"  # where none is asked for
 SMALL_SIDE, LARGE_SIDE = 192, {"cpu": 320, "gpu": 640}  # pixels: smaller pictures keep their size, others get this
 STEP = 32  # pixels that sides are a multiple of
 STARTED_RATE = 2e-3  # where the trunk starts from weights
+REGIONS_RATE = 0.1  # of these: dense layers over regions take smaller steps
 TRUNK_RATE = 0.3  # of the head's learning rate, where the trunk starts from weights
 WIDTHS = {"yolo_trunk_n": 128, "yolo_trunk_s": 160, "yolo_trunk_m": 224}  # channels of the pyramid
 WIDTH, SMALL_WIDTH = 96, 64  # on any other trunk; for small pictures, whose finest map has many places
@@ -138,17 +139,31 @@ class DetectionGround:
         indices = self.splits["val"]
         if not len(indices):
             return math.nan, math.nan
-        network, loss, done = learner.network.eval(), 0.0, 0
+        judge = _Judge(learner.network.eval(), self.task, self.arithmetic)
+        averaged = {f"network.{name}": value for name, value in state.items()}
+        loss, done = 0.0, 0
         with torch.inference_mode():
             for pixels in batches_in_order(self.store, indices, self.batches.batch_size):
                 images = self.arithmetic.images(self.preprocess.tensor(pixels.to(self.arithmetic.device)))
-                with self.arithmetic.autocast():
-                    said = functional_call(network, state, (images,))
                 some = indices[done : done + len(pixels)]
                 targets = padded([(self.boxes.labels[own], self.boxes.xyxy[own]) for own in map(self.boxes.of, some)])
-                loss += float(self.task.loss(said, targets.to(self.arithmetic.device))) * len(pixels)
+                asked = (images, targets.to(self.arithmetic.device))
+                loss += float(functional_call(judge, averaged, asked)) * len(pixels)
                 done += len(pixels)
         return loss / len(indices), math.nan
+
+
+class _Judge(nn.Module):
+    """The loss of pictures, as one module, so that both stages of a detector answer with the same weights."""
+
+    def __init__(self, network: nn.Module, task: BoxTask, arithmetic: Arithmetic) -> None:
+        super().__init__()
+        self.network, self.task, self.arithmetic = network, task, arithmetic
+
+    def forward(self, images: Tensor, targets: Tensor) -> Tensor:
+        with self.arithmetic.autocast():
+            outputs = self.network(images)
+        return self.task.loss(outputs, targets)
 
 
 def _trunk(network: OnTrunk) -> nn.Module:
@@ -177,6 +192,8 @@ def settle_detection(dataset: Dataset, recipe: Recipe, task: str = "detect") -> 
         batch = SMALL_BATCH if pictures < FEW else BATCH
     least, most = EPOCHS
     usual = USUAL | ({"learning_rate": STARTED_RATE} if recipe.from_weights else {})
+    if task == "detect" and recipe.network.detector == "faster-rcnn":
+        usual |= {"learning_rate": float(usual["learning_rate"]) * REGIONS_RATE}
     usual |= {"epochs": min(most, max(least, round(PICTURES_SEEN / max(1, pictures))))}
     if recipe.training.minutes:
         del usual["epochs"]  # planned when a step has been timed
@@ -352,6 +369,8 @@ def architecture_of(
         return Architecture("one-object", name, options, pyramid_width(name, size))
     if recipe.network.detector == "yolov3":
         return Architecture("yolov3", name, options, anchors=_anchors(dataset, recipe, preprocess, progress))
+    if recipe.network.detector == "faster-rcnn":
+        return Architecture("faster-rcnn", name, options, frozen_norms=recipe.from_weights)
     return Architecture("yolo", name, options, pyramid_width(name, size))
 
 

@@ -11,6 +11,7 @@ Names of the state dict are torchvision's.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -42,6 +43,10 @@ class FrozenBatchNorm(nn.Module):
         self.register_buffer("bias", torch.zeros(channels))
         self.register_buffer("running_mean", torch.zeros(channels))
         self.register_buffer("running_var", torch.ones(channels))
+
+    def _load_from_state_dict(self, state: dict[str, Any], prefix: str, *rest: Any) -> None:
+        state.pop(f"{prefix}num_batches_tracked", None)  # weights of a norm that learnt have it
+        super()._load_from_state_dict(state, prefix, *rest)
 
     def forward(self, x: Tensor) -> Tensor:
         return functional.batch_norm(

@@ -124,13 +124,14 @@ def examples(
     labels: Sequence[Tensor],
     generator: torch.Generator,
     sampled: Sequence[Tensor] | None = None,
+    rule: Rule = PROPOSALS,
 ) -> Examples:
     """Regions drawn from proposals (Pᵢ, 4) and from the objects themselves, which are perfect proposals."""
     regions, classes, objects = [], [], []
     for i, (own, label) in enumerate(zip(boxes, labels, strict=True)):
         offered = torch.cat([proposals[i], own])
-        matched = match(offered, own, PROPOSALS)
-        drawn = draw(matched, PROPOSALS, generator) if sampled is None else sampled[i]
+        matched = match(offered, own, rule)
+        drawn = draw(matched, rule, generator) if sampled is None else sampled[i]
         matched = matched[drawn]
         on = matched >= 0
         regions.append(offered[drawn])

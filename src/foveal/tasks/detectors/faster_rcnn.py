@@ -13,7 +13,8 @@ everywhere in foveal, from 0 and without the background; torchvision's class k i
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from contextlib import nullcontext
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -22,18 +23,55 @@ from foveal.errors import BadRecipe, shown
 from foveal.networks.catalogue import find
 from foveal.networks.resnet import ResNet, resnet50
 from foveal.networks.stages import Stages
-from foveal.tasks.detectors._proposals import ProposalNetwork, Selection
+from foveal.tasks.detectors._proposals import ProposalNetwork, Proposed, Selection
 from foveal.tasks.detectors._pyramid import WIDTH, Backbone, ResNetTrunk, freeze_norms
-from foveal.tasks.detectors._rcnn_loss import Parts, Sampled, examples, proposal_loss, region_loss
+from foveal.tasks.detectors._rcnn_loss import PROPOSALS, Parts, Rule, Sampled, examples, proposal_loss, region_loss
 from foveal.tasks.detectors._regions import RegionHeads, Said
 from foveal.tasks.objects import Objects
 
-__all__ = ["FasterRCNN", "Parts", "Said", "Sampled", "faster_rcnn_on", "faster_rcnn_resnet50_fpn"]
+__all__ = ["FasterRCNN", "Parts", "Said", "Sampled", "Seen", "TwoStage", "faster_rcnn_on"]
+__all__ += ["faster_rcnn_resnet50_fpn"]
 
 STRIDES = (4, 8, 16, 32)  # of the maps that the pyramid is built on, as far as a trunk has them
 TESTING = Selection(before=1000, after=1000)
 TRAINING = Selection(before=2000, after=2000)
 ANCHOR = 8  # strides that an anchor of a level is large: 32 to 512 pixels on strides 4 to 64 [FPN, section 4.1]
+
+
+class Seen(NamedTuple):
+    """What the first network says of N pictures, with the second one at hand to look into them."""
+
+    levels: list[Tensor]  # (N, C, Hᵢ, Wᵢ) of the pyramid
+    proposed: Proposed
+    heads: RegionHeads
+    size: tuple[int, int]  # (height, width) of the pictures
+
+    def said(self, selection: Selection = TESTING) -> Said:
+        """What the second network says of the best proposals of each picture."""
+        return self._look(self.proposed.boxes(self.size, selection))
+
+    def loss(
+        self,
+        boxes: Sequence[Tensor],
+        labels: Sequence[Tensor],
+        generator: torch.Generator,
+        rule: Rule = PROPOSALS,
+        sampled: Sampled | None = None,
+    ) -> Parts:
+        """As `FasterRCNN.loss`; rule: how many proposals of each picture are looked into."""
+        boxes = [own.float() for own in boxes]
+        anchors, regions = sampled or (None, None)
+        objectness, moved = proposal_loss(self.proposed, boxes, generator, anchors)
+        taught = examples(self.proposed.boxes(self.size, TRAINING), boxes, labels, generator, regions, rule)
+        classes, placed = region_loss(self._look(taught.regions), taught)
+        return Parts(objectness + moved + classes + placed, objectness, moved, classes, placed)
+
+    def _look(self, regions: list[Tensor]) -> Said:
+        """In the arithmetic that the maps were computed in."""
+        dtype, device = self.levels[0].dtype, self.levels[0].device.type
+        with nullcontext() if dtype == torch.float32 else torch.autocast(device, dtype):
+            said: Said = self.heads(self.levels, regions)
+        return said
 
 
 class FasterRCNN(nn.Module):
@@ -67,12 +105,15 @@ class FasterRCNN(nn.Module):
         self.roi_heads = RegionHeads(width, strides, num_classes, hidden)
         self.register_load_state_dict_pre_hook(_take_older_names)  # type: ignore[no-untyped-call]
 
-    def forward(self, images: Tensor) -> Said:
-        """(N, 3, H, W) -> what is said of a thousand proposals at most of each picture."""
+    def seen(self, images: Tensor) -> Seen:
+        """(N, 3, H, W) -> what is proposed; the regions have not been looked into yet."""
         size = (images.shape[2], images.shape[3])
         levels = self.backbone(images)
-        said: Said = self.roi_heads(levels, self.rpn(levels, size).boxes(size, TESTING))
-        return said
+        return Seen(levels, self.rpn(levels, size), self.roi_heads, size)
+
+    def forward(self, images: Tensor) -> Any:  # TwoStage gives what it has seen instead
+        """(N, 3, H, W) -> `Said` of a thousand proposals at most of each picture."""
+        return self.seen(images).said()
 
     def decode(
         self, said: Said, size: tuple[int, int], score: float = 0.05, iou: float = 0.5, most: int = 100
@@ -94,16 +135,21 @@ class FasterRCNN(nn.Module):
               there is no object; labels (n,) int64 each; seed: of the draw of examples, another one each step;
               sampled: the examples themselves.
         """
-        size = (images.shape[2], images.shape[3])
-        boxes = [own.float() for own in boxes]
-        generator = torch.Generator().manual_seed(seed)
-        levels = self.backbone(images)
-        proposed = self.rpn(levels, size)
-        anchors, regions = sampled or (None, None)
-        objectness, moved = proposal_loss(proposed, boxes, generator, anchors)
-        taught = examples(proposed.boxes(size, TRAINING), boxes, labels, generator, regions)
-        classes, placed = region_loss(self.roi_heads(levels, taught.regions), taught)
-        return Parts(objectness + moved + classes + placed, objectness, moved, classes, placed)
+        return self.seen(images).loss(boxes, labels, torch.Generator().manual_seed(seed), sampled=sampled)
+
+
+class TwoStage(FasterRCNN):
+    """On a network of the zoo, for a loop that asks first and teaches then: says what it has `Seen`."""
+
+    def forward(self, images: Tensor) -> Seen:
+        """(N, C, H, W) -> what is proposed."""
+        return self.seen(images)
+
+    @property
+    def trunk(self) -> Stages:
+        """The stages of the network of the zoo."""
+        assert isinstance(self.backbone.body, Stages)
+        return self.backbone.body
 
 
 def _take_older_names(module: nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:
@@ -141,7 +187,7 @@ def faster_rcnn_resnet50_fpn(  # 41 755 286 parameters; its frozen norms hold no
 
 def faster_rcnn_on(
     network: nn.Module, name: str, num_classes: int, anchors: Sequence[float] = (), *, freeze: bool = True
-) -> FasterRCNN:
+) -> TwoStage:
     """On a network of the zoo, its weights as they are, from its stages of stride 4 to 32.
 
     Args:   name: of the network in the catalogue; num_classes: without the background; anchors: sizes in pixels, one
@@ -152,6 +198,6 @@ def faster_rcnn_on(
     known = {stage.stride for stage in find(name).stages}
     strides = tuple(stride for stride in STRIDES if stride in known)
     if not strides:
-        raise BadRecipe(f"{shown(name)} gives no maps of stride 4 to 32 to detect on; take a convolutional network.")
+        raise BadRecipe(f"{shown(name)} gives no feature maps of stride 4 to 32; take a convolutional network.")
     trunk = Stages(freeze_norms(network) if freeze else network, name, strides)
-    return FasterRCNN(trunk, trunk.channels, strides, num_classes, anchors)
+    return TwoStage(trunk, trunk.channels, strides, num_classes, anchors)
