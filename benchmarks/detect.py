@@ -1,9 +1,10 @@
 """How well and how quickly does a detector learn from few pictures, with nothing looked up on the test?
 
 `foveal train scenes` as a user types it, from a cold cache; `raccoon` (its README's split) on SqueezeNet's ImageNet
-weights, for several seeds; `facemask` likewise, once. With `--peer FILE`, the path of Ultralytics' `yolo` command in an
-environment of its own, its nano learns the same pictures from random weights (offline it has no others) in the minutes
-that foveal took; its boxes are scored by the same code.
+weights, for several seeds; `facemask` likewise, once; and one object a picture, on those of `raccoon` that show one
+alone. With `--peer FILE`, the path of Ultralytics' `yolo` command in an environment of its own, its nano learns the same
+pictures from random weights (offline it has no others) in the minutes that foveal took; its boxes are scored by the same
+code.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ def main() -> None:
     arguments = parser(__doc__)
     arguments.add_argument("--seeds", type=int, default=3)
     arguments.add_argument("--peer", type=Path, help="Ultralytics' yolo command")
-    arguments.add_argument("--only", choices=("scenes", "raccoon", "facemask"))
+    arguments.add_argument("--only", choices=("scenes", "raccoon", "facemask", "localise"))
     asked = arguments.parse_args()
     if asked.quick:
         asked.seeds = 1
@@ -49,7 +50,8 @@ def main() -> None:
             if asked.peer:
                 minutes = statistics.median(row["seconds"] for row in rows[name]) / 60
                 rows[f"{name}, peer"] = [the_peer(asked.peer, place, name, split, minutes)]
-    told(rows).finish(asked)
+        placed = localised(place, few) if asked.only in (None, "localise") else None
+    told(rows, placed).finish(asked)
 
 
 def held_out(name: str, place: Path) -> list[str]:
@@ -68,20 +70,39 @@ def held_out(name: str, place: Path) -> list[str]:
     return ["--split", str(table)]
 
 
-def run(place: Path, name: str, words: list[str]) -> dict[str, Any]:
-    """One training as a process of its own, from a cold cache."""
+def localised(place: Path, few: list[str]) -> dict[str, Any]:
+    """One object a picture: those of `raccoon` that show one alone."""
+    from foveal.data.sources import open_dataset
+
+    dataset = open_dataset("raccoon")
+    assert dataset.boxes is not None
+    others = [dataset.pictures.name(int(i)) for i in (dataset.boxes.counts != 1).nonzero()[0]]
+    (place / "others.csv").write_text("\n".join(["path", *others]) + "\n")
+    left_out = ["--exclude", str(place / "others.csv"), "--test-if", SETS["raccoon"]]
+    test, seconds, epochs = trained(place, "localise", ["raccoon", *left_out, *STARTED, "--task", "localise", *few])
+    say(f"localise: mean IoU {test['mean_iou']:.3f}, the constant box {test['constant_iou']:.3f} in {seconds:.0f} s")
+    told_there = {key: test[key] for key in ("n", "mean_iou", "mean_iou_interval", "constant_iou")}
+    return {**told_there, "seconds": seconds, "epochs": epochs}
+
+
+def trained(place: Path, name: str, words: list[str]) -> tuple[dict[str, Any], float, int]:
+    """Figures on the test, seconds and epochs of one training as a process of its own, from a cold cache."""
     shutil.rmtree(Path(os.environ["FOVEAL_CACHE"]), ignore_errors=True)
     start = time.perf_counter()
     done = subprocess.run(
         [*command(), "train", *words, "--json", "--out", str(place / name)], check=True, capture_output=True, text=True
     )
-    seconds = time.perf_counter() - start
     metrics = json.loads(done.stdout)["metrics"]
-    test = metrics["test"]
+    return metrics["test"], time.perf_counter() - start, metrics["epochs"]
+
+
+def run(place: Path, name: str, words: list[str]) -> dict[str, Any]:
+    """One detector."""
+    test, seconds, epochs = trained(place, name, words)
     say(f"{name}: AP {test['ap']:.3f}, AP50 {test['ap50']:.3f} in {seconds:.0f} s")
     return {
         "ap": test["ap"], "ap50": test["ap50"], "ap50_interval": test["ap50_interval"], "seconds": seconds,
-        "epochs": metrics["epochs"],
+        "epochs": epochs,
     }  # fmt: skip
 
 
@@ -135,7 +156,7 @@ def the_peer(yolo: Path, place: Path, name: str, split: list[str], minutes: floa
     }  # fmt: skip
 
 
-def told(rows: dict[str, list[dict[str, Any]]]) -> Result:
+def told(rows: dict[str, list[dict[str, Any]]], placed: dict[str, Any] | None) -> Result:
     """A row a set, and what was to be reached."""
     table = [
         [name, figures([r["ap"] for r in runs], "", 3), figures([r["ap50"] for r in runs], "", 3),
@@ -164,8 +185,14 @@ def told(rows: dict[str, list[dict[str, Any]]]) -> Result:
         if f"{name}, peer" in rows:
             mean = statistics.mean(r["ap50"] for r in rows[name])
             least(f"{name}, AP50 above the peer's", mean - rows[f"{name}, peer"][0]["ap50"], 0.0)
-    return Result("detect", "Detectors from few pictures: average precision, seconds of the process.",
-                  ["set", "AP", "AP50", "time", "epochs"], table, measures, {"runs": rows})  # fmt: skip
+    if placed:
+        about = f"one object a picture, mean IoU on {placed['n']} (the constant box: {placed['constant_iou']:.3f})"
+        least(about, placed["mean_iou"], 0.70)
+        table.append(["one object a picture", "–", "–", f"{placed['seconds']:.0f} s", str(placed["epochs"])])
+    return Result(
+        "detect", "Detectors from few pictures: average precision, seconds of the process.",
+        ["set", "AP", "AP50", "time", "epochs"], table, measures, {"runs": rows, "localise": placed},
+    )  # fmt: skip
 
 
 if __name__ == "__main__":
