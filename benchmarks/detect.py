@@ -2,9 +2,9 @@
 
 `foveal train scenes` as a user types it, from a cold cache; `raccoon` (its README's split) on SqueezeNet's ImageNet
 weights, for several seeds; `facemask` likewise, once; and one object a picture, on those of `raccoon` that show one
-alone. With `--peer FILE`, the path of Ultralytics' `yolo` command in an environment of its own, its nano learns the same
-pictures from random weights (offline it has no others) in the minutes that foveal took; its boxes are scored by the same
-code.
+alone. With `--peer FILE`, the path of Ultralytics' `yolo` command in an environment of its own, its nano learns the
+same pictures from random weights (offline it has no others) in the minutes that foveal took; its boxes are scored by
+the same code.
 """
 
 from __future__ import annotations
