@@ -171,3 +171,17 @@ def test_a_copy_learns_for_itself() -> None:
     twin = copy.deepcopy(net)
     aligned_loss(twin(torch.randn(1, 3, 64, 96)), torch.tensor([[[0.0, 5, 5, 40, 40]]])).backward()
     assert all(p.grad is None for p in net.parameters())
+
+
+def test_the_small_size_multiplies_about_as_often_as_yolo11n() -> None:
+    """6.5 billion operations at 640² with 80 classes, as its authors state: 3.25 billion multiply-adds."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    from foveal.training.detecting import pyramid_width
+
+    with torch.device("meta"):
+        trunk = build("yolo_trunk_n", 1, 3, (640, 640))
+        network = Yolo(trunk, "yolo_trunk_n", 80, (640, 640), pyramid_width("yolo_trunk_n", (640, 640))).eval()
+        with FlopCounterMode(display=False) as counter:
+            network(torch.zeros(1, 3, 640, 640))
+    assert counter.get_total_flops() / 2 == pytest.approx(3.25e9, rel=0.1)
