@@ -102,7 +102,7 @@ def say(text: str) -> None:
 
 def machine() -> dict[str, Any]:
     """Processor, versions, and how busy the machine is."""
-    from foveal.training.arithmetic import machine as computing
+    from foveal.machine import machine as computing
 
     known = computing()
     versions = {"Python": platform.python_version(), "torch": known["torch"]}

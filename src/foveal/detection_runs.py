@@ -17,6 +17,7 @@ from foveal.errors import BadData, BadRecipe, shown
 from foveal.files.durable import write_text
 from foveal.files.plain_json import json_text
 from foveal.files.run_folder import write_skipped
+from foveal.machine import machine
 from foveal.model import MODEL_FILE
 from foveal.progress import SILENT, Progress
 from foveal.recipe import Recipe
@@ -25,9 +26,9 @@ from foveal.tasks.detection_scores import DetectionScores, plain, score_objects
 from foveal.tasks.detection_trust import TriedPrecision, reliability
 from foveal.tasks.localisation_scores import LocalisationScores, largest_boxes, score_placed
 from foveal.tasks.objects import Objects
-from foveal.training.arithmetic import freed_memory_kept, machine, threads_used
+from foveal.training.arithmetic import freed_memory_kept, threads_used
 from foveal.training.detecting import DetectionGround, finished_detector, lay_detection, located, objects_on
-from foveal.training.fit import Fitted, fit
+from foveal.training.fit import Fitted, fit, fit_as_promised
 
 __all__ = ["DetectionEvaluation", "asked_task", "evaluate_detector", "run_detection"]
 
@@ -75,12 +76,19 @@ def run_detection(
     going_on: bool,
 ) -> tuple[Detector, dict[str, Any], Path]:
     """Ground, training, detector, scores, report; each written as soon as it stands."""
-    with threads_used(recipe.training.threads), freed_memory_kept():
+
+    def lay(recipe: Recipe) -> DetectionGround:
         ground = lay_detection(dataset, recipe, progress=progress, loading_threads=loading_threads)
         write_text(folder / "recipe.toml", ground.recipe.to_toml())
         write_skipped(folder, ((row.name, row.reason) for row in ground.dataset.skipped))
         _tell_plan(ground, progress)
-        fitted = fit(ground, folder, finished_detector, resume=going_on, progress=progress)
+        return ground
+
+    def fit_on(ground: DetectionGround) -> Fitted[Detector]:
+        return fit(ground, folder, finished_detector, resume=going_on, progress=progress)
+
+    with threads_used(recipe.training.threads), freed_memory_kept():
+        ground, fitted = fit_as_promised(lay, fit_on, recipe, folder, progress)
         fitted.model.save(folder / MODEL_FILE)
         scored = _placed if fitted.model.kind == "one-object" else _scored
         return scored(folder, ground, fitted, progress, began)

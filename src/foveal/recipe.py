@@ -140,6 +140,7 @@ class TrainingRecipe(_Section):
     on_nan: Literal["stop", "skip"] = "stop"
     seed: Annotated[int, Field(ge=0, lt=2**63, strict=True)] = 0
     arithmetic: Literal["auto", "fp32", "fp32 channels-last", "bf16", "bf16 channels-last"] = "auto"
+    optimizer_arithmetic: Literal["auto", "fp32", "bf16"] = "auto"  # of Muon's own products
     threads: Annotated[int, Field(ge=1, le=1024, strict=True)] | Auto = "auto"  # that compute
     device: str = "auto"
 
@@ -239,7 +240,17 @@ def parse_recipe(text: str, where: str = "recipe") -> Recipe:
             if key not in known:
                 raise BadRecipe(f'{where}{_line_of(text, key)}: unknown key "{shown(key)}"{did_you_mean(key, known)}')
             settings[f"{section}.{key}"] = value
-    return Recipe().with_settings(settings, where)
+    return Recipe().with_settings(_as_it_was(settings) | settings, where)
+
+
+def _as_it_was(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """What keys meant before they existed, for a recipe that a run of an earlier version saved.
+
+    Such a recipe names the arithmetic and the threads that were measured. Before 0.2, Muon multiplied in bf16
+    whatever the processor.
+    """
+    saved = settings.get("training.arithmetic", "auto") != "auto" and isinstance(settings.get("training.threads"), int)
+    return {"training.optimizer_arithmetic": "bf16"} if saved and settings.get("training.optimizer") == "muon" else {}
 
 
 def parse_setting(text: str) -> tuple[str, Any]:

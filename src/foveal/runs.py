@@ -24,17 +24,18 @@ from foveal.errors import BadData, BadRecipe, FovealError, Missing, did_you_mean
 from foveal.files.durable import RunLock, new_folder, write_text
 from foveal.files.plain_json import json_text
 from foveal.files.run_folder import check_place, free_folder, leave_no_folder, logged, write_skipped
+from foveal.machine import machine
 from foveal.model import CUSTOM, MODEL_FILE, VIEWS, Model, Outputs, Views, load
 from foveal.progress import SILENT, Progress
 from foveal.recipe import Recipe, read_recipe
 from foveal.report.telling import story
 from foveal.tasks.classification import Scores
 from foveal.tasks.trust import Tried
-from foveal.training.arithmetic import freed_memory_kept, machine, threads_used
+from foveal.training.arithmetic import freed_memory_kept, threads_used
 from foveal.training.baseline import Baseline, hog_baseline
 from foveal.training.detecting import settle_detection
 from foveal.training.finish import fit_labels
-from foveal.training.fit import Fitted
+from foveal.training.fit import Fitted, fit_as_promised
 from foveal.training.ground import Ground, lay_ground, settle
 from foveal.training.script import as_script
 
@@ -234,12 +235,22 @@ def _run(
     going_on: bool,
 ) -> Run:
     """Ground, training, model, scores, baseline, report; each written as soon as it stands."""
-    with threads_used(recipe.training.threads), freed_memory_kept():
+    own = None if network is None else {name: value.clone() for name, value in network.state_dict().items()}
+
+    def lay(recipe: Recipe) -> Ground:
+        if network is not None and own is not None:
+            network.load_state_dict(own)  # as it was given, also where the training begins anew
         ground = lay_ground(dataset, recipe, network, progress=progress, loading_threads=loading_threads)
         write_text(folder / "recipe.toml", ground.recipe.to_toml())
         write_skipped(folder, ((row.name, row.reason) for row in ground.dataset.skipped))
         _tell_plan(ground, progress)
-        fitted = fit_labels(ground, folder, resume=going_on, progress=progress)
+        return ground
+
+    def fit_on(ground: Ground) -> Fitted[Model]:
+        return fit_labels(ground, folder, resume=going_on, progress=progress)
+
+    with threads_used(recipe.training.threads), freed_memory_kept():
+        ground, fitted = fit_as_promised(lay, fit_on, recipe, folder, progress)
         fitted.model.save(folder / MODEL_FILE)
         return _scored(folder, ground, fitted, progress, began)
 

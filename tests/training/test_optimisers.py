@@ -13,6 +13,7 @@ from foveal.training.schedules import rate_factor
 
 def recipe(**changes):
     base = {"optimizer": "sgd", "learning_rate": 0.1, "momentum": 0.9, "weight_decay": 0.01}
+    base["optimizer_arithmetic"] = "fp32"
     return TrainingRecipe(**(base | changes))
 
 

@@ -23,6 +23,7 @@ from foveal.networks.catalogue import build, find
 from foveal.networks.weights import fit_weights, lying_here
 from foveal.progress import SILENT, Progress
 from foveal.training.baseline import hog_features
+from foveal.training.probe import rival_format
 
 __all__ = ["Look", "look", "principal"]
 
@@ -80,12 +81,13 @@ def _seen(network: nn.Module, store: Rows, indices: Indices, progress: Progress)
     assert record is not None
     mean, std = (torch.tensor(v).view(1, 3, 1, 1) * 255 for v in (record.preprocess.mean, record.preprocess.std))
     network = network.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    quick = rival_format(network, "cpu") == "bf16"  # where the processor has no instruction for it, it is slower
     parts: list[torch.Tensor] = []
     with torch.inference_mode(), _taking(network) as taken, progress.task("looking at pictures", len(indices)) as done:
         for start in range(0, len(indices), BATCH):
             pixels = _enlarged(store.rows(indices[start : start + BATCH]))
             images = torch.from_numpy(pixels).permute(0, 3, 1, 2).float().sub_(mean).div_(std)
-            with torch.autocast("cpu", torch.bfloat16, enabled=_has_bf16()):
+            with torch.autocast("cpu", torch.bfloat16, enabled=quick):
                 network.features(images.contiguous(memory_format=torch.channels_last))  # type: ignore[operator]
             parts.append(torch.cat([taken[name] for name in MAPS], 1))
             done(len(pixels))
@@ -110,12 +112,6 @@ def _taking(network: nn.Module) -> Iterator[dict[str, torch.Tensor]]:
     finally:
         for handle in handles:
             handle.remove()
-
-
-def _has_bf16() -> bool:
-    """Whether the processor multiplies bf16 itself; elsewhere it would be slower than fp32."""
-    supported: bool = torch.cpu._is_avx512_bf16_supported()
-    return supported
 
 
 def _enlarged(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -17,11 +17,13 @@ from foveal import __version__
 from foveal.cli import console
 from foveal.cli.cache import cache
 from foveal.cli.data import data
+from foveal.cli.doctor import doctor
 from foveal.cli.evaluate import evaluate
 from foveal.cli.networks import networks
 from foveal.cli.predict import predict
 from foveal.cli.train import train
 from foveal.errors import FovealError, did_you_mean, shown
+from foveal.machine import prepare_threads
 
 __all__ = ["app", "run"]
 
@@ -36,7 +38,7 @@ app = typer.Typer(
     suggest_commands=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
-for command in (train, predict, evaluate, networks, cache):
+for command in (train, predict, evaluate, networks, cache, doctor):
     app.command(short_help=(command.__doc__ or "").split("\n")[0])(command)
 app.add_typer(data, name="data", short_help="Look at a data set, or write it in another form.")
 
@@ -69,6 +71,7 @@ def main(
 
 def run() -> NoReturn:
     """The entry point of the installed command."""
+    prepare_threads(os.environ)  # PyTorch's threads read it when it is imported, which the commands do
     for stream in (sys.stdout, sys.stderr):  # a name that the terminal cannot show must not end the work
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")

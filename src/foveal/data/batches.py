@@ -6,7 +6,6 @@ batches, and a run resumed in the middle of an epoch starts at its step, with no
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -17,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foveal.data.augment import draw, warp
+from foveal.machine import cores_allowed
 from foveal.ops.draws import shuffled
 from foveal.recipe import AugmentRecipe
 
@@ -105,7 +105,7 @@ def ahead(make: Callable[[int], T], steps: range, threads: int) -> Iterator[T]:
     """make(step) for each step in order, prepared by threads, at most one batch a thread ahead."""
     import cv2
 
-    threads = threads or min(2, os.cpu_count() or 1)
+    threads = threads or min(2, cores_allowed())
     before = cv2.getNumThreads()
     cv2.setNumThreads(1)  # our own threads are the parallel part; OpenCV's pool on top would fight the network's
     try:

@@ -22,6 +22,7 @@ from foveal.errors import FovealError
 from foveal.files.durable import write_bytes
 from foveal.files.places import cache_folder
 from foveal.files.safely import Unreadable, read_all
+from foveal.machine import cores_allowed
 from foveal.progress import SILENT, Progress
 
 __all__ = ["contents", "digests", "position"]
@@ -31,7 +32,7 @@ FILE_MAX_BYTES = 256 << 20  # of one picture; a larger file is left to the store
 MAGIC = b"foveal digests 1\n"
 CACHE_MAX_BYTES = 4 << 30  # 32 bytes a picture: a hundred million pictures
 CHUNK = 256  # pictures a thread takes at a time
-THREADS = min(8, 2 + (os.cpu_count() or 1))
+THREADS = min(8, 2 + cores_allowed())
 
 
 def digests(pictures: Pictures, progress: Progress = SILENT) -> NDArray[np.uint8]:

@@ -31,6 +31,7 @@ from foveal.data.dataset import ArrayPictures, Dataset, Pictures
 from foveal.errors import BadData, BadPicture, shown
 from foveal.files.pictures import read_image
 from foveal.files.safely import in_bytes, why
+from foveal.machine import cores_allowed
 from foveal.preprocess import Preprocess
 from foveal.progress import SILENT, Progress
 
@@ -84,7 +85,7 @@ def open_store(
             loading_threads: how many decode; changes no bit.
     Raises: NoSpace, NotWritable; broken pictures are listed in `broken`, not raised.
     """
-    started, threads = time.perf_counter(), loading_threads or _cores()
+    started, threads = time.perf_counter(), loading_threads or cores_allowed()
     shape = (len(dataset), preprocess.height, preprocess.width, preprocess.channels)
     if (pixels := _as_they_are(dataset.pictures, preprocess)) is not None:
         note = f"{shape[0]} pictures of {_size(shape)} are used as they are in memory ({in_bytes(pixels.nbytes)})."
@@ -102,10 +103,6 @@ def open_store(
     return PixelStore(
         shape, kind, stored.broken, seconds, note, whole, _reader(kind, stored, dataset, preprocess, path)
     )
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _as_they_are(pictures: Pictures, preprocess: Preprocess) -> NDArray[np.uint8] | None:

@@ -6,10 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import torch
+
 from foveal.networks.catalogue import build, check_size, find
 from foveal.networks.layers import LayerTable, layers
 from foveal.progress import SILENT, Progress
-from foveal.training.arithmetic import measure
+from foveal.training.measuring import measure
+from foveal.training.trials import fitting_pictures, learning
 
 __all__ = ["Compared", "compare"]
 
@@ -60,7 +63,8 @@ def compare(
 def _one(name: str, size: tuple[int, int], channels: int) -> Compared:
     entry = find(name)
     network = build(name, 1000, channels, size)
-    found = measure(network, channels, size, _BATCH)
-    speed = found.images_per_second.get(found.arithmetic, 0.0)
+    images = torch.randn((fitting_pictures(_BATCH, size), channels, *size), generator=torch.Generator().manual_seed(0))
+    found = measure(learning(network, images), network, _BATCH, facts=["a step", *images.shape])
+    speed = found.promised or 0.0
     top1 = entry.weights.top1 if entry.weights else None
     return Compared(name, size, layers(network, size, channels), top1, found.arithmetic, speed)

@@ -38,12 +38,13 @@ from foveal.tasks.detectors.yolov3 import TINY_ANCHORS, YOLOV3_ANCHORS, scaled, 
 from foveal.tasks.localisation_scores import LocalisationScores, constant_box, score_placed, shares_of
 from foveal.tasks.objects import Objects
 from foveal.training import planner
-from foveal.training.arithmetic import Arithmetic, Measured
-from foveal.training.ground import choose_device, measured_arithmetic, options_of, usual_shape, with_statistics
+from foveal.training.arithmetic import Arithmetic
+from foveal.training.ground import choose_device, options_of, usual_shape, with_statistics
 from foveal.training.learner import Averaged, Learner
 from foveal.training.loop import Watch, train_epochs
+from foveal.training.measuring import Measured, given
 from foveal.training.optimisers import make_optimizer, slow_down
-from foveal.training.rehearsal import planned_epochs
+from foveal.training.rehearsal import measured_anew, planned_epochs, with_arithmetic
 from foveal.training.start import Start, check_start, start_from
 from foveal.training.transfer import freeze
 
@@ -107,6 +108,10 @@ class DetectionGround:
     def plan(self) -> planner.Plan:
         plan = planner.Plan.of(self.recipe)  # whose loop mixes labels; here the batches mix pictures with their boxes
         return replace(plan, augment=plan.augment.model_copy(update={"mixup": 0.0}))
+
+    def measured_anew(self) -> Measured:
+        """The fastest way of computing as things are now."""
+        return measured_anew(self)
 
     def learner(self) -> Learner:
         """A learner at the start."""
@@ -242,7 +247,7 @@ def lay_detection(
     dataset, splits = _without_broken(dataset, store)
     if start is None or start.preprocess is None:
         preprocess = with_statistics(preprocess, store, splits["train"])
-    recipe, arithmetic, measured = measured_arithmetic(network, recipe, preprocess, device, progress)
+    asked = Arithmetic("fp32", device)
     assert dataset.boxes is not None
     boxes = _stored(dataset.boxes, preprocess)
     batches = BoxBatches(
@@ -262,10 +267,11 @@ def lay_detection(
         network,
         batches,
         task,
-        arithmetic,
-        measured,
+        asked,
+        given(asked.name),
         start,
     )
+    ground = with_arithmetic(ground, progress)
     return _planned(ground, progress) if recipe.training.epochs == "auto" else ground
 
 

@@ -6,6 +6,7 @@ import csv
 import hashlib
 import io
 import math
+import shutil
 import signal
 import threading
 import time
@@ -24,11 +25,14 @@ from foveal.data.dataset import Dataset
 from foveal.errors import BadData, BadModel, Interrupted, shown
 from foveal.files.durable import write_text
 from foveal.progress import SILENT, Advance, Progress
+from foveal.recipe import Recipe
 from foveal.training import checkpoint, planner
 from foveal.training.learner import Epoch, Learner
 from foveal.training.loop import Watch
+from foveal.training.measuring import Measured
+from foveal.training.promise import BeginAnew, Promise
 
-__all__ = ["Fitted", "fit", "write_history"]
+__all__ = ["Fitted", "fit", "fit_as_promised", "write_history"]
 
 CHECKPOINT_SECONDS = 45.0  # in the middle of an epoch; below the promised minute, since a step may take long
 EPOCH_CHECKPOINT_SECONDS = 5.0  # at the end of one: shorter epochs are cheaper to repeat than to write
@@ -60,12 +64,45 @@ class Trainable(Protocol):
     @property
     def plan(self) -> planner.Plan: ...
 
+    @property
+    def measured(self) -> Measured: ...
+
+    def measured_anew(self) -> Measured: ...
+
     def learner(self) -> Learner: ...
 
     def train(self, learner: Learner, watch: Watch) -> None: ...
 
 
 Trained = TypeVar("Trained", bound=Trainable)
+
+
+def fit_as_promised(
+    lay: Callable[[Recipe], Trained],
+    fit_on: Callable[[Trained], Fitted[Result]],
+    recipe: Recipe,
+    folder: Path,
+    progress: Progress = SILENT,
+) -> tuple[Trained, Fitted[Result]]:
+    """Lay the ground and fit on it; once anew where the first epoch shows that another way of computing is faster.
+
+    Args: lay, from a settled recipe to the ground, written down in the folder; fit_on, `fit` on it.
+    """
+    began = time.monotonic()
+    ground = lay(recipe)
+    try:
+        return ground, fit_on(ground)
+    except BeginAnew as slower:
+        found = slower.measured
+    progress.say(f"The training begins anew with {found.arithmetic} (pictures/s: {found}).")
+    torch.set_num_threads(found.threads)
+    shutil.rmtree(folder / "checkpoint", ignore_errors=True)  # of a training that no recipe would repeat
+    (folder / "history.csv").unlink(missing_ok=True)
+    chosen = {"training.arithmetic": found.arithmetic, "training.threads": found.threads}
+    if minutes := recipe.training.minutes:  # what is left of them, so that the run ends in time all the same
+        chosen["training.minutes"] = round(max(minutes / 2, minutes - (time.monotonic() - began) / 60), 2)
+    ground = lay(recipe.with_settings(chosen))
+    return ground, fit_on(ground)
 
 
 def fit(
@@ -78,7 +115,8 @@ def fit(
 ) -> Fitted[Result]:
     """Train in a run's folder: checkpoints and history.csv are written there.
 
-    Raises: NotFinite and NoSpace (the last good checkpoint stands), Interrupted after SIGINT or SIGTERM (saved first).
+    Raises: NotFinite and NoSpace (the last good checkpoint stands), Interrupted after SIGINT or SIGTERM (saved first),
+            BeginAnew when the speed that was measured is not kept and another way of computing is faster now.
     """
     learner = ground.learner()
     checkpoints = folder / "checkpoint"
@@ -88,7 +126,8 @@ def fit(
         _take_up(checkpoints, learner, facts, progress)
     pictures = len(ground.batches) * ground.batches.batch_size * (ground.plan.epochs - learner.epoch)
     with _Signals() as signals, progress.task("training", pictures) as advance:
-        watch = _Keeper(folder, ground.batches.batch_size, facts, ground.plan, signals, progress, advance)
+        promise = None if resume else Promise(ground.measured, ground.measured_anew, progress)
+        watch = _Keeper(folder, ground.batches.batch_size, facts, ground.plan, signals, progress, advance, promise)
         ground.train(learner, watch)
     early, history = learner.epoch < ground.plan.epochs, learner.history
     kept = checkpoint.best(checkpoints)
@@ -143,6 +182,7 @@ class _Keeper:
     signals: _Signals
     progress: Progress
     advance: Advance
+    promise: Promise | None
     saved: float = 0.0
 
     def __post_init__(self) -> None:
@@ -158,6 +198,8 @@ class _Keeper:
                 f"go on with: foveal train --resume {shown(self.folder)}",
                 code,
             )
+        if self.promise:
+            self.promise.after_step(learner)
         if time.monotonic() - self.saved > CHECKPOINT_SECONDS:
             self._save(learner)
 
@@ -170,6 +212,8 @@ class _Keeper:
             f"epoch {row.epoch}/{self.plan.epochs}: loss {row.train_loss:.4f}, {known}"
             f"{row.images_per_second:.0f} pictures/s, {row.seconds:.1f} s"
         )
+        if self.promise:
+            self.promise.after_epoch()
         if self.plan.early_stopping and learner.best_epoch == learner.epoch:
             checkpoint.save_best(self.folder / "checkpoint", learner, self.facts)
         if time.monotonic() - self.saved > EPOCH_CHECKPOINT_SECONDS:

@@ -32,23 +32,25 @@ from foveal.progress import SILENT, Progress
 from foveal.recipe import Recipe, parse_size
 from foveal.tasks.classification import Classification, balanced_weights
 from foveal.training import planner
-from foveal.training.arithmetic import Arithmetic, Measured, measure
+from foveal.training.arithmetic import Arithmetic
 from foveal.training.learner import Averaged, Learner, Origin
 from foveal.training.loop import Watch, train_epochs
+from foveal.training.measuring import Measured, given, measure
 from foveal.training.optimisers import make_optimizer, slow_down
-from foveal.training.rehearsal import planned_epochs
+from foveal.training.rehearsal import measured_anew, planned_epochs, with_arithmetic
 from foveal.training.start import Start, check_start, size_of_start, start_from
 from foveal.training.transfer import Transfer, check_stages, freeze, prepared, rates, transfer_to
+from foveal.training.trials import fitting_pictures, learning
 
 __all__ = [
-    "Ground", "choose_device", "lay_ground", "measured_arithmetic", "options_of", "settle", "usual_shape",
+    "Ground", "choose_device", "lay_ground", "options_of", "settle", "usual_shape",
     "with_statistics",
 ]  # fmt: skip
 
 LOOKED_AT = 64  # pictures whose header tells the usual size and colour
 STATISTICS_OF = 4096  # training pictures for mean and deviation
 SIGHT_OF = 2048  # training pictures that a network's `prepare` sees
-HEAD_BATCH, HEAD_SECONDS = 8, 1.5  # of measuring the arithmetic where a head alone is trained
+BY_TIME_BATCH = 64  # pictures a step, where --minutes chooses the network
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,10 +81,14 @@ class Ground:
             return sum(p.numel() for p in self.network.get_submodule(self.transfer.path).parameters())
         return sum(p.numel() for p in self.network.parameters() if p.requires_grad)
 
+    def measured_anew(self) -> Measured:
+        """The fastest way of computing as things are now."""
+        return measured_anew(self)
+
     def learner(self) -> Learner:
         """A learner at the start."""
         network, name = self.arithmetic.network(self.network), self.recipe.network.name
-        frozen = freeze(network, name, self.transfer.train) if self.transfer else ()
+        frozen = freeze(network, name, self.recipe.network.train) if self.start else ()
         optimizer = make_optimizer(network, self.recipe.training)
         if self.transfer:
             slow_down(optimizer, rates(network, name, self.transfer.path))
@@ -159,7 +165,9 @@ def _by_time(
     name, timed_size = rungs[timed]
     with torch.random.fork_rng(devices=[]):
         trial = build(name, classes, facts.channels, timed_size)
-    measured = measure(trial, facts.channels, timed_size, 64, device)
+    pictures = fitting_pictures(BY_TIME_BATCH, timed_size)
+    images = torch.randn((pictures, facts.channels, *timed_size), generator=torch.Generator().manual_seed(0))
+    measured = measure(learning(trial, images), trial, BY_TIME_BATCH, device, facts=["a step", *images.shape])
     fastest = max(measured.images_per_second.values())
     work = [forward_flops(name, classes, facts.channels, size) for name, size in rungs]
     return rungs[
@@ -208,7 +216,6 @@ def lay_ground(
     if start is None:
         _prepare(network, name, preprocess, store, splits["train"])
     _check_batch(network, recipe, len(splits["train"]))
-    recipe, arithmetic, measured = measured_arithmetic(network, recipe, preprocess, device, progress)
     counts = np.bincount(dataset.labels[splits["train"]], minlength=len(dataset.classes))
     weights = balanced_weights(counts) if recipe.training.class_weights == "balanced" else None
     task = Classification(dataset.classes, float(recipe.training.label_smoothing), weights)
@@ -226,7 +233,9 @@ def lay_ground(
     if fits(batches, device):
         batches = DeviceBatches.upload(batches, device)
     progress.say(f"Augmentation {in_words(recipe.augment)}.")
-    ground = Ground(dataset, store, splits, preprocess, recipe, network, batches, task, arithmetic, measured, start)
+    asked = Arithmetic("fp32", device)
+    ground = Ground(dataset, store, splits, preprocess, recipe, network, batches, task, asked, given(asked.name), start)
+    ground = with_arithmetic(ground, progress)
     if start is not None:
         ground = _with_transfer(ground, progress)
     return _planned(ground, progress)
@@ -345,31 +354,6 @@ def _check_batch(network: nn.Module, recipe: Recipe, pictures: int) -> None:
     norms = (nn.BatchNorm1d, nn.BatchNorm2d)
     if min(int(recipe.training.batch_size), pictures) == 1 and any(isinstance(m, norms) for m in network.modules()):
         raise BadRecipe("batch norm needs at least 2 pictures a step; use a larger --batch, or a network without it.")
-
-
-def measured_arithmetic(
-    network: nn.Module, recipe: Recipe, preprocess: Preprocess, device: str, progress: Progress
-) -> tuple[Recipe, Arithmetic, Measured]:
-    """What the recipe says, else the fastest as measured."""
-    asked = recipe.training
-    threads = torch.get_num_threads()  # the run's own, where the recipe names them
-    if asked.arithmetic != "auto":
-        measured = Measured(asked.arithmetic, threads, {}, 0.0)
-    else:
-        size = (preprocess.height, preprocess.width)
-        if recipe.network.train == "head":  # forward passes alone, of few pictures: a long look would not pay
-            measured = measure(network, preprocess.channels, size, HEAD_BATCH, device, HEAD_SECONDS)
-        else:
-            measured = measure(network, preprocess.channels, size, int(asked.batch_size), device)
-        told = ", ".join(f"{way} {speed:.0f}" for way, speed in measured.images_per_second.items())
-        how = "measured earlier" if measured.cached else f"measured in {measured.seconds:.1f} s"
-        if asked.threads == "auto":
-            threads = measured.threads
-            torch.set_num_threads(threads)
-        on = f"{threads} thread{'s' if threads > 1 else ''} of {device}"
-        progress.say(f"Arithmetic {measured.arithmetic} on {on} (pictures/s: {told}; {how}).")
-    recipe = recipe.with_settings({"training.arithmetic": measured.arithmetic, "training.threads": threads})
-    return recipe, Arithmetic(measured.arithmetic, device), measured
 
 
 def _planned(ground: Ground, progress: Progress) -> Ground:

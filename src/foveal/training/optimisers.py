@@ -9,8 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from foveal.recipe import TrainingRecipe
+from foveal.training.arithmetic import FORMATS
+from foveal.training.probe import multiplies_faster
 
-__all__ = ["Muon", "make_optimizer", "orthogonalised", "set_rate", "slow_down"]
+__all__ = ["Muon", "fastest_format", "make_optimizer", "orthogonalised", "set_rate", "slow_down"]
 
 
 def make_optimizer(network: nn.Module, recipe: TrainingRecipe) -> torch.optim.Optimizer:
@@ -22,7 +24,9 @@ def make_optimizer(network: nn.Module, recipe: TrainingRecipe) -> torch.optim.Op
     rate, decay, momentum = float(recipe.learning_rate), float(recipe.weight_decay), float(recipe.momentum)
     learning = [p for p in network.parameters() if p.requires_grad]
     if recipe.optimizer == "muon":
-        return Muon(_muon_groups(network, rate, decay), momentum=momentum)
+        return Muon(
+            _muon_groups(network, rate, decay), momentum=momentum, number_format=FORMATS[recipe.optimizer_arithmetic]
+        )
     groups = [
         {"params": [p for p in learning if p.ndim >= 2], "weight_decay": decay},
         {"params": [p for p in learning if p.ndim < 2], "weight_decay": 0.0},
@@ -31,6 +35,22 @@ def make_optimizer(network: nn.Module, recipe: TrainingRecipe) -> torch.optim.Op
     if recipe.optimizer == "adamw":
         return torch.optim.AdamW(groups, lr=rate, betas=(momentum, 0.999))
     return torch.optim.SGD(groups, lr=rate, momentum=momentum, nesterov=momentum > 0)
+
+
+def fastest_format(network: nn.Module, optimizer: str, device: str) -> str:
+    """The fastest sound format of FORMATS for an optimiser's own products: bf16 where the processor multiplies it.
+
+    Only Muon has any; the sums of the others are float32.
+    """
+    if optimizer != "muon":
+        return "fp32"
+    if device.startswith("cuda"):
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
+    banks = [(len(p), p.numel() // len(p)) for p in network.parameters() if p.requires_grad and p.ndim >= 2]
+    if device != "cpu" or not banks:
+        return "fp32"
+    rows, columns = max(banks, key=lambda shape: shape[0] * shape[1])
+    return "bf16" if multiplies_faster("bf16", min(rows, columns, 256), min(max(rows, columns), 2304)) else "fp32"
 
 
 def slow_down(optimizer: torch.optim.Optimizer, shares: Mapping[int, float]) -> None:
@@ -89,19 +109,22 @@ class Muon(torch.optim.Optimizer):
     """Momentum orthogonalised: each filter bank moves equally far in all its directions.
 
     A filter bank (C', C, h, w) is a matrix C' × C·h·w; its Nesterov momentum is replaced by the nearest orthogonal
-    matrix, found by Newton–Schulz iterations. With `keep_norm` (for convolutions that a batch norm follows, whose
-    length changes nothing but the effective rate) the bank is first brought back to the norm √C'. What is no hidden
-    matrix (heads, biases, gains: `rule` "adam") is moved by Adam.
+    matrix, found by Newton–Schulz iterations in the given number format. With `keep_norm` (for convolutions that a
+    batch norm follows, whose length changes nothing but the effective rate) the bank is first brought back to the norm
+    √C'. What is no hidden matrix (heads, biases, gains: `rule` "adam") is moved by Adam.
 
     Source: Jordan et al. 2024, "Muon: an optimizer for hidden layers in neural networks"; normalised filters as in the
     CIFAR-10 speed runs of the same author. Adam: Kingma and Ba 2014, arXiv:1412.6980, algorithm 1; its decay decoupled
     as in Loshchilov and Hutter 2017, arXiv:1711.05101.
     """
 
-    def __init__(self, params: Any, momentum: float = 0.6, lr: float = 0.1) -> None:
+    def __init__(
+        self, params: Any, momentum: float = 0.6, lr: float = 0.1, number_format: torch.dtype = torch.bfloat16
+    ) -> None:
         super().__init__(
             params, {"lr": lr, "momentum": momentum, "rule": "muon", "keep_norm": False, "weight_decay": 0.0}
         )
+        self.number_format = number_format
 
     @overload
     def step(self, closure: None = None) -> None: ...
@@ -117,15 +140,14 @@ class Muon(torch.optim.Optimizer):
                     move(parameter, parameter.grad, self.state[parameter], group)
         return None
 
-    @staticmethod
-    def _muon(parameter: Tensor, gradient: Tensor, state: dict[str, Any], group: dict[str, Any]) -> None:
+    def _muon(self, parameter: Tensor, gradient: Tensor, state: dict[str, Any], group: dict[str, Any]) -> None:
         if not state:
             state["momentum_buffer"] = torch.zeros_like(gradient)
         buffer = state["momentum_buffer"]
         buffer.mul_(group["momentum"]).add_(gradient)
         ahead = gradient.add(buffer, alpha=group["momentum"])  # Nesterov
         rows = len(parameter)
-        direction = orthogonalised(ahead.reshape(rows, -1)).view_as(parameter)
+        direction = orthogonalised(ahead.reshape(rows, -1), number_format=self.number_format).view_as(parameter)
         if group["keep_norm"]:
             parameter.mul_(rows**0.5 / parameter.norm())
         else:
@@ -148,15 +170,15 @@ class Muon(torch.optim.Optimizer):
         parameter.addcdiv_(mean, root, value=-group["lr"])
 
 
-def orthogonalised(matrix: Tensor, steps: int = 3) -> Tensor:
+def orthogonalised(matrix: Tensor, steps: int = 3, number_format: torch.dtype = torch.bfloat16) -> Tensor:
     """(M, N) with the same singular directions and all singular values near 1, between 0.5 and 1.5 when not tiny.
 
     Newton–Schulz iterations with a quintic whose slope at zero is steep: precise values matter less than reach, so
-    three steps do. Source: Jordan et al. 2024, section "Newton–Schulz".
+    three steps do, and bf16's eight bits. Source: Jordan et al. 2024, section "Newton–Schulz".
     """
     a, b, c = 3.4445, -4.7750, 2.0315
     wide = matrix.shape[0] <= matrix.shape[1]
-    x = (matrix if wide else matrix.T).bfloat16()
+    x = (matrix if wide else matrix.T).to(number_format)
     x = x / (x.norm() + 1e-7)
     for _ in range(steps):
         gram = x @ x.T

@@ -1,53 +1,105 @@
-"""How many epochs fit into --minutes: the loop itself, rehearsed for some seconds on a copy of the network."""
+"""The rehearsal: the loop itself, for some seconds on a copy of the network, before anything is decided about it.
+
+It tells which way of computing is the fastest here, and how many epochs fit into --minutes.
+"""
 
 from __future__ import annotations
 
-import contextlib
-import copy
+import statistics
 import time
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, TypeVar
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from foveal.progress import Progress
+import torch
+from torch import nn
+
+from foveal.errors import BadRecipe
+from foveal.progress import SILENT, Progress
+from foveal.recipe import Recipe
 from foveal.training import planner
-from foveal.training.learner import Learner
+from foveal.training.arithmetic import Arithmetic
+from foveal.training.measuring import Measured, Trial, given, measure
+from foveal.training.optimisers import fastest_format
+from foveal.training.trials import answering, fitting_pictures, looping, rehearsed
 
 if TYPE_CHECKING:
     from foveal.training.detecting import DetectionGround
     from foveal.training.ground import Ground
 
-__all__ = ["planned_epochs"]
+__all__ = ["measured_anew", "planned_epochs", "with_arithmetic"]
 
-SECONDS = 4.0  # of the loop
+SECONDS = 4.0  # of the loop, to plan the epochs
 SHARE = 0.03  # and never more than this of the minutes
+HEAD_PICTURES, HEAD_SECONDS = 8, 1.5  # of measuring where a head alone is trained: forward passes of few pictures
 
 Grounded = TypeVar("Grounded", "Ground", "DetectionGround")
 
 
-class _Enough(Exception):
-    """The rehearsal has seen what it needs."""
+def with_arithmetic(ground: Grounded, progress: Progress = SILENT) -> Grounded:
+    """The ground with what its recipe says about computing, else with the fastest sound way as measured."""
+    recipe = with_optimizer_arithmetic(ground.recipe, ground.network, ground.arithmetic.device)
+    ground = replace(ground, recipe=recipe)
+    asked = recipe.training
+    if asked.arithmetic != "auto":
+        measured = given(asked.arithmetic)
+    else:
+        measured = _measured(ground)
+        threads = measured.threads if asked.threads == "auto" else torch.get_num_threads()
+        on = f"{threads} thread{'s' if threads > 1 else ''} of {ground.arithmetic.device}"
+        progress.say(f"Arithmetic {measured.arithmetic} on {on} (pictures/s: {measured}).")
+    threads = torch.get_num_threads()  # the run's own, where the recipe names them
+    if asked.threads == "auto":
+        threads = measured.threads
+        torch.set_num_threads(threads)
+    return replace(
+        ground,
+        recipe=recipe.with_settings({"training.arithmetic": measured.arithmetic, "training.threads": threads}),
+        arithmetic=Arithmetic(measured.arithmetic, ground.arithmetic.device),
+        measured=measured,
+    )
 
 
-@dataclass
-class _Stopwatch:
-    """Looks on while the loop is rehearsed: the first step warms up, the rest is timed."""
+def measured_anew(ground: Grounded) -> Measured:
+    """Once more, whatever is remembered: what a machine promised it does not keep."""
+    return _measured(ground, anew=True)
 
-    until: float
-    steps: int = 0
-    began: float = 0.0
-    seconds: float = 0.0
 
-    def after_step(self, learner: Learner, steps: int) -> None:
-        now = time.perf_counter()
-        if self.steps == 0:
-            self.began = now
-        self.steps += 1
-        self.seconds = now - self.began
-        if now > self.until and self.steps > 1:
-            raise _Enough
+def _measured(ground: Grounded, anew: bool = False) -> Measured:
+    trial, facts, seconds = _trial(ground)
+    batch, device = ground.batches.batch_size, ground.arithmetic.device
+    usual: dict[str, Any] = {} if seconds is None else {"seconds": seconds}
+    return measure(trial, ground.network, batch, device, facts=facts, anew=anew, **usual)
 
-    def after_epoch(self, learner: Learner) -> None:
-        raise _Enough
+
+def _trial(ground: Grounded) -> tuple[Trial, Sequence[Any], float | None]:
+    """What is timed, what the timing depends on, and for how long: whole steps, or, of a frozen trunk, answers."""
+    preprocess, t = ground.preprocess, ground.recipe.training
+    size: tuple[int, int] = (preprocess.height, preprocess.width)
+    if t.task == "classify" and ground.recipe.network.train == "head":
+        generator = torch.Generator().manual_seed(0)
+        images = torch.randn((HEAD_PICTURES, preprocess.channels, *size), generator=generator)
+        return answering(ground.network, images), ["answers", preprocess.channels, size], HEAD_SECONDS
+    on_cpu = ground.arithmetic.device == "cpu"
+    pictures = fitting_pictures(ground.batches.batch_size, size) if on_cpu else ground.batches.batch_size
+    facts = [
+        "steps", t.task, ground.recipe.network.train, t.optimizer, t.optimizer_arithmetic, bool(t.ema), bool(t.blend),
+        preprocess.channels, size, pictures, ground.recipe.augment.model_dump(),
+    ]  # fmt: skip
+    return looping(ground, pictures), facts, None
+
+
+def with_optimizer_arithmetic(recipe: Recipe, network: nn.Module, device: str) -> Recipe:
+    """With the format in which the optimiser multiplies: what the recipe says, else the fastest sound one here.
+
+    Raises: BadRecipe for a format that the optimiser has no use for.
+    """
+    asked, optimizer = recipe.training.optimizer_arithmetic, recipe.training.optimizer
+    if asked not in ("auto", "fp32") and optimizer != "muon":
+        raise BadRecipe(f"training.optimizer_arithmetic = {asked} is for muon; the sums of {optimizer} are fp32.")
+    if asked != "auto":
+        return recipe
+    return recipe.with_settings({"training.optimizer_arithmetic": fastest_format(network, optimizer, device)})
 
 
 def planned_epochs(ground: Grounded, progress: Progress) -> int:
@@ -56,20 +108,12 @@ def planned_epochs(ground: Grounded, progress: Progress) -> int:
     Raises: BadRecipe when not even one does.
     """
     minutes = ground.recipe.training.minutes
-    rehearsed = replace(
-        ground,
-        network=copy.deepcopy(ground.network),
-        recipe=ground.recipe.with_settings({"training.epochs": 1, "training.on_nan": "skip"}),
-    )
-    learner = rehearsed.learner()
-    seconds = min(SECONDS, SHARE * minutes * 60)
-    watch = _Stopwatch(time.perf_counter() + seconds)
-    with contextlib.suppress(_Enough):
-        rehearsed.train(learner, watch)
+    end = time.perf_counter() + min(SECONDS, SHARE * minutes * 60)
+    timed, learner = rehearsed(ground, lambda seconds: len(seconds) > 1 and time.perf_counter() > end)
     began = time.perf_counter()
-    rehearsed.validate(learner.result(), learner)
+    ground.validate(learner.result(), learner)
     validation = time.perf_counter() - began
-    step = watch.seconds / max(1, watch.steps - 1) if watch.steps > 1 else seconds
+    step = statistics.mean(timed.seconds[1:])
     epochs = planner.epochs_in(minutes, len(ground.batches) * step + validation)
     progress.say(f"{epochs} epochs fit into {minutes:g} minutes.")
     return epochs

@@ -1,0 +1,183 @@
+"""Trials: what is timed when ways of computing are compared, from forward passes to whole steps of the loop itself."""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
+
+from foveal.training.arithmetic import Arithmetic
+from foveal.training.learner import Learner, Tally
+from foveal.training.measuring import Enough, Timed, Trial
+
+if TYPE_CHECKING:
+    from foveal.training.detecting import DetectionGround
+    from foveal.training.ground import Ground
+
+__all__ = ["answering", "fitting_pictures", "learning", "looping", "rehearsed"]
+
+PIXELS_A_STEP = 400_000  # enough for stable timings (8 pictures of 224², 390 of 32²), cheap enough for slow networks
+
+Grounded = TypeVar("Grounded", "Ground", "DetectionGround")
+
+
+def fitting_pictures(batch: int, size: tuple[int, int], least: int = 4) -> int:
+    """How many pictures of (H, W) make a step that can be timed in a blink."""
+    return min(batch, max(least, PIXELS_A_STEP // (size[0] * size[1])))
+
+
+def learning(network: nn.Module, images: Tensor) -> Trial:
+    """Forward, a loss and backward of (N, C, H, W) pictures: steps of a network that no recipe trains as yet."""
+
+    def trial(arithmetic: Arithmetic, enough: Enough) -> Timed:
+        copied = arithmetic.network(copy.deepcopy(network)).train()
+        pictures = arithmetic.images(images.to(arithmetic.device))
+        sound = True
+
+        def once() -> None:
+            nonlocal sound
+            sound = _sound_step(copied, arithmetic, pictures) and sound
+
+        seconds = _until(enough, once, arithmetic.device)
+        return Timed(len(images), seconds, sound=sound)
+
+    return trial
+
+
+def answering(network: nn.Module, images: Tensor) -> Trial:
+    """Forward passes of (N, C, H, W) pictures without gradients: all that a frozen trunk is asked for."""
+
+    def trial(arithmetic: Arithmetic, enough: Enough) -> Timed:
+        copied = arithmetic.network(copy.deepcopy(network)).eval()
+        pictures = arithmetic.images(images.to(arithmetic.device))
+        sound = True
+
+        def once() -> None:
+            nonlocal sound
+            with torch.inference_mode(), arithmetic.autocast():
+                outputs = copied(pictures)
+            sound = all(bool(torch.isfinite(leaf).all()) for leaf in _tensors(outputs)) and sound
+
+        seconds = _until(enough, once, arithmetic.device)
+        return Timed(len(images), seconds, sound=sound)
+
+    return trial
+
+
+def looping(ground: Grounded, pictures: int) -> Trial:
+    """Steps of the loop as it will run, loading, loss, optimiser and average included, with some pictures a step."""
+    smaller = replace(ground, batches=replace(ground.batches, batch_size=min(pictures, len(ground.batches.indices))))
+
+    def trial(arithmetic: Arithmetic, enough: Enough) -> Timed:
+        return rehearsed(replace(smaller, arithmetic=arithmetic), enough)[0]
+
+    return trial
+
+
+def rehearsed(ground: Grounded, enough: Enough) -> tuple[Timed, Learner]:
+    """Steps of the loop on a copy of the network, until they are enough, and the learner that made them."""
+    copied = replace(
+        ground,
+        network=copy.deepcopy(ground.network),
+        recipe=ground.recipe.with_settings({"training.epochs": 1, "training.on_nan": "skip"}),
+    )
+    learner = copied.learner()
+    pictures = ground.batches.batch_size
+    watch = _Stopwatch(enough, pictures, ground.arithmetic.device)
+    while not watch.done:
+        try:
+            copied.train(learner, watch)
+        except _Pause:
+            sound = learner.tally.skipped == 0 and _finite_gradients(learner.network)
+            learner.step, learner.tally, watch.seen = 0, Tally(), 0
+    timed = Timed(pictures, tuple(watch.seconds), _update(learner, watch.device), watch.busy_a_step, sound)
+    return timed, learner
+
+
+class _Pause(Exception):
+    """The rehearsal has seen what it needs, or its epoch is over: validation and checkpoints are not rehearsed."""
+
+
+@dataclass
+class _Stopwatch:
+    """Looks on while the loop is rehearsed, and times its steps."""
+
+    enough: Enough
+    pictures: int  # of a whole step; the last one of an epoch may have fewer
+    device: str
+    seen: int = 0
+    seconds: list[float] = field(default_factory=list)
+    done: bool = False
+    since: float = field(default_factory=time.perf_counter)
+    busy: list[float] = field(default_factory=lambda: [time.process_time()])
+
+    def after_step(self, learner: Learner, steps: int) -> None:
+        if self.device.startswith("cuda"):
+            torch.cuda.synchronize()
+        now = time.perf_counter()
+        whole = self.pictures / max(1, learner.tally.seen - self.seen)
+        self.seconds.append((now - self.since) * whole)
+        self.seen = learner.tally.seen
+        self.busy.append(time.process_time())
+        self.done = self.enough(self.seconds)
+        self.since = time.perf_counter()
+        if self.done or learner.step == steps:
+            raise _Pause
+
+    def after_epoch(self, learner: Learner) -> None:
+        raise _Pause
+
+    @property
+    def busy_a_step(self) -> float:
+        """Processor seconds of the steps but the first, which warms up."""
+        return (self.busy[-1] - self.busy[1]) / max(1, len(self.busy) - 2)
+
+
+def _update(learner: Learner, device: str) -> float:
+    """Seconds of what follows a step's gradients: the optimiser, and the average where one is kept."""
+    took = []
+    for _ in range(2):
+        began = time.perf_counter()
+        learner.optimizer.step()
+        if learner.averaged:
+            learner.averaged.update(learner.network)
+        if device.startswith("cuda"):
+            torch.cuda.synchronize()
+        took.append(time.perf_counter() - began)
+    return min(took)
+
+
+def _finite_gradients(network: nn.Module) -> bool:
+    return all(bool(torch.isfinite(p.grad).all()) for p in network.parameters() if p.grad is not None)
+
+
+def _until(enough: Enough, once: Callable[[], None], device: str) -> tuple[float, ...]:
+    seconds: list[float] = []
+    while not seconds or not enough(seconds):
+        began = time.perf_counter()
+        once()
+        if device.startswith("cuda"):
+            torch.cuda.synchronize()
+        seconds.append(time.perf_counter() - began)
+    return tuple(seconds)
+
+
+def _sound_step(network: nn.Module, arithmetic: Arithmetic, images: Tensor) -> bool:
+    network.zero_grad(set_to_none=True)
+    with arithmetic.autocast():
+        outputs = network(images)
+    loss = torch.stack([logits.float().square().mean() for logits in _tensors(outputs)]).sum()
+    loss.backward()  # type: ignore[no-untyped-call]
+    last = [p.grad for p in network.parameters() if p.grad is not None][-1]
+    return bool(torch.isfinite(loss)) and bool(torch.isfinite(last).all())
+
+
+def _tensors(outputs: Any) -> list[Tensor]:
+    """Auxiliary classifiers' as well."""
+    return [leaf for leaf in tree_leaves(outputs) if isinstance(leaf, Tensor)]
