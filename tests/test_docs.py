@@ -134,6 +134,22 @@ def test_the_examples_of_the_page_run_and_print_what_it_says(page, tmp_path, fov
             raise
 
 
+def test_the_page_of_the_recipe_lists_every_key_and_no_other():
+    """Each in its section's table, with the flag that is short for it."""
+    from foveal.cli.train import FLAGS
+    from foveal.recipe import Recipe
+
+    page = (ROOT / "docs" / "recipe.md").read_text(encoding="utf-8")
+    told: dict[str, str] = {}
+    for part in re.split(r"^## ", page, flags=re.MULTILINE):
+        if section := re.match(r"`\[(\w+)\]`", part):
+            for cells in re.findall(r"^\| (`.*?) \|(.*)", part, flags=re.MULTILINE):
+                told |= {f"{section[1]}.{key}": cells[1] for key in re.findall(r"`(\w+)`", cells[0])}
+    assert set(told) == {f"{section}.{key}" for section, keys in Recipe().model_dump().items() for key in keys}
+    for flag, key in FLAGS.items():
+        assert f"`{flag}`" in told[key], f"{flag} is short for {key}, and its row does not say so"
+
+
 @pytest.mark.parametrize(("told", "right"), [("21", True), ("2…", True), ("22", False)])
 def test_a_page_that_tells_the_wrong_output_is_found(tmp_path, foveal, real_data, told, right):
     under_way = Page(tmp_path, foveal, real_data)

@@ -25,6 +25,7 @@ def test_nothing_stays_open_but_what_is_measured(facts):
     unsettled = {key for section in recipe.model_dump().values() for key, value in section.items() if value == "auto"}
     assert unsettled <= {
         "arithmetic",
+        "optimizer_arithmetic",
         "threads",
         "store",
         "dropout",

@@ -1,0 +1,139 @@
+"""One figure of `machines.py`, in a process of its own: the class of processor is set in its environment.
+
+Prints one line of JSON. Threads wait as the command lets them wait.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from foveal.machine import prepare_threads
+
+if TYPE_CHECKING:
+    from foveal.training.ground import Ground
+    from foveal.training.learner import Learner
+
+# What is trained, how large, from what, with which batch.
+CASES = {
+    "resnet18": ("clothing", 224, 32),
+    "squeezenet1_1": ("clothing", 224, 32),
+    "efficientnet_lite0": ("clothing", 224, 32),
+    "speednet": ("clothing", 32, 512),
+    "speednet_small": ("digits", 24, 64),
+}
+HOPELESS = 4.0  # times slower than what was chosen: two small steps show it
+
+
+def main() -> None:
+    """Measure what is asked for."""
+    asked = argparse.ArgumentParser()
+    asked.add_argument("figure", choices=("arithmetic", "busy"))
+    asked.add_argument("network", choices=CASES)
+    asked.add_argument("--seconds", type=float, default=12.0, help="of each way, at the least")
+    asked.add_argument("--table", type=Path, required=True, help="of `clothing`, all to train on")
+    arguments = asked.parse_args()
+    prepare_threads(os.environ)
+    from foveal.training.arithmetic import freed_memory_kept, threads_used
+
+    with threads_used("auto"), freed_memory_kept():
+        found = {"arithmetic": arithmetic, "busy": busy}[arguments.figure](arguments)
+    print(json.dumps(found))
+
+
+def arithmetic(asked: argparse.Namespace) -> dict[str, Any]:
+    """What measuring chooses and promises, what the first epoch reaches, and all ways timed at length, in turn."""
+    import torch
+
+    from foveal.training.arithmetic import WAYS, Arithmetic
+    from foveal.training.trials import fitting_pictures, looping
+
+    ground = laid(asked.network, asked.table)
+    measured = ground.measured
+    reached = epoch_speed(ground)
+    batch, speeds = ground.batches.batch_size, {way: [] for way in WAYS}
+    small = fitting_pictures(batch, (ground.preprocess.height, ground.preprocess.width))
+    for part in (0.5, 0.5):
+        for way in WAYS:
+            quick = looping(ground, small)(Arithmetic(way), lambda seconds: len(seconds) >= 2).best(batch)
+            if quick * HOPELESS < measured.promised:
+                speeds[way].append(quick)
+                continue
+            end = time.perf_counter() + part * asked.seconds
+            timed = looping(ground, batch)(Arithmetic(way), lambda s, end=end: len(s) > 2 and time.perf_counter() > end)
+            speeds[way].append(timed.usual(batch))
+    at_length = {way: max(found) for way, found in speeds.items()}
+    return {
+        "network": asked.network, "batch": batch, "threads": torch.get_num_threads(), "chosen": measured.arithmetic,
+        "ruled_out": measured.ruled_out, "promised": measured.promised, "reached": reached,
+        "measuring_seconds": measured.seconds, "update_share": measured.update_share, "at_length": at_length,
+        "of_best": at_length[measured.arithmetic] / max(at_length.values()),
+    }  # fmt: skip
+
+
+def busy(asked: argparse.Namespace) -> dict[str, Any]:
+    """Speed alone and beside a process that is always busy, in turn."""
+    from foveal.training.trials import looping
+
+    ground = laid(asked.network, asked.table)
+    trial = looping(ground, ground.batches.batch_size)
+    alone, beside = [], []
+    for _ in range(3):
+        for speeds, others in ((alone, 0), (beside, 1)):
+            load = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(others)]
+            try:
+                end = time.perf_counter() + asked.seconds / 3
+                timed = trial(ground.arithmetic, lambda s, end=end: len(s) > 2 and time.perf_counter() > end)
+                speeds.append(timed.usual(ground.batches.batch_size))
+            finally:
+                for process in load:
+                    process.kill()
+                    process.wait()
+    return {
+        "network": asked.network, "alone": alone, "beside": beside,
+        "share": statistics.median(b / a for a, b in zip(alone, beside, strict=True)),
+    }  # fmt: skip
+
+
+def laid(network: str, table: Path) -> Ground:
+    """The ground as `foveal train` lays it, its arithmetic measured."""
+    from foveal.data.sources import open_dataset
+    from foveal.recipe import Recipe
+    from foveal.training.ground import lay_ground, settle
+
+    source, size, batch = CASES[network]
+    name = str(table) if source == "clothing" else source
+    settings = {"data.source": name, "network.name": network, "data.size": str(size), "training.batch_size": batch}
+    dataset = open_dataset(name)
+    return lay_ground(dataset, settle(dataset, Recipe().with_settings(settings)))
+
+
+def epoch_speed(ground: Ground) -> float:
+    """Pictures a second of the first epoch, as the history tells it."""
+    learner = ground.learner()
+    watch = Nobody()
+    short = replace(ground, recipe=ground.recipe.with_settings({"training.epochs": 1}))
+    short.train(learner, watch)
+    return learner.history[0].images_per_second
+
+
+class Nobody:
+    """Looks on and does nothing."""
+
+    def after_step(self, learner: Learner, steps: int) -> None:
+        pass
+
+    def after_epoch(self, learner: Learner) -> None:
+        pass
+
+
+if __name__ == "__main__":
+    main()
