@@ -58,13 +58,15 @@ def main() -> None:
 def timed(name: str, asked: argparse.Namespace) -> Timings:
     """All pairs of one network."""
     from foveal.networks.catalogue import build, find
-    from foveal.training.arithmetic import Arithmetic, freed_memory_kept, measure, threads_used
+    from foveal.training.arithmetic import Arithmetic, freed_memory_kept, threads_used
+    from foveal.training.measuring import measure
+    from foveal.training.trials import learning
 
     side = find(name).natural
     ours, theirs = build(name, 1000, 3, (side, side)), reference(name)
     images = torch.randn(asked.batch, 3, side, side)
     timings = Timings()
-    found = measure(ours, 3, (side, side), asked.batch)
+    found = measure(learning(ours, images), ours, asked.batch)
     timings.arithmetic = found.arithmetic
     way = Arithmetic(found.arithmetic, "cpu")
     with freed_memory_kept():  # as foveal runs networks: both ways gain

@@ -38,24 +38,21 @@ Grounded = TypeVar("Grounded", "Ground", "DetectionGround")
 
 def with_arithmetic(ground: Grounded, progress: Progress = SILENT) -> Grounded:
     """The ground with what its recipe says about computing, else with the fastest sound way as measured."""
-    recipe = with_optimizer_arithmetic(ground.recipe, ground.network, ground.arithmetic.device)
-    ground = replace(ground, recipe=recipe)
-    asked = recipe.training
-    if asked.arithmetic != "auto":
-        measured = given(asked.arithmetic)
-    else:
-        measured = _measured(ground)
-        threads = measured.threads if asked.threads == "auto" else torch.get_num_threads()
-        on = f"{threads} thread{'s' if threads > 1 else ''} of {ground.arithmetic.device}"
-        progress.say(f"Arithmetic {measured.arithmetic} on {on} (pictures/s: {measured}).")
-    threads = torch.get_num_threads()  # the run's own, where the recipe names them
+    device = ground.arithmetic.device
+    recipe = with_optimizer_arithmetic(ground.recipe, ground.network, device)
+    ground, asked = replace(ground, recipe=recipe), recipe.training
+    measured = _measured(ground) if asked.arithmetic == "auto" else given(asked.arithmetic)
     if asked.threads == "auto":
-        threads = measured.threads
-        torch.set_num_threads(threads)
+        torch.set_num_threads(measured.threads)
+    threads = torch.get_num_threads()
+    if asked.arithmetic == "auto":
+        on = f"{threads} thread{'s' if threads > 1 else ''} of {device}"
+        progress.say(f"Arithmetic {measured.arithmetic} on {on} (pictures/s: {measured}).")
+    settings = {"training.arithmetic": measured.arithmetic, "training.threads": threads}
     return replace(
         ground,
-        recipe=recipe.with_settings({"training.arithmetic": measured.arithmetic, "training.threads": threads}),
-        arithmetic=Arithmetic(measured.arithmetic, ground.arithmetic.device),
+        recipe=recipe.with_settings(settings),
+        arithmetic=Arithmetic(measured.arithmetic, device),
         measured=measured,
     )
 

@@ -72,6 +72,8 @@ def answering(network: nn.Module, images: Tensor) -> Trial:
 
 def looping(ground: Grounded, pictures: int) -> Trial:
     """Steps of the loop as it will run, loading, loss, optimiser and average included, with some pictures a step."""
+    import torch._dynamo  # noqa: F401 - PyTorch's optimisers do so in their first step, which takes longer than the step
+
     smaller = replace(ground, batches=replace(ground.batches, batch_size=min(pictures, len(ground.batches.indices))))
 
     def trial(arithmetic: Arithmetic, enough: Enough) -> Timed:
