@@ -3,7 +3,7 @@
 #   make demo      train on the embedded digits, and say where the report is
 #   make test      the test suite, in two processes (JOBS=0: in one)
 #   make check     lint, format, types, floors, and the examples of README and docs
-#   make networks  the table of networks in README and docs anew, from the catalogue
+#   make networks  the table of networks in README and docs, and their index, anew from the catalogue
 #   make lock      requirements.lock anew, after a change of the dependencies in pyproject.toml
 #   make clean     .venv and the caches of this clone away; trained models stay
 

@@ -1,4 +1,7 @@
-"""Write the table of networks into README.md and docs/networks.md, from the catalogue (`make networks`)."""
+"""Write the table of networks into README.md and docs/networks.md, and their index, from the catalogue.
+
+This is `make networks`.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from pathlib import Path
 
 from foveal.networks.catalogue import NETWORKS, table_of
 from foveal.networks.entry import Entry
+from foveal.networks.index import FILE, index_text
 from foveal.networks.layers import in_sides
 
 ROOT = Path(__file__).parents[1]
@@ -49,19 +53,19 @@ def filled(page: str, table: str) -> str:
 
 
 def main() -> None:
-    """Write both; with --check, only say whether they are as they should be."""
-    stale = []
+    """Write all three; with --check, only say whether they are as they should be."""
+    wanted = {FILE: index_text(NETWORKS)}
     pages = (("README.md", [NETWORKS[name] for name in LANDMARKS]), ("docs/networks.md", NETWORKS.values()))
     for name, entries in pages:
-        path = ROOT / name
-        before = path.read_text(encoding="utf-8")
-        after = filled(before, markdown(entries))
-        if after != before:
-            stale.append(name)
-            if "--check" not in sys.argv:
-                path.write_text(after, encoding="utf-8")
-    if stale and "--check" in sys.argv:
-        sys.exit(f"{' and '.join(stale)}: the table of networks is not the catalogue's; run make networks")
+        wanted[ROOT / name] = filled((ROOT / name).read_text(encoding="utf-8"), markdown(entries))
+    stale = {path: text for path, text in wanted.items() if path.read_text(encoding="utf-8") != text}
+    if "--check" in sys.argv:
+        if stale:
+            names = " and ".join(str(path.relative_to(ROOT)) for path in stale)
+            sys.exit(f"{names}: not as the catalogue has it; run make networks")
+        return
+    for path, text in stale.items():
+        path.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

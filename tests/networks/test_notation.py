@@ -17,6 +17,7 @@ from torch import nn
 
 from foveal.errors import BadRecipe
 from foveal.networks._notation_modules import plan
+from foveal.networks._notation_record import entry
 from foveal.networks.catalogue import NETWORKS
 from foveal.networks.notation import (
     Conv,
@@ -31,7 +32,6 @@ from foveal.networks.notation import (
     Pool,
     Repeat,
     Residual,
-    entry,
     is_notation,
     parse,
     read_notation,

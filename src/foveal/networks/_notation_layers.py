@@ -6,12 +6,9 @@ it is read, so that the complaint can point at it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Literal
-
-from torch import nn
 
 __all__ = [
     "ACTIVATIONS",
@@ -37,16 +34,7 @@ __all__ = [
 Pair = tuple[int, int]  # (height, width)
 Pad = Pair | Literal["same"]  # zeros at each end of a side; "same": as many as keep it at stride 1
 
-ACTIVATIONS: Mapping[str, Callable[[], nn.Module]] = MappingProxyType(
-    {
-        "relu": nn.ReLU,  # what follows where nothing is said
-        "tanh": nn.Tanh,
-        "sigmoid": nn.Sigmoid,
-        "gelu": nn.GELU,
-        "silu": nn.SiLU,
-        "linear": nn.Identity,  # nothing follows
-    }
-)
+ACTIVATIONS = ("relu", "tanh", "sigmoid", "gelu", "silu", "linear")  # relu where nothing is said; linear: none
 
 
 @dataclass(frozen=True)

@@ -6,15 +6,15 @@ So what cannot be built, or would not fit into any memory, is told before it cos
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from types import MappingProxyType
 
 from torch import Tensor, nn
 
 from foveal.errors import BadRecipe
 from foveal.networks._notation_layers import (
-    ACTIVATIONS,
     Conv,
     Dense,
     Dropout,
@@ -36,6 +36,9 @@ __all__ = ["Flow", "ParallelGroup", "ResidualGroup", "Step", "TooSmall", "assemb
 
 MOST_PARAMETERS = 1 << 28  # 1 GiB in float32, twice VGG-16's
 MOST_VALUES = 1 << 26  # of one layer for one picture: what VGG's first layers give at 1024×1024
+_ACTIVATIONS: Mapping[str, Callable[[], nn.Module]] = MappingProxyType(
+    {"relu": nn.ReLU, "tanh": nn.Tanh, "sigmoid": nn.Sigmoid, "gelu": nn.GELU, "silu": nn.SiLU}
+)  # linear: nothing follows
 _AS_RELU = {"gelu": "relu", "silu": "relu"}  # their gain, near enough
 
 
@@ -358,7 +361,7 @@ def _global(layer: Global, flow: Flow, names: _Names) -> list[Step]:
 
 
 def _activation(word: str, flow: Flow, names: _Names) -> list[Step]:
-    return [] if word == "linear" else [Step(names.next(word), ACTIVATIONS[word], flow)]
+    return [] if word == "linear" else [Step(names.next(word), _ACTIVATIONS[word], flow)]
 
 
 # Modules with their first weights

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import inspect
-import os
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
-from foveal.errors import BadRecipe, did_you_mean, shown
-from foveal.networks import notation, timm_names
+from foveal.errors import BadRecipe
+from foveal.networks import _notation_record, notation, timm_names
 from foveal.networks.alexnet import alexnet, alexnet_2012
 from foveal.networks.darknet import darknet53
 from foveal.networks.densenet import densenet121, densenet169, densenet201
@@ -31,6 +30,7 @@ from foveal.networks.inception_resnet import inception_resnet_v1, inception_resn
 from foveal.networks.inception_v2 import inception_v2
 from foveal.networks.inception_v3 import inception_v3
 from foveal.networks.inception_v4 import inception_v4
+from foveal.networks.index import check_size, full_name, unknown
 from foveal.networks.lenet import lenet5
 from foveal.networks.lenet_1998 import lenet5_1998
 from foveal.networks.mlp import mlp
@@ -110,39 +110,9 @@ def find(name: str) -> Entry:
         if name.startswith(timm_names.PREFIX):
             return timm_names.entry_of(name)
         if notation.is_notation(name):
-            return notation.entry(name)
-        raise BadRecipe(
-            f'no such network: "{shown(name[:80])}"{did_you_mean(name[:80], NETWORKS)} (foveal networks lists all)'
-        )
+            return _notation_record.entry(name)
+        raise unknown(name)
     return NETWORKS[name]
-
-
-def full_name(name: str) -> str:
-    """The name that builds the same network anywhere: of a file that holds a notation, the notation; else as `find`."""
-    if name not in NETWORKS and os.path.isfile(name):
-        return str(notation.read_notation(name))
-    return find(name).name
-
-
-def check_size(name: str, size: tuple[int, int]) -> None:
-    """Raises: BadRecipe for an unknown name, or when (H, W) is below what the network can take."""
-    entry = find(name)
-    if min(size) >= entry.smallest:
-        return
-    least = f"{entry.smallest}x{entry.smallest}"
-    if entry.auxiliary > entry.smallest:
-        least += f", {entry.auxiliary}x{entry.auxiliary} to train with its auxiliary classifier"
-    raise BadRecipe(
-        f"{shown(name[:80])} needs pictures of at least {least}; got {size[0]}x{size[1]}; "
-        f"try --size {entry.natural}{_made_for(size)}."
-    )
-
-
-def _made_for(size: tuple[int, int], most: int = 3) -> str:
-    """Networks that take such pictures, those made for the nearest size first."""
-    fitting = [entry for entry in NETWORKS.values() if entry.smallest <= min(size) and entry.year > 1990]
-    nearest = sorted(fitting, key=lambda entry: abs(entry.natural - min(size)))[:most]
-    return f", or --network {' or '.join(entry.name for entry in nearest)}" if nearest else ""
 
 
 def build(

@@ -18,11 +18,11 @@ from torch import nn
 
 from foveal.errors import BadRecipe, Missing, did_you_mean, shown
 from foveal.networks.entry import Entry, Published, Stage
+from foveal.networks.index import NO_TIMM, PREFIX
 from foveal.preprocess import Preprocess
 
 __all__ = ["PREFIX", "entry_of"]
 
-PREFIX = "timm:"
 _CHECKSUM = re.compile(r"-([0-9a-f]{8,64})\.pth$")  # first digits of the file's SHA-256, as torch.hub expects them
 _ARXIV = re.compile(r"arXiv:(\d\d)\d\d\.\d+")
 
@@ -50,7 +50,7 @@ def _timm() -> ModuleType:
         import timm
     except ImportError as error:
         if error.name in ("timm", None):
-            raise Missing('names that begin with "timm:" need timm: pip install "foveal[timm]".') from None
+            raise Missing(NO_TIMM) from None
         raise Missing(f'timm does not import ({shown(str(error))}): pip install "foveal[timm]".') from None
     except (RuntimeError, OSError) as error:  # its torchvision asks for operators that another build of PyTorch has
         first = shown(str(error).splitlines()[0][:100])

@@ -17,11 +17,12 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from foveal.errors import BadModel, BadRecipe, FovealError, Missing, shown
+from foveal.errors import BadModel, FovealError, Missing, shown
 from foveal.files.download import download
 from foveal.files.places import cache_folder, data_folders
 from foveal.files.safely import Unreadable, open_regular
 from foveal.networks.entry import Entry, Published
+from foveal.networks.index import without_weights
 from foveal.progress import SILENT, Progress
 
 __all__ = ["Found", "find_published", "fit_weights", "load_published", "looked_at", "lying_here", "published"]
@@ -96,13 +97,9 @@ def looked_at(path: Path) -> Found:
 
 def published(entry: Entry) -> Published:
     """A network's record of published weights. Raises: BadRecipe with the names of those that have one."""
-    from foveal.networks.catalogue import NETWORKS
-
     if entry.weights is not None:
         return entry.weights
-    names = [other.name for other in NETWORKS.values() if other.weights is not None]
-    have = f"{', '.join(names)} {'have' if len(names) > 1 else 'has'} some" if names else "no network has any"
-    raise BadRecipe(f"there are no published weights for {shown(entry.name)}; {have}, or give --weights FILE.")
+    raise without_weights(entry.name)
 
 
 def load_published(network: nn.Module, entry: Entry, tensors: Mapping[str, Tensor]) -> tuple[str, ...]:
