@@ -334,3 +334,20 @@ def test_the_real_files_have_the_published_checksums(real_data):
     for part in NAMED["mnist"].parts:
         if (folder / part.file).stat().st_size == part.size:  # one of them was packed anew
             assert hashlib.md5((folder / part.file).read_bytes()).hexdigest() == part.md5
+
+
+def test_where_a_source_lies_is_told_without_numpy(tmp_path):
+    (tmp_path / "flowers").mkdir()
+    program = """
+import sys
+from foveal.data.finding import check_source
+from foveal.errors import Missing
+check_source("flowers"), check_source("digits")
+try:
+    check_source("flower")
+except Missing as error:
+    print(error)
+print(sorted({"numpy", "torch", "pydantic", "urllib.request"} & set(sys.modules)))
+"""
+    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout == '"flower": no such file, folder or data set; did you mean "flowers"?\n[]\n'

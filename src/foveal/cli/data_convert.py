@@ -52,6 +52,9 @@ def convert(
     if to is None:
         raise BadRecipe(f"foveal data convert needs --to FORM: {', '.join(FORMS[:-1])} or {FORMS[-1]}.")
     form = one_of("--to", to, FORMS)
+    from foveal.data.finding import check_source
+
+    check_source(source)  # a wrong path is told before NumPy is imported
     from foveal.data.convert import convert as write
     from foveal.data.sources import open_dataset
 

@@ -11,16 +11,26 @@ import zlib
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from foveal.data.formats.cifar import CIFAR10, CIFAR100
 from foveal.errors import BadData, Missing, shown
-from foveal.files.download import download
 from foveal.files.durable import no_write, write_bytes
 from foveal.files.places import cache_folder, data_folders
 from foveal.progress import Progress
 
-__all__ = ["NAMED", "NamedSet", "Part", "canonical", "fetched", "find"]
+__all__ = ["CIFAR10", "CIFAR100", "NAMED", "NamedSet", "Part", "canonical", "fetched", "find"]
 
 MEMBER_MAX_BYTES = 256 << 20  # the largest, CIFAR-100's train.bin, has 154 MB
+
+CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+_HUNDRED = (
+    "apple aquarium_fish baby bear beaver bed bee beetle bicycle bottle bowl boy bridge bus butterfly camel can castle "
+    "caterpillar cattle chair chimpanzee clock cloud cockroach couch crab crocodile cup dinosaur dolphin elephant "
+    "flatfish forest fox girl hamster house kangaroo keyboard lamp lawn_mower leopard lion lizard lobster man "
+    "maple_tree motorcycle mountain mouse mushroom oak_tree orange orchid otter palm_tree pear pickup_truck pine_tree "
+    "plain plate poppy porcupine possum rabbit raccoon ray road rocket rose sea seal shark shrew skunk skyscraper "
+    "snail snake spider squirrel streetcar sunflower sweet_pepper table tank telephone television tiger tractor train "
+    "trout tulip turtle wardrobe whale willow_tree wolf woman worm"
+)
+CIFAR100 = tuple(_HUNDRED.split())
 
 
 @dataclass(frozen=True)
@@ -138,6 +148,8 @@ def find(name: str) -> Path | None:
 
 def fetched(name: str, progress: Progress) -> Path:
     """The folder of a named data set, downloaded. Raises: Missing, with where to put its files instead."""
+    from foveal.files.download import download  # with its HTTP: most data sets lie here already
+
     record = NAMED[name]
     home = _home(record)
     try:

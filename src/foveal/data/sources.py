@@ -6,9 +6,8 @@ A new format is a file in `formats/` and a line in `FORMATS`; a new name is a re
 from __future__ import annotations
 
 import os
-import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -18,6 +17,7 @@ import numpy as np
 from foveal.data.contradictions import one_label_each
 from foveal.data.dataset import NOTHING, Dataset
 from foveal.data.exclude import excluding
+from foveal.data.finding import BUILT_IN, existing, named_place
 from foveal.data.fingerprints import digests
 from foveal.data.formats import (
     Asked,
@@ -37,10 +37,9 @@ from foveal.data.formats import (
     voc,
     yolo_txt,
 )
-from foveal.data.names import NAMED, NamedSet, canonical, fetched, find
+from foveal.data.names import NAMED, NamedSet, canonical, fetched
 from foveal.data.split import decide, without_unlearnt
-from foveal.errors import BadData, Missing, did_you_mean, shown
-from foveal.files.places import data_folders
+from foveal.errors import BadData, shown
 from foveal.progress import SILENT, Progress
 
 __all__ = ["FORMATS", "open_dataset"]
@@ -58,8 +57,7 @@ FORMATS: tuple[Format, ...] = (  # asked in this order; the last one takes any f
     folders.FORMAT,
 )
 NUMBERED = (idx.FORMAT, cifar.BINARY)  # labels without names, where the source is one of those that have some
-BUILT_IN = {"digits": digits.read_digits, "scenes": scenes.read_scenes}
-NEIGHBOURS_MAX = 2000  # names that "did you mean" looks through
+MADE_HERE = dict(zip(BUILT_IN, (digits.read_digits, scenes.read_scenes), strict=True))
 
 
 def open_dataset(
@@ -125,7 +123,7 @@ def _read(
         return arrays.read_arrays(*source, Asked("(X, y)", classes, progress))
     word = str(source)
     asked = Asked(word, classes, progress, unlabelled)
-    if path := _existing(word):
+    if path := existing(word):
         dataset = _read_place(path, asked)
         if canonical(word) in NAMED or word in BUILT_IN:
             return dataset.noted(
@@ -133,42 +131,20 @@ def _read(
             )
         return dataset
     if word in BUILT_IN:
-        return BUILT_IN[word](asked)
+        return MADE_HERE[word](asked)
     return _read_named(word, asked)
 
 
-def _existing(word: str) -> Path | None:
-    """The absolute path that a word names, if there is something."""
-    try:
-        path = Path(os.path.abspath(Path(word).expanduser())) if word else None
-        return path if path is not None and os.path.lexists(path) else None
-    except (ValueError, RuntimeError):  # a NUL; no home to expand ~ to
-        return None
-
-
 def _read_named(word: str, asked: Asked) -> Dataset:
-    if re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", word):
-        raise Missing(f"{shown(word)[:200]}: foveal does not open addresses; download the data and give its folder.")
-    name = canonical(word)
-    path = find(name) if _is_plain(name) else None
-    if path is None and name not in NAMED:
-        raise Missing(_not_found(word))
+    name, path = named_place(word)
     if path is None:
         path = fetched(name, asked.progress)
     dataset = _read_place(Path(os.path.abspath(path)), asked, NAMED.get(name))
     return replace(dataset, val_share=NAMED[name].val_share) if name in NAMED else dataset
 
 
-def _is_plain(name: str) -> bool:
-    """Names below FOVEAL_DATA are paths that cannot lead out of it."""
-    parts = name.replace("\\", "/").split("/")
-    return bool(name) and "\0" not in name and not os.path.isabs(name) and not {"", ".", ".."} & set(parts)
-
-
 def _read_place(path: Path, asked: Asked, record: NamedSet | None = None) -> Dataset:
     """The data set at a path; `record` tells the official names where a format has numbers only."""
-    if not path.exists():
-        raise Missing(f"{shown(path)} is a link that points to nothing; give a folder of pictures.")
     place = Place(path)
     for form in FORMATS:
         if form.detect(place):
@@ -178,30 +154,6 @@ def _read_place(path: Path, asked: Asked, record: NamedSet | None = None) -> Dat
         f"{shown(path)} is no data set foveal reads: give a folder with a folder a class, a .csv of path and label, "
         f"a .tar of WebDataset, or the folder that holds idx or CIFAR files."
     )
-
-
-def _not_found(word: str) -> str:
-    """One sentence with the nearest name or neighbour."""
-    path = Path(word).expanduser() if word and not word.startswith("~") else Path(word or ".")
-    parent, missing = path.parent, path.name
-    while not os.path.isdir(parent) and parent != parent.parent:
-        parent, missing = parent.parent, parent.name
-    neighbours = {str(parent / n) if parent != Path(".") else n for n in _names_in([parent])}
-    plain = () if os.sep in word else (*NAMED, *BUILT_IN, *_names_in(data_folders()))
-    near = did_you_mean(str(parent / missing) if parent != Path(".") else missing, neighbours | set(plain))
-    known = ", ".join((*BUILT_IN, *NAMED))
-    names = "" if near else f"; names that need no path are {known} and folders of FOVEAL_DATA"
-    return f'"{shown(word)[:200]}": no such file, folder or data set{near or names + "."}'
-
-
-def _names_in(folders: Iterable[Path]) -> list[str]:
-    names: list[str] = []
-    for folder in folders:
-        try:
-            names += [name for name in os.listdir(folder) if not name.startswith(".")][:NEIGHBOURS_MAX]
-        except OSError:
-            continue
-    return names
 
 
 def _in_order(dataset: Dataset, classes: tuple[str, ...] | None) -> Dataset:

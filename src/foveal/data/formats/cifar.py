@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from foveal.data.dataset import SPLITS, ArrayPictures, Dataset, Origin
 from foveal.data.formats import Asked, Format, Place, numbered_labels, read_names
 from foveal.data.formats._plain_pickle import read_plain_pickle
+from foveal.data.names import CIFAR10, CIFAR100
 from foveal.errors import BadData, did_you_mean, shown
 from foveal.files.safely import read_bytes
 
@@ -25,18 +26,6 @@ __all__ = ["BINARY", "CIFAR10", "CIFAR100", "PYTHON"]
 
 FILE_MAX_BYTES = 256 << 20  # the largest of them has 154 MB
 PIXELS = 3 * 32 * 32
-
-CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
-_HUNDRED = (
-    "apple aquarium_fish baby bear beaver bed bee beetle bicycle bottle bowl boy bridge bus butterfly camel can castle "
-    "caterpillar cattle chair chimpanzee clock cloud cockroach couch crab crocodile cup dinosaur dolphin elephant "
-    "flatfish forest fox girl hamster house kangaroo keyboard lamp lawn_mower leopard lion lizard lobster man "
-    "maple_tree motorcycle mountain mouse mushroom oak_tree orange orchid otter palm_tree pear pickup_truck pine_tree "
-    "plain plate poppy porcupine possum rabbit raccoon ray road rocket rose sea seal shark shrew skunk skyscraper "
-    "snail snake spider squirrel streetcar sunflower sweet_pepper table tank telephone television tiger tractor train "
-    "trout tulip turtle wardrobe whale willow_tree wolf woman worm"
-)
-CIFAR100 = tuple(_HUNDRED.split())
 
 Batch = tuple[NDArray[np.uint8], NDArray[np.int64]]  # (N, 3072) pixels and (N,) labels
 
