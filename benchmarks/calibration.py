@@ -31,10 +31,10 @@ def looked_at(run: str, source: str) -> dict[str, Any]:
 
     from foveal.data.sources import open_dataset
     from foveal.data.store import open_store
+    from foveal.label_runs import all_outputs
     from foveal.model import Model, load
     from foveal.ops.statistics import expected_calibration_error, negative_log_likelihood, softmax
     from foveal.progress import SILENT
-    from foveal.runs import _all_outputs
 
     model = load(run)
     assert isinstance(model, Model)
@@ -43,7 +43,7 @@ def looked_at(run: str, source: str) -> dict[str, Any]:
     place = {name: i for i, name in enumerate(model.classes)}
     truth = np.array([place[dataset.classes[k]] for k in dataset.labels])
     store = open_store(dataset, model.preprocess, "auto")
-    out = _all_outputs(model, store, np.arange(len(dataset)), "none", SILENT)
+    out = all_outputs(model, store, np.arange(len(dataset)), "none", SILENT)
     logits = out.logits.double().numpy()
     p = softmax(logits / model.temperature)
     rng = np.random.default_rng(0)

@@ -102,7 +102,8 @@ def measured(ground: Ground, pairs: int, quick: bool) -> Result:
 def lay(table: Path, batch: int, size: int, arithmetic: str) -> Ground:
     """foveal's ground for a training, with everything but size, batch and network as it decides."""
     from foveal import Recipe, open_dataset
-    from foveal.training.ground import lay_ground, settle
+    from foveal.training.ground import lay_ground
+    from foveal.training.settle import settle
 
     settings = {
         "data.source": str(table), "data.size": str(size), "network.name": "resnet18",

@@ -8,29 +8,31 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
-from foveal.data.dataset import NOTHING, Boxes, Dataset, Skipped
+from foveal.data.dataset import Dataset, Skipped
 from foveal.data.split import duplicates_across
 from foveal.detector import Detector
-from foveal.errors import BadData, BadRecipe, shown
+from foveal.errors import BadData, shown
 from foveal.files.durable import write_text
+from foveal.files.model_file import MODEL_FILE
 from foveal.files.plain_json import json_text
 from foveal.files.run_folder import write_skipped
 from foveal.machine import machine
-from foveal.model import MODEL_FILE
 from foveal.progress import SILENT, Progress
 from foveal.recipe import Recipe
+from foveal.tasks.asked import relabelled
 from foveal.tasks.detection import LEAST_SCORE
 from foveal.tasks.detection_scores import DetectionScores, plain, score_objects
 from foveal.tasks.detection_trust import TriedPrecision, reliability
-from foveal.tasks.localisation_scores import LocalisationScores, largest_boxes, score_placed
+from foveal.tasks.localisation_scores import LocalisationScores, score_placed
 from foveal.tasks.objects import Objects
 from foveal.training.arithmetic import freed_memory_kept, threads_used
 from foveal.training.detecting import DetectionGround, finished_detector, lay_detection, located, objects_on
 from foveal.training.fit import Fitted, fit, fit_as_promised
 
-__all__ = ["DetectionEvaluation", "asked_task", "evaluate_detector", "run_detection"]
+__all__ = ["DetectionEvaluation", "evaluate_detector", "run_detection"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,29 +43,6 @@ class DetectionEvaluation:
     notes: tuple[str, ...]
     skipped: tuple[Skipped, ...]
     tried: TriedPrecision | None = None  # what a wished precision came to
-
-
-def asked_task(dataset: Dataset, recipe: Recipe) -> tuple[str, Dataset]:
-    """ "classify", "localise" or "detect", and the data set as that task takes it.
-
-    Raises: BadRecipe for boxes that are not there, BadData where nothing is left to classify.
-    """
-    task = recipe.training.task
-    if dataset.boxes is None:
-        if task in ("detect", "localise"):
-            raise BadRecipe(
-                f"--task {task} needs boxes; {shown(dataset.origin.place)} ({dataset.origin.format}) has labels only."
-            )
-        return "classify", dataset
-    if task == "localise":
-        return task, _of_largest_alone(dataset)
-    if task in ("auto", "detect"):
-        return "detect", dataset
-    labelled = np.flatnonzero(dataset.labels != NOTHING).astype(np.int64)
-    if not len(labelled):
-        raise BadData(f"{shown(dataset.origin.place)}: no picture has an object to classify.")
-    note = "Each picture is classified as its largest object."
-    return "classify", _without_boxes(dataset.take(labelled)).noted(note)
 
 
 def run_detection(
@@ -87,7 +66,7 @@ def run_detection(
     def fit_on(ground: DetectionGround) -> Fitted[Detector]:
         return fit(ground, folder, finished_detector, resume=going_on, progress=progress)
 
-    with threads_used(recipe.training.threads), freed_memory_kept():
+    with torch.random.fork_rng(devices=[]), threads_used(recipe.training.threads), freed_memory_kept():
         ground, fitted = fit_as_promised(lay, fit_on, recipe, folder, progress)
         fitted.model.save(folder / MODEL_FILE)
         scored = _placed if fitted.model.kind == "one-object" else _scored
@@ -116,7 +95,7 @@ def evaluate_detector(
     index_of = {name: i for i, name in enumerate(detector.classes)}
     known = np.array([index_of.get(name, -1) for name in dataset.classes], np.int64)
     unknown = [name for name, index in zip(dataset.classes, known, strict=True) if index < 0]
-    truth = _kept(dataset.boxes, known[dataset.boxes.labels])
+    truth = relabelled(dataset.boxes, known[dataset.boxes.labels])
     notes = list(dataset.notes)
     if unknown:
         notes.append(
@@ -268,28 +247,3 @@ def _tell_plan(ground: DetectionGround, progress: Progress) -> None:
         f"{ground.recipe.data.size}, {t.epochs} epochs of {len(ground.batches)} steps of {t.batch_size}, {t.optimizer} "
         f"at {t.learning_rate:g}, {t.schedule}."
     )
-
-
-def _kept(boxes: Boxes, labels: NDArray[np.int64]) -> Boxes:
-    """The boxes whose new label is none below zero."""
-    kept = labels >= 0
-    counts = np.bincount(boxes.pictures[kept], minlength=len(boxes.sizes))
-    starts = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-    return Boxes(boxes.xyxy[kept], labels[kept], starts, boxes.sizes, boxes.crowd[kept], boxes.difficult[kept])
-
-
-def _without_boxes(dataset: Dataset) -> Dataset:
-    return replace(dataset, boxes=None)
-
-
-def _of_largest_alone(dataset: Dataset) -> Dataset:
-    """Each picture with its largest object alone, and a note where there were others."""
-    boxes = dataset.boxes
-    assert boxes is not None
-    several = int((boxes.counts > 1).sum())
-    if not several:
-        return dataset
-    kept = np.zeros(len(boxes), bool)
-    kept[largest_boxes(boxes)[1]] = True
-    alone = _kept(boxes, np.where(kept, boxes.labels, -1))
-    return replace(dataset, boxes=alone).noted(f"Of several objects on {several} pictures the largest is located.")

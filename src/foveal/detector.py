@@ -16,6 +16,7 @@ from torch import Tensor
 from foveal.errors import BadPicture, BadRecipe
 from foveal.files.given import Picture, named_pictures
 from foveal.files.headers import shape_of
+from foveal.files.model_file import DETECTION, KIND
 from foveal.files.tensors import write_tensors
 from foveal.networks.folding import folded
 from foveal.ops.boxes import map_boxes
@@ -28,10 +29,8 @@ from foveal.tasks.detection import LEAST_SCORE, MOST, OVERLAP
 from foveal.tasks.detection_trust import DetectionTrust
 from foveal.tasks.objects import Objects
 
-__all__ = ["DETECTION", "KIND", "Detector", "Found"]
+__all__ = ["Detector", "Found"]
 
-DETECTION = "detection"
-KIND = "model"
 _BATCH_PIXELS = {"cpu": 1_700_000}  # of input in one forward pass: what caches still hold
 _BATCH_PIXELS_ELSEWHERE = 30_000_000
 TILE_OVERLAP = 0.2  # of a tile's side that its neighbour sees as well

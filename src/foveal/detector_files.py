@@ -9,9 +9,10 @@ from typing import Annotated, Any, Literal
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 
-from foveal.detector import KIND, Detector
-from foveal.errors import BadModel, FovealError, Missing, shown
+from foveal.detector import Detector
+from foveal.errors import BadModel, FovealError, shown
 from foveal.files.darknet import LARGEST_CFG
+from foveal.files.model_file import KIND, darknet_files
 from foveal.files.safely import read_bytes
 from foveal.files.tensors import read_tensors
 from foveal.preprocess import Preprocess
@@ -19,9 +20,8 @@ from foveal.tasks.architecture import Architecture, Kind
 from foveal.tasks.detection_trust import DetectionTrustFacts
 from foveal.tasks.detectors.darknet import load_darknet
 
-__all__ = ["DARKNET", "DetectorFacts", "load_detector", "read_darknet"]
+__all__ = ["DetectorFacts", "load_detector", "read_darknet"]
 
-DARKNET = (".cfg", ".weights")
 LARGEST_NAMES = 1 << 20  # bytes
 
 Side = Annotated[float, Field(gt=0, le=100_000, allow_inf_nan=False)]
@@ -87,10 +87,7 @@ def read_darknet(path: Path) -> Detector:
     Args:   path, of the cfg or of the weights.
     Raises: Missing or BadModel with the file that is not there or does not fit.
     """
-    cfg, weights = path.with_suffix(".cfg"), path.with_suffix(".weights")
-    for file, other in ((cfg, weights), (weights, cfg)):
-        if not file.is_file():
-            raise Missing(f"{shown(file)} is not there; {shown(other.name)} needs it beside it, under the same name.")
+    cfg, weights = darknet_files(path)
     network = load_darknet(cfg, weights)
     if not network.priors:
         raise BadModel(f"{shown(cfg)} has no [yolo] section, so it tells no boxes; only detectors are read so.")

@@ -14,15 +14,16 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from foveal.detector import DETECTION, Detector
-from foveal.detector_files import DARKNET, DetectorFacts, load_detector, read_darknet
-from foveal.errors import BadModel, BadPicture, BadRecipe, FovealError, Missing, shown
+from foveal.detector import Detector
+from foveal.detector_files import DetectorFacts, load_detector, read_darknet
+from foveal.errors import BadModel, BadPicture, BadRecipe, FovealError, shown
 from foveal.files.given import Picture, named_pictures
+from foveal.files.model_file import DETECTION, KIND, model_file
 from foveal.files.pictures import Encoded
 from foveal.files.tensors import read_metadata, read_tensors, write_tensors
 from foveal.networks.catalogue import build, find
 from foveal.networks.head import CUSTOM, Taken, classifier_path, taking_features
-from foveal.preprocess import Preprocess
+from foveal.preprocess import VIEWS, Preprocess, Views
 from foveal.progress import SILENT, Progress
 from foveal.tasks.classification import Answer, Classification
 from foveal.tasks.trust import BANK, Trust, TrustFacts
@@ -31,10 +32,6 @@ __all__ = [
     "CUSTOM", "VIEWS", "Model", "Outputs", "Prediction", "Views", "load", "prepared_for", "viewed", "without_trust",
 ]  # fmt: skip
 
-KIND = "model"
-MODEL_FILE = "model.safetensors"
-Views = Literal["none", "mirror", "mirror+shift"]
-VIEWS: tuple[Views, ...] = ("none", "mirror", "mirror+shift")
 Checked = TypeVar("Checked", "_Facts", DetectorFacts)
 _BATCH_PIXELS = 3_000_000  # of input in one forward pass: bounds the memory of feature maps
 
@@ -241,17 +238,11 @@ def load(path: str | Path, network: nn.Module | None = None) -> Model | Detector
     Args:   network, needed where the model was trained from a network of one's own: the same class, built anew.
     Raises: Missing, or BadModel with what is wrong with the file. Nothing in the file is executed.
     """
-    place = Path(path)
-    if place.is_dir():
-        place = place / MODEL_FILE
-        if not place.exists():
-            raise Missing(
-                f"{shown(path)} holds no {MODEL_FILE}: the run has not ended (foveal train --resume {shown(path)})."
-            )
-    if place.suffix.lower() in DARKNET and not place.is_dir():
+    file = model_file(path)
+    place, metadata = file.path, file.metadata
+    if metadata is None:
         return read_darknet(place)
-    metadata = read_metadata(place, KIND)
-    if metadata.get("task") == DETECTION:
+    if file.detects:
         found = _validated(DetectorFacts, metadata, place)
         return load_detector(place, found, _preprocess(found.preprocess, place))
     return _classifier(_checked(metadata, place), place, network)

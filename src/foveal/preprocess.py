@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,9 +19,11 @@ from foveal.ops.geometry import scale_matrix, translation
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["GREY", "Preprocess"]
+__all__ = ["GREY", "VIEWS", "Preprocess", "Views"]
 
 GREY = 114  # beside a whole picture; near the mean of photographs
+Views = Literal["none", "mirror", "mirror+shift"]  # of a picture, whose answers are averaged
+VIEWS: tuple[Views, ...] = ("none", "mirror", "mirror+shift")
 
 
 @dataclass(frozen=True)

@@ -1,51 +1,47 @@
-"""Runs: `foveal.train` and `foveal.resume`. A run's folder, its lock, and train → evaluate → report, in this order."""
+"""Runs: `foveal.train`, `foveal.resume`, `foveal.evaluate`. The pictures, what is settled about them, a run's folder.
+
+What computes (`label_runs`, `detection_runs`) is imported where it begins: PyTorch takes seconds to import, and what is
+wrong with names, sizes, paths and folders is refused before.
+"""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
-from torch import nn
 
-from foveal.data.batches import batches_in_order
-from foveal.data.dataset import SPLITS, Dataset, Skipped
+from foveal.data.dataset import SPLITS, Dataset
+from foveal.data.finding import check_source
 from foveal.data.sources import open_dataset
-from foveal.data.split import duplicates_across
-from foveal.data.store import open_store
-from foveal.detection_runs import DetectionEvaluation, asked_task, evaluate_detector, run_detection
-from foveal.detector import Detector
-from foveal.errors import BadData, BadRecipe, FovealError, Missing, did_you_mean, shown
+from foveal.errors import BadData, BadRecipe, FovealError, did_you_mean, shown
 from foveal.files.durable import RunLock, new_folder, write_text
-from foveal.files.plain_json import json_text
-from foveal.files.run_folder import check_place, free_folder, leave_no_folder, logged, write_skipped
-from foveal.machine import machine
-from foveal.model import CUSTOM, MODEL_FILE, VIEWS, Model, Outputs, Views, load
+from foveal.files.model_file import model_file
+from foveal.files.run_folder import check_run, free_folder, leave_no_folder, logged, tell_left_out
+from foveal.networks.index import CUSTOM
+from foveal.preprocess import VIEWS
 from foveal.progress import SILENT, Progress
 from foveal.recipe import Recipe, read_recipe
-from foveal.report.telling import story
-from foveal.tasks.classification import Scores
-from foveal.tasks.trust import Tried
-from foveal.training.arithmetic import freed_memory_kept, threads_used
-from foveal.training.baseline import Baseline, hog_baseline
-from foveal.training.detecting import settle_detection
-from foveal.training.finish import fit_labels
-from foveal.training.fit import Fitted, fit_as_promised
-from foveal.training.ground import Ground, lay_ground, settle
-from foveal.training.script import as_script
+from foveal.tasks.asked import asked_task
+from foveal.training.asking import check_asked
+from foveal.training.settle import settle
 
-__all__ = ["Evaluation", "Run", "evaluate", "loop_script", "resume", "train"]
+if TYPE_CHECKING:
+    from torch import nn
 
-BASELINE_SECONDS = 30.0  # and never more than the training took
-BASELINE_SHARE = 0.25
-TOLD_AT_MOST = 20  # pictures left out; skipped.csv has them all
+    from foveal.detection_runs import DetectionEvaluation
+    from foveal.detector import Detector
+    from foveal.label_runs import Evaluation
+    from foveal.model import Model
+
+__all__ = ["Run", "evaluate", "loop_script", "resume", "train"]
 
 Source = str | Path | tuple[Any, Any]
+
+CLASSIFIER = "--precision is for detectors, and this model is a classifier; it has --accuracy."
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,16 +52,6 @@ class Run:
     model: Model | Detector
     metrics: dict[str, Any]  # the content of metrics.json
     report: Path
-
-
-@dataclass(frozen=True, eq=False)
-class Evaluation:
-    """How well a model answers for pictures with labels."""
-
-    scores: Scores
-    notes: tuple[str, ...]
-    skipped: tuple[Skipped, ...]
-    tried: Tried | None = None  # how the model's own bounds did; None where it has none
 
 
 def train(
@@ -92,27 +78,23 @@ def train(
     recipe = (recipe or Recipe()).with_settings(dict(settings or {}), "settings")
     name = source if isinstance(source, str) else str(source) if isinstance(source, Path) else ""
     recipe = recipe.with_settings({"data.source": name})
+    if network is not None:
+        recipe = recipe.with_settings({"network.name": CUSTOM})
     place = Path(out).expanduser() if out is not None else None
-    if place is not None:
-        check_place(place, name)
-    with torch.random.fork_rng(devices=[]):
-        dataset = _opened(source, recipe, progress)
-        task, dataset = asked_task(dataset, recipe)
-        recipe = _settled(task, dataset, recipe, network)
-        folder = place or free_folder(dataset.origin.source or "arrays", recipe.network.name)
-        new_folder(folder)
-        try:
-            with RunLock(folder), logged(folder, progress) as told:
-                write_text(folder / "recipe.toml", recipe.to_toml())
-                _tell(dataset, told)
-                if task != "classify":
-                    done = run_detection(folder, dataset, recipe, told, began, loading_threads, going_on=False)
-                    return Run(folder, *done)
-                return _run(folder, dataset, recipe, network, told, began, loading_threads, going_on=False)
-        except FovealError as error:
-            if error.exit_code == 2:  # refused before anything was trained
-                leave_no_folder(folder)
-            raise
+    check_asked(recipe, name, place)
+    task, dataset = asked_task(_opened(source, recipe, progress), recipe)
+    recipe = _settled(task, dataset, recipe, network)
+    folder = place or free_folder(dataset.origin.source or "arrays", recipe.network.name)
+    new_folder(folder)
+    try:
+        with RunLock(folder), logged(folder, progress) as told:
+            write_text(folder / "recipe.toml", recipe.to_toml())
+            _tell(dataset, told)
+            return _carried_out(task, folder, dataset, recipe, network, told, began, loading_threads)
+    except FovealError as error:
+        if error.exit_code == 2:  # refused before anything was trained
+            leave_no_folder(folder)
+        raise
 
 
 def resume(
@@ -129,20 +111,17 @@ def resume(
     """
     began = time.perf_counter()
     folder = Path(folder)
-    if not (folder / "recipe.toml").exists():
-        raise Missing(f"{shown(folder)} is no run's folder: it holds no recipe.toml.")
+    check_run(folder)
     recipe = read_recipe(folder / "recipe.toml")
     changed = recipe.with_settings(dict(settings or {}), "--resume")
     _check_changes(recipe, changed, folder)
     if recipe.network.name == CUSTOM and network is None:
         raise BadRecipe(f"{shown(folder)} trains a network of one's own: foveal.resume(folder, network=TheNetwork()).")
-    with torch.random.fork_rng(devices=[]), RunLock(folder), logged(folder, progress) as told:
+    with RunLock(folder), logged(folder, progress) as told:
         dataset = _opened(source if source is not None else recipe.data.source, changed, told)
         write_text(folder / "recipe.toml", changed.to_toml())
         task, dataset = asked_task(dataset, changed)
-        if task != "classify":
-            return Run(folder, *run_detection(folder, dataset, changed, told, began, 0, going_on=True))
-        return _run(folder, dataset, changed, network, told, began, 0, going_on=True)
+        return _carried_out(task, folder, dataset, changed, network, told, began, going_on=True)
 
 
 def evaluate(
@@ -171,35 +150,26 @@ def evaluate(
         raise BadRecipe(
             f'--on is one of {", ".join(SPLITS)}, all, got "{shown(on)}"{did_you_mean(on, (*SPLITS, "all"))}'
         )
-    model = load(model_path) if isinstance(model_path, str | Path) else model_path
-    trust = model.trust_for(accuracy) if isinstance(model, Model) else None
+    if isinstance(model_path, str | Path) and not model_file(model_path).detects and precision is not None:
+        raise BadRecipe(CLASSIFIER)
+    if isinstance(source, str | Path):
+        check_source(str(source))
     asked: dict[str, Any] = {"split": split, "test_if": test_if, "exclude": exclude, "group_by": group_by}
     dataset = open_dataset(source, **asked, min_classes=1, progress=progress)
     chosen = np.arange(len(dataset)) if on == "all" else dataset.indices(on)
     if not len(chosen):
         raise BadData(f"{shown(dataset.origin.place)} has no {on} pictures; use --on all, or --split FILE.csv.")
+    from foveal.detection_runs import evaluate_detector
+    from foveal.detector import Detector
+    from foveal.label_runs import evaluate_classifier
+    from foveal.model import load
+
+    model = load(model_path) if isinstance(model_path, str | Path) else model_path
     if isinstance(model, Detector):
         return evaluate_detector(model, dataset, chosen, precision, progress)
     if precision is not None:
-        raise BadRecipe("--precision is for detectors, and this model is a classifier; it has --accuracy.")
-    dataset = dataset.take(chosen)
-    index_of = {name: i for i, name in enumerate(model.classes)}
-    unknown = sorted(set(dataset.classes) - set(model.classes))
-    notes = list(dataset.notes)
-    if unknown:
-        names = ", ".join(shown(n) for n in unknown[:10])
-        notes.append(f"The model does not know {len(unknown)} of the classes ({names}): their pictures are left out.")
-    truth = np.array([index_of.get(dataset.classes[k], -1) for k in dataset.labels], np.int64)
-    store = open_store(dataset, model.preprocess, "auto", progress)
-    broken = np.array([i for i, _ in store.broken], np.int64)
-    usable = np.setdiff1d(np.flatnonzero(truth >= 0), broken)
-    skipped = [Skipped(dataset.pictures.name(i), reason) for i, reason in store.broken]
-    if not len(usable):
-        raise BadData(f"{shown(dataset.origin.place)}: no usable picture of a class that the model knows.")
-    out = _all_outputs(model, store, usable, views, progress)
-    scores = model.task.score(out.logits, truth[usable], model.temperature)
-    tried = _tried(replace(model, trust=trust), out, truth[usable])
-    return Evaluation(scores, tuple(notes), dataset.skipped + tuple(skipped), tried)
+        raise BadRecipe(CLASSIFIER)
+    return evaluate_classifier(model, dataset, chosen, views, accuracy, progress)
 
 
 def loop_script(source: Source, recipe: Recipe | None = None, settings: Mapping[str, Any] | None = None) -> str:
@@ -207,13 +177,14 @@ def loop_script(source: Source, recipe: Recipe | None = None, settings: Mapping[
     if isinstance(source, tuple):
         raise BadRecipe("--show-loop needs a source that a script can open: a folder, a file or a name.")
     recipe = (recipe or Recipe()).with_settings({"data.source": str(source), **(settings or {})}, "settings")
-    with torch.random.fork_rng(devices=[]):
-        task, dataset = asked_task(_opened(source, recipe, SILENT), recipe)
-        if task != "classify":
-            raise BadRecipe("--show-loop writes out trainings with labels only as yet.")
-        recipe = settle(dataset, recipe)
-        with threads_used(recipe.training.threads):
-            return as_script(lay_ground(dataset, recipe).recipe)
+    check_asked(recipe, recipe.data.source)
+    task, dataset = asked_task(_opened(source, recipe, SILENT), recipe)
+    if task != "classify":
+        raise BadRecipe("--show-loop writes out trainings with labels only as yet.")
+    recipe = settle(dataset, recipe)
+    from foveal.label_runs import script_of
+
+    return script_of(dataset, recipe)
 
 
 def _settled(task: str, dataset: Dataset, recipe: Recipe, network: nn.Module | None) -> Recipe:
@@ -221,152 +192,31 @@ def _settled(task: str, dataset: Dataset, recipe: Recipe, network: nn.Module | N
         return settle(dataset, recipe, network)
     if network is not None:
         raise BadRecipe("a network of one's own has no stages to detect on; name a trunk of the catalogue.")
+    from foveal.training.detecting import settle_detection
+
     return settle_detection(dataset, recipe, task)
 
 
-def _run(
+def _carried_out(
+    task: str,
     folder: Path,
     dataset: Dataset,
     recipe: Recipe,
     network: nn.Module | None,
     progress: Progress,
     began: float,
-    loading_threads: int,
-    going_on: bool,
+    loading_threads: int = 0,
+    going_on: bool = False,
 ) -> Run:
-    """Ground, training, model, scores, baseline, report; each written as soon as it stands."""
-    own = None if network is None else {name: value.clone() for name, value in network.state_dict().items()}
+    """Train, score and report. PyTorch is imported here."""
+    if task == "classify":
+        from foveal.label_runs import run_labels
 
-    def lay(recipe: Recipe) -> Ground:
-        if network is not None and own is not None:
-            network.load_state_dict(own)  # as it was given, also where the training begins anew
-        ground = lay_ground(dataset, recipe, network, progress=progress, loading_threads=loading_threads)
-        write_text(folder / "recipe.toml", ground.recipe.to_toml())
-        write_skipped(folder, ((row.name, row.reason) for row in ground.dataset.skipped))
-        _tell_plan(ground, progress)
-        return ground
+        done = run_labels(folder, dataset, recipe, network, progress, began, loading_threads, going_on)
+        return Run(folder, *done)
+    from foveal.detection_runs import run_detection
 
-    def fit_on(ground: Ground) -> Fitted[Model]:
-        return fit_labels(ground, folder, resume=going_on, progress=progress)
-
-    with threads_used(recipe.training.threads), freed_memory_kept():
-        ground, fitted = fit_as_promised(lay, fit_on, recipe, folder, progress)
-        fitted.model.save(folder / MODEL_FILE)
-        return _scored(folder, ground, fitted, progress, began)
-
-
-def _scored(folder: Path, ground: Ground, fitted: Fitted[Model], progress: Progress, began: float) -> Run:
-    on = "test" if len(ground.splits["test"]) else "val" if len(ground.splits["val"]) else "train"
-    indices = ground.splits[on]
-    started = time.perf_counter()
-    out = _all_outputs(fitted.model, ground.store, indices, "none", progress)
-    scores = fitted.model.task.score(out.logits, ground.dataset.labels[indices], fitted.model.temperature)
-    tried = _tried(fitted.model, out, ground.dataset.labels[indices])
-    for sentence in tried.sentences if tried else ():
-        progress.say(sentence)
-    tested = time.perf_counter() - started
-    warnings = _warnings(ground.dataset, on)
-    for sentence in warnings:
-        progress.say(sentence)
-    baseline = _baseline(ground, on, fitted.seconds, progress)
-    metrics: dict[str, Any] = {
-        "test": {**scores.as_dict(), "split": on, "views": "none"},
-        "baseline": baseline.as_dict() if baseline else {"top1": None},
-        "weights": ground.start.as_dict() if ground.start else None,
-        "transfer": ground.transfer.as_dict() if ground.transfer else None,
-        "learning_curve": ground.transfer.curve.as_dict() if ground.transfer and ground.transfer.curve else None,
-        "parameters": {
-            "all": sum(p.numel() for p in ground.network.parameters()),
-            "trained": ground.trained_parameters,
-        },
-        "temperature": fitted.model.temperature,
-        "trust": tried.as_dict() if tried else None,
-        "epochs": len(fitted.history),
-        "best_epoch": fitted.best_epoch,
-        "stopped_early": fitted.stopped_early,
-        "pictures": {name: len(i) for name, i in ground.splits.items()},
-        "left_out": len(ground.dataset.skipped),
-        "warnings": warnings,
-        "leak": len(duplicates_across(ground.dataset)),
-        "seconds": {
-            "store": round(ground.store.seconds, 3),
-            "measure": round(ground.measured.seconds, 3),
-            "train": round(fitted.seconds, 3),
-            "test": round(tested, 3),
-            "baseline": round(baseline.seconds, 3) if baseline else 0.0,
-            "total": round(time.perf_counter() - began, 3),
-        },
-        "arithmetic": {
-            **ground.measured.as_dict(),
-            "chosen": ground.arithmetic.name,
-            "device": ground.arithmetic.device,
-        },
-        "machine": machine(),
-    }
-    from foveal.report.page import write_report  # with its plotting library: only a finished run needs it
-
-    report = folder / "report.html"
-    size = (folder / MODEL_FILE).stat().st_size
-    write_report(
-        story(folder.name, ground, fitted, on, out.logits, scores, tried, baseline, metrics, machine(), warnings, size),
-        report,
-    )
-    metrics["seconds"]["total"] = round(time.perf_counter() - began, 3)
-    write_text(folder / "metrics.json", json_text(metrics) + "\n")
-    return Run(folder, fitted.model, metrics, report)
-
-
-def _all_outputs(model: Model, store: Any, indices: Any, views: Views, progress: Progress) -> Outputs:
-    """Features beside the logits, where the model makes use of them."""
-    through = model.outputs if model.trust and model.trust.familiar else model.plain_outputs
-    parts = []
-    with progress.task("scoring", len(indices)) as advance:
-        for pixels in batches_in_order(store, indices, 512):
-            parts.append(through(pixels, views))
-            advance(len(pixels))
-    return Outputs.joined(parts, len(model.classes))
-
-
-def _tried(model: Model, out: Outputs, truth: NDArray[np.int64]) -> Tried | None:
-    if model.trust is None:
-        return None
-    return model.trust.tried(out.logits.numpy(), truth, model.temperature, model.unlike(out))
-
-
-def _baseline(ground: Ground, on: str, trained: float, progress: Progress) -> Baseline | None:
-    """HOG and a linear classifier on the same split, in a share of the time that the network had."""
-    if on == "train":
-        return None
-    seconds = max(2.0, min(BASELINE_SECONDS, BASELINE_SHARE * trained))
-    found = hog_baseline(
-        ground.store.rows,
-        ground.dataset.labels,
-        ground.splits["train"],
-        ground.splits[on],
-        ground.dataset.classes,
-        seconds,
-        progress,
-    )
-    note = f" {found.note}" if found.note else ""
-    progress.say(f"Baseline {found.name}: {found.top1:.2%} in {found.seconds:.1f} s.{note}")
-    return found
-
-
-def _warnings(dataset: Dataset, on: str) -> list[str]:
-    """What takes something away from the score."""
-    warnings = []
-    if on != "test":
-        warnings.append(
-            f"There are no test pictures: the score is on {on}, which the training has used; it is too good."
-        )
-    pairs = duplicates_across(dataset)
-    if pairs:
-        first, second = (shown(name) for name in pairs[0])
-        rest = f", and {len(pairs) - 1} more" if len(pairs) > 1 else ""
-        warnings.append(
-            f"{first} and {second} are the same picture on both sides of the split{rest}: the score is too good."
-        )
-    return warnings
+    return Run(folder, *run_detection(folder, dataset, recipe, progress, began, loading_threads, going_on))
 
 
 def _opened(source: Source, recipe: Recipe, progress: Progress) -> Dataset:
@@ -392,28 +242,7 @@ def _tell(dataset: Dataset, progress: Progress) -> None:
     )
     for note in dataset.notes:
         progress.say(note)
-    _tell_left_out([(row.name, row.reason) for row in dataset.skipped], progress)
-
-
-def _tell_left_out(rows: Sequence[tuple[str, str]], progress: Progress) -> None:
-    for name, reason in rows[:TOLD_AT_MOST]:
-        progress.say(f"{shown(name)} {reason}: left out.")
-    if len(rows) > TOLD_AT_MOST:
-        progress.say(f"and {len(rows) - TOLD_AT_MOST} more, see skipped.csv.")
-
-
-def _tell_plan(ground: Ground, progress: Progress) -> None:
-    broken = [(ground.dataset.pictures.name(index), reason) for index, reason in ground.store.broken]
-    _tell_left_out(broken, progress)
-    t = ground.recipe.training
-    parameters = sum(p.numel() for p in ground.network.parameters())
-    if ground.recipe.network.train == "head":
-        progress.say(f"{ground.recipe.network.name} ({parameters:,} parameters) on {ground.recipe.data.size}.")
-        return
-    progress.say(
-        f"{ground.recipe.network.name} ({parameters:,} parameters) on {ground.recipe.data.size}, {t.epochs} epochs of "
-        f"{len(ground.batches)} steps of {t.batch_size}, {t.optimizer} at {t.learning_rate:g}, {t.schedule}."
-    )
+    tell_left_out([(row.name, row.reason) for row in dataset.skipped], progress)
 
 
 def _check_changes(was: Recipe, now: Recipe, folder: Path) -> None:

@@ -12,7 +12,7 @@ from foveal.cli._options import Accuracy, Exclude, Precision, Split, TestIf, one
 
 if TYPE_CHECKING:
     from foveal.detection_runs import DetectionEvaluation
-    from foveal.runs import Evaluation
+    from foveal.label_runs import Evaluation
 
 __all__ = ["evaluate"]
 
@@ -49,8 +49,12 @@ def evaluate(
       foveal evaluate flowers.safetensors more-flowers/ --on all --json > figures.json
     """
     on = one_of("--on", on, SPLITS)
+    from foveal.data.finding import check_source
+    from foveal.files.model_file import model_file
+
+    model_file(model)  # a wrong path is told before NumPy and PyTorch are imported
+    check_source(source)
     from foveal import runs
-    from foveal.detection_runs import DetectionEvaluation
 
     progress = console.progress()
     result = runs.evaluate(
@@ -66,6 +70,8 @@ def evaluate(
         precision=precision,
         progress=progress,
     )
+    from foveal.detection_runs import DetectionEvaluation
+
     scores = result.scores.as_dict()
     if isinstance(result, DetectionEvaluation):
         _print_detection(result, scores, {"model": str(model), "source": source, "on": on}, as_json)

@@ -156,11 +156,18 @@ def train(
     changes = _changes(given, settings or [])
     if resume is not None:
         _refuse_beside_resume({"SOURCE": source, "--out": out, "--recipe": recipe})
+        from foveal.files.run_folder import check_run
+
+        check_run(resume)  # before NumPy and PyTorch are imported
         from foveal import runs
 
         run = runs.resume(resume, settings={key: value for key, value, _ in changes}, progress=console.progress())
     else:
         wanted, source = _recipe(recipe, changes, source)
+        from foveal.training.asking import check_asked
+
+        place = out.expanduser() if out is not None and not show_loop else None
+        check_asked(wanted, source, place)  # before NumPy and PyTorch are imported
         from foveal import runs
 
         if compare:

@@ -3,29 +3,42 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from foveal.errors import NotWritable, shown
+from foveal.errors import Missing, NotWritable, shown
 from foveal.files.durable import write_text
 from foveal.files.spreadsheet import csv_text
 from foveal.progress import Advance, Progress
 
-__all__ = ["check_place", "free_folder", "leave_no_folder", "logged", "write_skipped"]
+__all__ = ["check_place", "check_run", "free_folder", "leave_no_folder", "logged", "tell_left_out", "write_skipped"]
 
 RUNS = Path("runs")
+TOLD_AT_MOST = 20  # pictures left out; skipped.csv has them all
 
 
 def check_place(place: Path, source: str) -> None:
-    """--out must be new or empty, and not inside the data."""
-    if place.is_dir() and any(place.iterdir()):
+    """--out must be new or empty, below folders, and not inside the data."""
+    nearest = next(folder for folder in (place, *place.parents) if os.path.lexists(folder) or folder == folder.parent)
+    if nearest == place and not place.is_dir():
+        raise NotWritable(f"{shown(place)} exists and is not a folder; choose another.")
+    if not nearest.is_dir():
+        raise NotWritable(f"cannot write to {shown(place)} (not a directory); choose another folder.")
+    if nearest == place and any(place.iterdir()):
         raise NotWritable(f"{shown(place)} exists and is not empty; choose another --out, or --resume it.")
     if source and Path(source).is_dir() and place.resolve().is_relative_to(Path(source).resolve()):
         raise NotWritable(f"{shown(place)} lies inside the pictures' folder {shown(source)}; choose another --out.")
+
+
+def check_run(folder: Path) -> None:
+    """Raises: Missing for a folder in which no run was started."""
+    if not (folder / "recipe.toml").exists():
+        raise Missing(f"{shown(folder)} is no run's folder: it holds no recipe.toml.")
 
 
 def free_folder(source: str, network: str) -> Path:
@@ -56,6 +69,14 @@ def leave_no_folder(folder: Path) -> None:
 def write_skipped(folder: Path, rows: Iterable[tuple[str, str]]) -> None:
     """skipped.csv: what was left out, and why."""
     write_text(folder / "skipped.csv", csv_text(["name", "reason"], rows))
+
+
+def tell_left_out(rows: Sequence[tuple[str, str]], progress: Progress) -> None:
+    """The first of what was left out, and why."""
+    for name, reason in rows[:TOLD_AT_MOST]:
+        progress.say(f"{shown(name)} {reason}: left out.")
+    if len(rows) > TOLD_AT_MOST:
+        progress.say(f"and {len(rows) - TOLD_AT_MOST} more, see skipped.csv.")
 
 
 @contextmanager

@@ -16,7 +16,17 @@ from typing import BinaryIO
 
 from foveal.errors import FovealError, shown
 
-__all__ = ["Unreadable", "Walked", "open_regular", "read_all", "read_bytes", "walk", "walk_counted", "why"]
+__all__ = [
+    "Unreadable",
+    "Walked",
+    "check_readable",
+    "open_regular",
+    "read_all",
+    "read_bytes",
+    "walk",
+    "walk_counted",
+    "why",
+]
 
 JUNK = frozenset({"__macosx", "thumbs.db", "desktop.ini"})  # besides every name that begins with a dot
 _FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
@@ -98,6 +108,14 @@ def _read_exactly(file: BinaryIO, size: int) -> bytes:
     return b"".join(parts)
 
 
+def check_readable(path: str | Path, *, what: str, error: type[FovealError]) -> None:
+    """Raises: `error`, in the words of `read_bytes`, when there is no regular file that can be opened."""
+    try:
+        open_regular(path).close()
+    except Unreadable as unreadable:
+        raise _refusal(path, what, error, unreadable) from None
+
+
 def read_bytes(path: str | Path, *, limit: int, what: str, error: type[FovealError]) -> bytes:
     """The bytes of a file that the user named, or one sentence.
 
@@ -107,8 +125,12 @@ def read_bytes(path: str | Path, *, limit: int, what: str, error: type[FovealErr
     try:
         return read_all(path, limit)
     except Unreadable as unreadable:
-        reason = "does not exist" if unreadable.reason == "is gone" else unreadable.reason
-        raise error(f"{what} {shown(path)} {reason}.") from None
+        raise _refusal(path, what, error, unreadable) from None
+
+
+def _refusal(path: str | Path, what: str, error: type[FovealError], unreadable: Unreadable) -> FovealError:
+    reason = "does not exist" if unreadable.reason == "is gone" else unreadable.reason
+    return error(f"{what} {shown(path)} {reason}.")
 
 
 def in_bytes(size: int) -> str:

@@ -13,14 +13,13 @@ from torch import Tensor, nn
 from foveal.errors import BadRecipe, shown
 from foveal.networks.catalogue import find
 from foveal.networks.entry import main_logits
+from foveal.networks.index import CUSTOM
 from foveal.ops.logistic import Linear
 
 __all__ = [
     "CUSTOM", "Taken", "classifier_path", "has_bias", "has_linear_head", "put_head", "scale_behind", "taking_features",
     "with_random_weights",
 ]  # fmt: skip
-
-CUSTOM = "custom"  # a module of the user's own has no record
 
 
 class Taken:

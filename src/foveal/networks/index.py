@@ -23,11 +23,12 @@ if TYPE_CHECKING:
     from foveal.networks.entry import Entry
 
 __all__ = [
-    "FILE", "INDEX", "NO_TIMM", "PREFIX", "Facts", "check_name", "check_size", "facts_of", "full_name", "index_text",
-    "unknown", "without_weights",
+    "CUSTOM", "FILE", "INDEX", "NO_TIMM", "PREFIX", "Facts", "check_name", "check_size", "facts_of", "full_name",
+    "index_text", "unknown", "without_weights",
 ]  # fmt: skip
 
 FILE = Path(__file__).with_name("index.json")
+CUSTOM = "custom"  # a module of the user's own has no record
 PREFIX = "timm:"
 NO_TIMM = 'names that begin with "timm:" need timm: pip install "foveal[timm]".'
 

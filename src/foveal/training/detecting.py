@@ -39,13 +39,15 @@ from foveal.tasks.localisation_scores import LocalisationScores, constant_box, s
 from foveal.tasks.objects import Objects
 from foveal.training import planner
 from foveal.training.arithmetic import Arithmetic
-from foveal.training.ground import choose_device, options_of, usual_shape, with_statistics
+from foveal.training.asking import check_start
+from foveal.training.ground import options_of, with_statistics
 from foveal.training.learner import Averaged, Learner
 from foveal.training.loop import Watch, train_epochs
 from foveal.training.measuring import Measured, given
 from foveal.training.optimisers import make_optimizer, slow_down
 from foveal.training.rehearsal import measured_anew, planned_epochs, with_arithmetic
-from foveal.training.start import Start, check_start, start_from
+from foveal.training.settle import choose_device, usual_shape
+from foveal.training.start import Start, start_from
 from foveal.training.transfer import freeze
 
 __all__ = [

@@ -1,12 +1,11 @@
 """The ground that a training stands on: everything that is settled before the first step and stays.
 
-`settle` decides what needs no measuring; `lay_ground` fills the store, builds the network, measures the arithmetic and,
-with --minutes, rehearses the loop to plan the epochs.
+`lay_ground` fills the store, builds the network that `settle` has chosen, measures the arithmetic and, with --minutes,
+rehearses the loop to plan the epochs.
 """
 
 from __future__ import annotations
 
-import contextlib
 import math
 from dataclasses import dataclass, replace
 from typing import Any
@@ -22,10 +21,9 @@ from foveal.data.batches import TrainingBatches, batches_in_order
 from foveal.data.dataset import SPLITS, Dataset, Skipped
 from foveal.data.on_device import DeviceBatches, fits
 from foveal.data.store import PixelStore, open_store
-from foveal.errors import BadData, BadPicture, BadRecipe, Missing, shown
-from foveal.files.headers import shape_of
+from foveal.errors import BadData, BadRecipe, shown
 from foveal.model import CUSTOM
-from foveal.networks.catalogue import build, check_size, find, forward_flops, full_name
+from foveal.networks.catalogue import build, find
 from foveal.networks.head import has_linear_head, with_random_weights
 from foveal.preprocess import Preprocess
 from foveal.progress import SILENT, Progress
@@ -35,22 +33,17 @@ from foveal.training import planner
 from foveal.training.arithmetic import Arithmetic
 from foveal.training.learner import Averaged, Learner, Origin
 from foveal.training.loop import Watch, train_epochs
-from foveal.training.measuring import Measured, given, measure
+from foveal.training.measuring import Measured, given
 from foveal.training.optimisers import make_optimizer, slow_down
 from foveal.training.rehearsal import measured_anew, planned_epochs, with_arithmetic
-from foveal.training.start import Start, check_start, size_of_start, start_from
+from foveal.training.settle import usual_shape
+from foveal.training.start import Start, start_from
 from foveal.training.transfer import Transfer, check_stages, freeze, prepared, rates, transfer_to
-from foveal.training.trials import fitting_pictures, learning
 
-__all__ = [
-    "Ground", "choose_device", "lay_ground", "options_of", "settle", "usual_shape",
-    "with_statistics",
-]  # fmt: skip
+__all__ = ["Ground", "lay_ground", "options_of", "with_statistics"]
 
-LOOKED_AT = 64  # pictures whose header tells the usual size and colour
 STATISTICS_OF = 4096  # training pictures for mean and deviation
 SIGHT_OF = 2048  # training pictures that a network's `prepare` sees
-BY_TIME_BATCH = 64  # pictures a step, where --minutes chooses the network
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,57 +125,6 @@ class Ground:
         return loss / len(indices), right / len(indices)
 
 
-def settle(dataset: Dataset, recipe: Recipe, network: nn.Module | None = None) -> Recipe:
-    """Every "auto" of the recipe decided but what must be measured; quick, and writes nothing.
-
-    Raises: BadRecipe (a network or size that does not go), Missing (device), BadData.
-    """
-    device = choose_device(recipe.training.device)
-    if network is not None:
-        recipe = recipe.with_settings({"network.name": CUSTOM})
-    recipe = _named(recipe)
-    check_start(recipe)
-    height, width, channels = usual_shape(dataset)
-    facts = planner.Facts(len(dataset.indices("train")), (height, width), channels, tuple(dataset.counts("train")))
-    size = planner.choose_size(recipe, facts, device, size_of_start(recipe))
-    if recipe.training.minutes and recipe.network.name == "auto":
-        name, size = _by_time(recipe, facts, size, device, len(dataset.classes))
-    else:
-        name = planner.choose_network(recipe, size, channels)
-    if name != CUSTOM:
-        check_size(name, size)
-    return planner.resolve(recipe, facts, size, name, device)
-
-
-def _by_time(
-    recipe: Recipe, facts: planner.Facts, size: tuple[int, int], device: str, classes: int
-) -> tuple[str, tuple[int, int]]:
-    """Network and size whose usual epochs fit into --minutes: one rung is timed, the others follow from their FLOPs."""
-    rungs = planner.ladder(recipe, size, facts.channels)
-    if len(rungs) == 1:
-        return rungs[0]
-    timed = len(rungs) // 2
-    name, timed_size = rungs[timed]
-    with torch.random.fork_rng(devices=[]):
-        trial = build(name, classes, facts.channels, timed_size)
-    pictures = fitting_pictures(BY_TIME_BATCH, timed_size)
-    images = torch.randn((pictures, facts.channels, *timed_size), generator=torch.Generator().manual_seed(0))
-    measured = measure(learning(trial, images), trial, BY_TIME_BATCH, device, facts=["a step", *images.shape])
-    fastest = max(measured.images_per_second.values())
-    work = [forward_flops(name, classes, facts.channels, size) for name, size in rungs]
-    return rungs[
-        planner.choose_by_time(
-            recipe.training.minutes, facts.pictures, rungs, lambda rung: fastest * work[timed] / work[rung]
-        )
-    ]
-
-
-def _named(recipe: Recipe) -> Recipe:
-    """With the network by the name that builds it again, wherever the run's recipe is used."""
-    name = recipe.network.name
-    return recipe if name in ("auto", CUSTOM) else recipe.with_settings({"network.name": full_name(name)})
-
-
 def lay_ground(
     dataset: Dataset,
     recipe: Recipe,
@@ -239,38 +181,6 @@ def lay_ground(
     if start is not None:
         ground = _with_transfer(ground, progress)
     return _planned(ground, progress)
-
-
-def choose_device(asked: str) -> str:
-    """ "auto" is the best present; a device that is not there is refused."""
-    cuda, mps = torch.cuda.is_available(), torch.backends.mps.is_available()
-    if asked == "auto":
-        return "cuda" if cuda else "mps" if mps else "cpu"
-    kind, _, number = asked.partition(":")
-    if kind == "cpu" and not number:
-        return asked
-    if kind == "cuda" and cuda and (not number or (number.isdigit() and int(number) < torch.cuda.device_count())):
-        return asked
-    if kind == "mps" and mps and not number:
-        return asked
-    if kind not in ("cpu", "cuda", "mps"):
-        raise BadRecipe(f'no such device: "{shown(asked)}"; devices are cpu, cuda, cuda:1, mps.')
-    raise Missing(f"there is no {shown(asked)} device here; use --device cpu.")
-
-
-def usual_shape(dataset: Dataset) -> tuple[int, int, int]:
-    """The median height and width of some pictures, and the channels that all of them have, or 3."""
-    train = dataset.indices("train")
-    some = train[np.linspace(0, len(train) - 1, min(LOOKED_AT, len(train))).astype(np.int64)]
-    shapes = []
-    for index in some:
-        with contextlib.suppress(BadPicture):
-            shapes.append(shape_of(dataset.pictures.content(int(index)), dataset.pictures.name(int(index))))
-    if not shapes:
-        raise BadData(f"{shown(dataset.origin.place)}: no usable picture among the first {len(some)} looked at.")
-    median = np.median(np.array(shapes), axis=0)
-    channels = {s[2] for s in shapes}
-    return int(median[0]), int(median[1]), channels.pop() if len(channels) == 1 else 3
 
 
 def options_of(recipe: Recipe) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from foveal.data.augment import resolve as resolve_augment
 from foveal.errors import BadRecipe
-from foveal.networks.catalogue import find
+from foveal.networks.index import CUSTOM, facts_of
 from foveal.recipe import AugmentRecipe, Recipe, parse_size
 
 __all__ = [
@@ -127,7 +127,7 @@ def choose_size(recipe: Recipe, facts: Facts, device: str, known: tuple[int, int
 
 def find_or_none(name: str) -> int:
     """The smallest side that a network takes; 1 for a network of the user's own."""
-    return 1 if name == "custom" else find(name).smallest
+    return 1 if name == CUSTOM else facts_of(name).smallest
 
 
 def choose_network(recipe: Recipe, size: tuple[int, int], channels: int) -> str:
@@ -157,7 +157,7 @@ def choose_by_time(
     Args: speed, of a training step at one rung, in pictures a second.
     """
     for number, (name, _) in enumerate(rungs):
-        epochs = _epochs(int(find(name).recipe["training.epochs"]), pictures)
+        epochs = _epochs(int(facts_of(name).recipe["training.epochs"]), pictures)
         if epochs * pictures / speed(number) <= minutes * 60 * (1 - TIME_KEPT):
             return number
     return len(rungs) - 1
@@ -165,7 +165,7 @@ def choose_by_time(
 
 def resolve(recipe: Recipe, facts: Facts, size: tuple[int, int], network: str, device: str) -> Recipe:
     """The recipe with a number for every "auto" but the arithmetic, and the epochs where `minutes` plan them."""
-    entry = {} if network == "custom" else {k.partition(".")[2]: v for k, v in find(network).recipe.items()}
+    entry = {} if network == CUSTOM else {k.partition(".")[2]: v for k, v in facts_of(network).recipe.items()}
     usual = DEFAULTS | entry
     asked = recipe.training
     if asked.optimizer not in ("auto", usual["optimizer"]):

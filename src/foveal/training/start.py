@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from torch import nn
 
-from foveal.errors import BadModel, BadRecipe, Missing, did_you_mean, shown
+from foveal.errors import BadModel, shown
 from foveal.files.foreign import read_foreign
-from foveal.model import CUSTOM, MODEL_FILE, prepared_for, without_trust
+from foveal.model import CUSTOM, prepared_for, without_trust
 from foveal.networks.catalogue import find
 from foveal.networks.entry import Entry
-from foveal.networks.weights import Found, find_published, fit_weights, looked_at, published
+from foveal.networks.weights import Found, find_published, fit_weights, looked_at
 from foveal.preprocess import Preprocess
 from foveal.progress import SILENT, Progress
-from foveal.recipe import IMAGENET, SCRATCH, Recipe, parse_train, parse_weights
-from foveal.training.planner import WITH_WEIGHTS
+from foveal.recipe import IMAGENET, Recipe, parse_weights
+from foveal.training.asking import check_start, start_file
 
-__all__ = ["Start", "check_start", "size_of_start", "start_from"]
+__all__ = ["Start", "start_from"]
 
 ROOM = 4  # times the network's own bytes: a training script may have kept its optimiser's tensors in the file
 SPARE = 64 << 20  # and bytes for whatever else
@@ -57,42 +55,6 @@ class Start:
         return f"Weights from {shown(self.found.path)} (sha256 {self.found.sha256[:12]}): {done}.{usual}"
 
 
-def check_start(recipe: Recipe) -> None:
-    """Quick refusals, before anything is made.
-
-    Raises: BadRecipe, Missing.
-    """
-    asked, name = parse_weights(recipe.network.weights)[0], recipe.network.name
-    if not recipe.from_weights:
-        if parse_train(recipe.network.train)[0] in ("head", "last"):
-            raise BadRecipe(f"--train {recipe.network.train} needs weights to start from; give --weights imagenet.")
-        return
-    if asked == IMAGENET:
-        if name == CUSTOM:
-            raise BadRecipe("nobody published weights for a network of one's own; give --weights FILE.")
-        if name != "auto":
-            published(find(name))
-        return
-    if not os.path.exists(_file(asked)):
-        words = did_you_mean(asked, (SCRATCH, IMAGENET))
-        raise Missing(f"--weights {shown(asked)}: no such file{words or f'; give {SCRATCH}, {IMAGENET} or a file'}")
-    if name == "auto":
-        raise BadRecipe(f"--weights {shown(asked)} needs --network: a file of weights does not say whose they are.")
-
-
-def size_of_start(recipe: Recipe) -> tuple[int, int] | None:
-    """(height, width) of the pictures that the weights were found on; None where nobody says, or none are asked for."""
-    if not recipe.from_weights:
-        return None
-    asked, name = parse_weights(recipe.network.weights)[0], recipe.network.name
-    if asked != IMAGENET:
-        ours = prepared_for(_file(asked))
-        return (ours.height, ours.width) if ours else None
-    entry = None if name == CUSTOM else find(WITH_WEIGHTS if name == "auto" else name)
-    known = entry.weights.preprocess if entry and entry.weights else None
-    return (known.height, known.width) if known else None
-
-
 def start_from(network: nn.Module, recipe: Recipe, progress: Progress = SILENT) -> Start | None:
     """Put the weights that the recipe names into the network; None where it starts from chance.
 
@@ -103,7 +65,7 @@ def start_from(network: nn.Module, recipe: Recipe, progress: Progress = SILENT) 
     check_start(recipe)
     asked, pinned = parse_weights(recipe.network.weights)
     entry = None if recipe.network.name == CUSTOM else find(recipe.network.name)
-    found = find_published(entry, progress) if asked == IMAGENET and entry else looked_at(_file(asked))
+    found = find_published(entry, progress) if asked == IMAGENET and entry else looked_at(start_file(asked))
     if not found.sha256.startswith(pinned):
         raise BadModel(
             f"{shown(found.path)} is not the file that the recipe means (its sha256 is {found.sha256[:12]}, not "
@@ -122,12 +84,6 @@ def start_from(network: nn.Module, recipe: Recipe, progress: Progress = SILENT) 
 def _named(entry: Entry | None, ours: Preprocess | None) -> Entry | None:
     """A model of ours needs no renaming."""
     return replace(entry, weights=None) if entry and ours else entry
-
-
-def _file(asked: str) -> Path:
-    """The file; a run's folder stands for its model."""
-    place = os.path.expanduser(asked)  # unlike pathlib's, these take whatever was typed
-    return Path(place, MODEL_FILE) if os.path.isdir(place) else Path(place)
 
 
 def _most(network: nn.Module) -> int:

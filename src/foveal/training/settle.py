@@ -1,0 +1,152 @@
+"""What is settled of a training with labels before anything is built: every "auto" but what must be measured.
+
+The pictures' headers and the networks' index come first and PyTorch, which knows the device, last: so a network or a
+size that does not go is refused before the seconds that PyTorch takes to import.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from foveal.data.dataset import Dataset
+from foveal.errors import BadData, BadModel, BadPicture, BadRecipe, Missing, shown
+from foveal.files.headers import shape_of
+from foveal.files.model_file import KIND
+from foveal.files.tensors import read_metadata
+from foveal.networks.index import CUSTOM, check_size, facts_of
+from foveal.recipe import IMAGENET, Recipe, parse_weights
+from foveal.training import planner
+from foveal.training.asking import check_device, check_start, named, start_file
+
+if TYPE_CHECKING:
+    from torch import nn
+
+__all__ = ["choose_device", "settle", "usual_shape"]
+
+BY_TIME_BATCH = 64  # pictures a step, where --minutes chooses the network
+LOOKED_AT = 64  # pictures whose header tells the usual size and colour
+
+
+def settle(dataset: Dataset, recipe: Recipe, network: nn.Module | None = None) -> Recipe:
+    """Every "auto" of the recipe decided but what must be measured; quick, and writes nothing.
+
+    Raises: BadRecipe (a network or size that does not go), Missing (device), BadData.
+    """
+    if network is not None:
+        recipe = recipe.with_settings({"network.name": CUSTOM})
+    recipe = named(recipe)
+    check_start(recipe)
+    if recipe.from_weights and recipe.network.name == "auto" and (file := _file_of_start(recipe)):
+        raise BadRecipe(f"--weights {shown(file)} needs --network: a file of weights does not say whose they are.")
+    height, width, channels = usual_shape(dataset)
+    facts = planner.Facts(len(dataset.indices("train")), (height, width), channels, tuple(dataset.counts("train")))
+    known = _size_of_start(recipe)
+    _check(recipe, facts, known)
+    device = choose_device(recipe.training.device)
+    size = planner.choose_size(recipe, facts, device, known)
+    if recipe.training.minutes and recipe.network.name == "auto":
+        name, size = _by_time(recipe, facts, size, device, len(dataset.classes))
+    else:
+        name = planner.choose_network(recipe, size, channels)
+    return planner.resolve(recipe, facts, size, name, device)
+
+
+def _check(recipe: Recipe, facts: planner.Facts, known: tuple[int, int] | None) -> None:
+    """Refuse a size below the network's smallest. No device is given smaller pictures than a CPU."""
+    size = planner.choose_size(recipe, facts, "cpu", known)
+    name = planner.choose_network(recipe, size, facts.channels)
+    if name != CUSTOM:
+        check_size(name, size)
+
+
+def _file_of_start(recipe: Recipe) -> str:
+    """The file of weights as typed; "" where they are published ones."""
+    asked = parse_weights(recipe.network.weights)[0]
+    return "" if asked == IMAGENET else asked
+
+
+def _size_of_start(recipe: Recipe) -> tuple[int, int] | None:
+    """(height, width) of the pictures that the weights were found on; None where nobody says, or none are asked for."""
+    if not recipe.from_weights:
+        return None
+    if file := _file_of_start(recipe):
+        return _size_in(start_file(file))
+    name = recipe.network.name
+    return None if name == CUSTOM else facts_of(planner.WITH_WEIGHTS if name == "auto" else name).weights
+
+
+def _size_in(file: Path) -> tuple[int, int] | None:
+    """(height, width) of the pictures of a model; None for any other file, and for a model that is damaged: it is
+    refused when it is read."""
+    try:
+        written = read_metadata(file, KIND)["preprocess"]
+        height, width = written["height"], written["width"]
+    except (BadModel, KeyError, TypeError):
+        return None
+    return (height, width) if isinstance(height, int) and isinstance(width, int) else None
+
+
+def _by_time(
+    recipe: Recipe, facts: planner.Facts, size: tuple[int, int], device: str, classes: int
+) -> tuple[str, tuple[int, int]]:
+    """Network and size whose usual epochs fit into --minutes: one rung is timed, the others follow from their FLOPs."""
+    import torch
+
+    from foveal.networks.catalogue import build, forward_flops
+    from foveal.training.measuring import measure
+    from foveal.training.trials import fitting_pictures, learning
+
+    rungs = planner.ladder(recipe, size, facts.channels)
+    if len(rungs) == 1:
+        return rungs[0]
+    timed = len(rungs) // 2
+    name, timed_size = rungs[timed]
+    with torch.random.fork_rng(devices=[]):
+        trial = build(name, classes, facts.channels, timed_size)
+    pictures = fitting_pictures(BY_TIME_BATCH, timed_size)
+    images = torch.randn((pictures, facts.channels, *timed_size), generator=torch.Generator().manual_seed(0))
+    measured = measure(learning(trial, images), trial, BY_TIME_BATCH, device, facts=["a step", *images.shape])
+    fastest = max(measured.images_per_second.values())
+    work = [forward_flops(name, classes, facts.channels, size) for name, size in rungs]
+    return rungs[
+        planner.choose_by_time(
+            recipe.training.minutes, facts.pictures, rungs, lambda rung: fastest * work[timed] / work[rung]
+        )
+    ]
+
+
+def choose_device(asked: str) -> str:
+    """ "auto" is the best present; a device that is not there is refused."""
+    check_device(asked)
+    import torch
+
+    cuda, mps = torch.cuda.is_available(), torch.backends.mps.is_available()
+    if asked == "auto":
+        return "cuda" if cuda else "mps" if mps else "cpu"
+    kind, _, number = asked.partition(":")
+    if kind == "cpu" and not number:
+        return asked
+    if kind == "cuda" and cuda and (not number or (number.isdigit() and int(number) < torch.cuda.device_count())):
+        return asked
+    if kind == "mps" and mps and not number:
+        return asked
+    raise Missing(f"there is no {shown(asked)} device here; use --device cpu.")
+
+
+def usual_shape(dataset: Dataset) -> tuple[int, int, int]:
+    """The median height and width of some pictures, and the channels that all of them have, or 3."""
+    train = dataset.indices("train")
+    some = train[np.linspace(0, len(train) - 1, min(LOOKED_AT, len(train))).astype(np.int64)]
+    shapes = []
+    for index in some:
+        with contextlib.suppress(BadPicture):
+            shapes.append(shape_of(dataset.pictures.content(int(index)), dataset.pictures.name(int(index))))
+    if not shapes:
+        raise BadData(f"{shown(dataset.origin.place)}: no usable picture among the first {len(some)} looked at.")
+    median = np.median(np.array(shapes), axis=0)
+    channels = {s[2] for s in shapes}
+    return int(median[0]), int(median[1]), channels.pop() if len(channels) == 1 else 3
