@@ -76,7 +76,20 @@ REFUSED = {
     "train flowers --network auto --size 8": ["at least 16x16"],
     "train flowers --weights run --size 64": ["--weights run needs --network"],
     "train flowers --show-loop --network resnet18 --size 16": ["at least 32x32"],
-    # models
+    # models and pictures
+    "predict nowhere x.jpg": ["nowhere does not exist"],
+    "predict empty x.jpg": ["empty holds no model.safetensors"],
+    "predict zeros.safetensors x.jpg": ["zeros.safetensors is not a model file"],
+    "predict half.cfg x.jpg": ["half.weights is not there"],
+    "predict run none.jpg": ["none.jpg does not exist"],
+    "predict run *.tiff": ['no file matches "*.tiff"'],
+    "predict run empty": ["empty holds no picture"],
+    "predict run flowers --views many": ["--views must be none, mirror or mirror+shift"],
+    "predict run flowers --tile 100": ["--tile is for detectors"],
+    "predict run flowers -o file.txt": ["file.txt exists"],
+    "predict boxes flowers --accuracy 0.9": ["--accuracy is for classifiers"],
+    "predict boxes flowers --score 0.5 --precision 0.9": ["--score and --precision both"],
+    "predict boxes flowers --draw flowers": ["flowers is not empty"],
     "evaluate nowhere flowers": ["nowhere does not exist"],
     "evaluate run nowhere": ['"nowhere": no such file'],
     "evaluate run flowers --precision 0.9": ["--precision is for detectors"],
@@ -142,4 +155,4 @@ def test_a_wrong_path_is_answered_at_once(place):
         return time.perf_counter() - started
 
     assert min(seconds("train", "nowhere/") for _ in range(3)) < 1.2
-    assert min(seconds("evaluate", "nowhere", "flowers") for _ in range(3)) < 1.2
+    assert min(seconds("predict", "nowhere", "x.jpg") for _ in range(3)) < 1.2

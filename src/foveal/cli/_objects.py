@@ -11,7 +11,7 @@ from foveal.errors import BadPicture, NotWritable, shown
 if TYPE_CHECKING:
     from foveal.detector import Found
 
-__all__ = ["coco_results", "drawn_into", "facts", "objects_text", "rows"]
+__all__ = ["check_drawn", "coco_results", "drawn_into", "facts", "objects_text", "rows"]
 
 HEAD = ["picture", "label", "score", "x1", "y1", "x2", "y2", "reason"]
 QUALITY = 92  # of the JPEGs that are drawn
@@ -70,6 +70,12 @@ def coco_results(found: Iterable[Found]) -> Iterator[dict[str, Any]]:
             }  # fmt: skip
 
 
+def check_drawn(folder: Path) -> None:
+    """Raises: NotWritable when the folder to draw into holds something."""
+    if folder.exists() and any(folder.iterdir()):
+        raise NotWritable(f"{shown(folder)} is not empty, and foveal overwrites nothing; choose another --draw folder.")
+
+
 def drawn_into(folder: Path, found: Iterable[Found], classes: Sequence[str]) -> Iterator[Found]:
     """The same answers, each drawn onto its picture and written into a new or empty folder on its way.
 
@@ -81,8 +87,7 @@ def drawn_into(folder: Path, found: Iterable[Found], classes: Sequence[str]) -> 
     from foveal.files.pictures import read_image
     from foveal.report.drawn_boxes import boxes_of, draw_boxes
 
-    if folder.exists() and any(folder.iterdir()):
-        raise NotWritable(f"{shown(folder)} is not empty, and foveal overwrites nothing; choose another --draw folder.")
+    check_drawn(folder)
     new_folder(folder)
     taken: set[str] = set()
     for one in found:

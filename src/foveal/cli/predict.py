@@ -69,41 +69,85 @@ def predict(
     kind = _kind(as_csv, as_json, output) if not as_coco else "coco"
     if output is not None:
         _check_writable(output)
-    from foveal.cli import _objects
-    from foveal.detector import Detector
-    from foveal.model import VIEWS, load
+    from foveal.files.model_file import model_file
+
+    detects = model_file(model).detects
+    _check_options(detects, accuracy, score, precision, tile, draw, as_coco)
+    places = [place for text in pictures for place in _places(text)]
+    from foveal.files.given import picture_files
+    from foveal.preprocess import VIEWS
 
     chosen = one_of("--views", views, VIEWS)
-    places = [place for text in pictures for place in _places(text)]
-    loaded = load(model)
-    if isinstance(loaded, Detector):
-        _refuse({"--accuracy": accuracy}, "is for classifiers; a detector has --score")
-        if precision is not None:
-            if score is not None:
-                raise BadRecipe("--score and --precision both say which boxes are told; give one of them.")
-            score = loaded.score_for(precision)
-            assert loaded.trust is not None
-            console.progress().say(loaded.trust.promise(precision))
-        found = loaded.stream(places, score=score, tile=tile, progress=console.progress())
-        told = list(found if draw is None else _objects.drawn_into(draw, found, loaded.classes))
-        _tell_unused(told)
-        text = _objects.objects_text(told, loaded.classes, kind)
-        _write(text, output, sum(len(a.objects) if a.objects is not None else 1 for a in told))
+    files = picture_files(places)
+    if detects:
+        _predict_objects(model, files, score, precision, tile, draw, kind, output)
         return
-    asked = {
-        "--score": score,
-        "--precision": precision,
-        "--tile": tile or None,
-        "--draw": draw,
-        "--coco": as_coco or None,
-    }
-    _refuse(asked, "is for detectors, and this model is a classifier")
+    from foveal.model import Model, load
+
+    loaded = load(model)
+    assert isinstance(loaded, Model)
     trust = loaded.trust_for(accuracy)
-    answers = loaded.predict(places, top=top, views=chosen, accuracy=accuracy, progress=console.progress())
+    answers = loaded.predict(files, top=top, views=chosen, accuracy=accuracy, progress=console.progress())
     _tell_unused(answers)
     if trust and trust.promise:
         console.progress().say(trust.promise)
     _write(_as_text(answers, top, kind), output, len(answers))
+
+
+def _check_options(
+    detects: bool,
+    accuracy: float | None,
+    score: float | None,
+    precision: float | None,
+    tile: int,
+    draw: Path | None,
+    as_coco: bool,
+) -> None:
+    """Raises: BadRecipe for options that the model has no use for, or that contradict each other; NotWritable."""
+    if not detects:
+        asked = {
+            "--score": score,
+            "--precision": precision,
+            "--tile": tile or None,
+            "--draw": draw,
+            "--coco": as_coco or None,
+        }
+        _refuse(asked, "is for detectors, and this model is a classifier")
+        return
+    _refuse({"--accuracy": accuracy}, "is for classifiers; a detector has --score")
+    if precision is not None and score is not None:
+        raise BadRecipe("--score and --precision both say which boxes are told; give one of them.")
+    if draw is not None:
+        from foveal.cli._objects import check_drawn
+
+        check_drawn(draw)
+
+
+def _predict_objects(
+    model: Path,
+    files: Sequence[Path],
+    score: float | None,
+    precision: float | None,
+    tile: int,
+    draw: Path | None,
+    kind: str,
+    output: Path | None,
+) -> None:
+    from foveal.cli import _objects
+    from foveal.detector import Detector
+    from foveal.model import load
+
+    loaded = load(model)
+    assert isinstance(loaded, Detector)
+    if precision is not None:
+        score = loaded.score_for(precision)
+        assert loaded.trust is not None
+        console.progress().say(loaded.trust.promise(precision))
+    found = loaded.stream(files, score=score, tile=tile, progress=console.progress())
+    told = list(found if draw is None else _objects.drawn_into(draw, found, loaded.classes))
+    _tell_unused(told)
+    text = _objects.objects_text(told, loaded.classes, kind)
+    _write(text, output, sum(len(a.objects) if a.objects is not None else 1 for a in told))
 
 
 def _write(text: str, output: Path | None, rows: int) -> None:

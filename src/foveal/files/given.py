@@ -12,7 +12,7 @@ from foveal.errors import Missing, shown
 from foveal.files.pictures import Encoded, is_picture_name
 from foveal.files.safely import walk
 
-__all__ = ["Picture", "named_pictures"]
+__all__ = ["Picture", "named_pictures", "picture_files"]
 
 Picture = Encoded | str | NDArray[np.uint8]  # or a PIL picture, which turns into an array
 
@@ -31,6 +31,11 @@ def named_pictures(pictures: Picture | Iterable[Picture]) -> Iterator[tuple[str,
             yield from _paths(Path(picture))
         else:
             yield f"picture {number}", np.asarray(picture.convert("RGB") if hasattr(picture, "convert") else picture)
+
+
+def picture_files(paths: Iterable[Path]) -> list[Path]:
+    """The files that paths stand for: a folder for all pictures below it. Raises: as `named_pictures`."""
+    return [file for path in paths for _, file in _paths(path)]
 
 
 def _paths(path: Path) -> Iterator[tuple[str, Path]]:
