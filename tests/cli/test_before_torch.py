@@ -94,6 +94,14 @@ REFUSED = {
     "evaluate run nowhere": ['"nowhere": no such file'],
     "evaluate run flowers --precision 0.9": ["--precision is for detectors"],
     "evaluate run empty": ["no picture"],
+    # data and networks
+    "data check nowhere": ['"nowhere": no such file'],
+    "data check empty": ["no picture"],
+    "data convert nowhere out --to csv": ['"nowhere": no such file'],
+    "networks resnet-18": ['did you mean "resnet18"?'],
+    "networks resnet18 --size 16": ["at least 32x32"],
+    "networks --compare resnet18 resnet-18": ['did you mean "resnet18"?'],
+    "cache claer": ['did you mean "clear"?'],
 }
 
 

@@ -6,16 +6,14 @@ import time
 from collections import Counter
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from foveal.audit.boxes import odd_boxes
 from foveal.audit.duplicates import Pair, exact_pairs, near_pairs
 from foveal.audit.findings import Duplicate, Findings, Odd, Outlier, Suspect
 from foveal.audit.labels import wrong_labels
-from foveal.audit.look import SIDE, Look, look
 from foveal.audit.map import on_a_map
 from foveal.audit.outliers import outliers
 from foveal.data.dataset import NOTHING, ArrayPictures, Dataset
@@ -25,6 +23,9 @@ from foveal.errors import BadData, BadPicture, shown
 from foveal.files.headers import Header, header_of
 from foveal.preprocess import Preprocess
 from foveal.progress import SILENT, Progress
+
+if TYPE_CHECKING:
+    from foveal.audit.look import Look
 
 __all__ = ["check"]
 
@@ -55,8 +56,11 @@ def check(
     dataset = open_dataset(
         source, split=split, test_if=test_if, min_classes=1, contradictions="keep", progress=progress
     )
+    from foveal.audit.boxes import odd_boxes  # with PyTorch: what is no data set is refused before
+    from foveal.audit.look import SIDE, look
+
     headers = _headers(dataset, progress)
-    store = open_store(dataset, _preprocess(headers), progress=progress)
+    store = open_store(dataset, _preprocess(headers, SIDE), progress=progress)
     sound = np.setdiff1d(np.arange(len(dataset)), [index for index, _ in store.broken]).astype(np.int64)
     if not len(sound):
         raise BadData(f"{shown(dataset.origin.place)}: none of the {len(dataset)} pictures can be read.")
@@ -96,10 +100,10 @@ def _headers(dataset: Dataset, progress: Progress) -> dict[int, Header]:
     return found
 
 
-def _preprocess(headers: dict[int, Header]) -> Preprocess:
+def _preprocess(headers: dict[int, Header], most: int) -> Preprocess:
     """A square as large as most pictures are, at most as the network looks at."""
     sides = [min(h.height, h.width) for h in headers.values()]
-    side = int(np.clip(np.median(sides), LEAST_SIDE, SIDE)) if sides else SIDE
+    side = int(np.clip(np.median(sides), LEAST_SIDE, most)) if sides else most
     return Preprocess(side, side)
 
 

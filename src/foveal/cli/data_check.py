@@ -37,16 +37,19 @@ def check(
     Write yes under "exclude" in findings.csv where a picture should be left out, then:
       foveal train flowers/ --exclude flowers-check-1/findings.csv
     """
+    from foveal.data.finding import check_source
     from foveal.files.durable import new_folder
 
+    check_source(source)  # a wrong path is told before NumPy and PyTorch are imported
     folder = out if out is not None else _free_folder(source)
     new = not folder.exists()
     new_folder(folder)
     try:
         from foveal.audit.checking import check as look
-        from foveal.audit.page import answer, write_check
 
         found = look(source, split=split, test_if=test_if, progress=console.progress())
+        from foveal.audit.page import answer, write_check
+
         write_check(found, folder)
     except BaseException:
         if new:  # a refusal leaves nothing behind; a folder that holds something stays

@@ -110,13 +110,18 @@ def _show(
     as_json: bool,
     html: Path | None,
 ) -> None:
+    from foveal.networks.index import check_size, full_name
+
+    name, wanted = full_name(name), _size(size)
+    if wanted is not None:
+        check_size(name, wanted)  # a slip is told before PyTorch is imported
     from foveal.cli import _texts
     from foveal.networks import diagram as drawing
-    from foveal.networks.catalogue import find, full_name, table_of
+    from foveal.networks.catalogue import find, table_of
     from foveal.networks.layers import layers_csv
 
-    entry = find(full_name(name))
-    table = table_of(entry.name, _size(size), channels, classes)
+    entry = find(name)
+    table = table_of(entry.name, wanted, channels, classes)
     if html is not None:
         from foveal.report.network_page import write_network
 
@@ -173,10 +178,17 @@ def _told(table: LayerTable) -> str:
 def _compare(names: Sequence[str], size: str | None, channels: int, as_json: bool) -> None:
     from foveal.cli import _texts, console
     from foveal.files.safely import in_bytes
+    from foveal.networks.index import check_name, check_size
+
+    wanted = _size(size)
+    for name in names:
+        check_name(name)
+        if wanted is not None:
+            check_size(name, wanted)
     from foveal.networks.layers import in_sides
     from foveal.training.comparison import compare
 
-    compared = compare(names, _size(size), channels, console.progress())
+    compared = compare(names, wanted, channels, console.progress())
     if as_json:
         print(_texts.json_text([one.as_dict() for one in compared]))
         return
