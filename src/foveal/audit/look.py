@@ -52,11 +52,11 @@ def look(store: Rows, indices: Indices, progress: Progress = SILENT) -> Look:
 
     Raises: BadModel when a file of weights lies there and is damaged.
     """
-    path = lying_here(find(NETWORK))
-    if path is None:
+    here = lying_here(find(NETWORK))
+    if here is None:
         return Look(principal(_classic(store, indices, progress)), "gradients (HOG) and colours", False)
     network = build(NETWORK, 1000, 3, (224, 224))
-    fit_weights(network, read_foreign(path), source=str(path), entry=find(NETWORK))
+    fit_weights(network, read_foreign(here.path), source=str(here.path), entry=find(NETWORK))
     return Look(principal(_seen(network, store, indices, progress)), "SqueezeNet 1.1 with ImageNet weights", True)
 
 

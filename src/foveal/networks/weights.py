@@ -1,9 +1,10 @@
 """Published weights: where a network's file lies, and how its tensors come into the network.
 
-A file that the user has put below FOVEAL_DATA is taken as it is and named with its checksum; what is fetched is held
-against the record's. Nothing that does not fit is passed over in silence: names that a file lacks, has too many of or
-in another shape are one sentence, and the two things that may differ (the classifier's number of classes, the number of
-colour channels) are told.
+Some come as ordinary Python packages: an installed one is found by its list of files and never imported, and its file
+is held against the record's checksum. A file that the user has put below FOVEAL_DATA is taken as it is and named with
+its checksum; what is fetched is held against the record's. Nothing that does not fit is passed over in silence: names
+that a file lacks, has too many of or in another shape are one sentence, and the two things that may differ (the
+classifier's number of classes, the number of colour channels) are told.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -23,9 +24,10 @@ from foveal.files.places import cache_folder, data_folders
 from foveal.files.safely import Unreadable, open_regular
 from foveal.networks.entry import Entry, Published
 from foveal.networks.index import without_weights
+from foveal.networks.packages import in_package, install
 from foveal.progress import SILENT, Progress
 
-__all__ = ["Found", "find_published", "fit_weights", "load_published", "looked_at", "lying_here", "published"]
+__all__ = ["Found", "Lying", "find_published", "fit_weights", "load_published", "looked_at", "lying_here", "published"]
 
 FOLDER = "weights"  # below each of FOVEAL_DATA's folders, and below the cache
 NAMED = 3  # of the names that do not fit; the others are counted
@@ -37,45 +39,85 @@ class Found:
 
     path: Path
     sha256: str  # of all its bytes, in hex
+    package: str = ""  # that it is part of, with its version
+
+
+@dataclass(frozen=True)
+class Lying:
+    """Where on this machine a network's published weights lie."""
+
+    path: Path
+    where: str  # "package", "data" (below FOVEAL_DATA) or "cache"
 
 
 def find_published(entry: Entry, progress: Progress = SILENT) -> Found:
-    """The file of a network's published weights: the user's own copy, else the cache's, else downloaded.
+    """The file of a network's published weights: an installed package's, else the user's own copy, else downloaded.
 
-    Looked for as `<name>.safetensors`, `<name>.pth` or what the record's address calls it, in the folder `weights`
-    below each of FOVEAL_DATA's.
+    The user's own is looked for as `<name>.safetensors`, `<name>.pth` or what the record calls it, in the folder
+    `weights` below each of FOVEAL_DATA's; what was downloaded before is in the cache.
 
-    Raises: BadRecipe when nobody published any; Missing when they cannot be downloaded; BadData when what came is not
-            what was published; NoSpace, NotWritable.
+    Raises: BadRecipe when nobody published any; BadModel when the package holds something else; Missing when no file is
+            here and none can be downloaded; BadData when what came is not what was published; NoSpace, NotWritable.
     """
     record = published(entry)
+    if record.package is not None and (inside := in_package(record.package)) is not None:
+        return _as_published(*inside, record)
     names = _file_names(entry, record)
     place = _first_file(data_folders(), names)
     if place is not None:
         return looked_at(place)
+    own = f"no {names[0]} or {names[-1]} lies in a folder {FOLDER} below one of FOVEAL_DATA's"
+    way_out = "put it there, or give --weights FILE."
+    if not record.url:
+        assert record.package is not None
+        raise Missing(
+            f"the weights of {shown(entry.name)} are the package {record.package.name}, which is not installed, and "
+            f"{own}; {install(record.package)}, {way_out}"
+        )
     home = cache_folder() / FOLDER / names[-1]
     try:
         download(record.url, home, sha256=record.sha256, progress=progress)
     except Missing as missing:
-        raise Missing(
-            f"{missing}, and no {names[0]} or {names[-1]} lies in a folder {FOLDER} below one of FOVEAL_DATA's; put it "
-            "there, or give --weights FILE."
-        ) from None
+        raise Missing(f"{missing}, and {own}; {way_out}") from None
     return looked_at(home)
 
 
-def lying_here(entry: Entry) -> Path | None:
-    """A file of a network's published weights on this machine, the user's own first; nothing is fetched."""
-    folders = list(data_folders())
+def lying_here(entry: Entry) -> Lying | None:
+    """The file of a network's published weights that is on this machine; quick: no file is opened, nothing is fetched.
+
+    None also where a package is installed that `find_published` would refuse for its version or its list of files.
+    """
+    record, names = published(entry), _file_names(entry, published(entry))
+    try:
+        if record.package is not None and (inside := in_package(record.package)) is not None:
+            return Lying(inside[0], "package")
+    except BadModel:
+        return None
+    if (place := _first_file(data_folders(), names)) is not None:
+        return Lying(place, "data")
     with suppress(FovealError):
-        folders.append(cache_folder())
-    return _first_file(folders, _file_names(entry, published(entry)))
+        if record.url and (place := _first_file([cache_folder()], names)) is not None:
+            return Lying(place, "cache")
+    return None
+
+
+def _as_published(path: Path, version: str, record: Published) -> Found:
+    """A package's file. Raises: BadModel when it is not the one that was published."""
+    assert record.package is not None
+    found, name = looked_at(path), record.package.name
+    if found.sha256 != record.sha256:
+        raise BadModel(
+            f"{shown(path)} of the package {name} {version} is not the file that was published (its sha256 is "
+            f"{found.sha256[:12]}, not {record.sha256[:12]}); {install(record.package, version)}, "
+            "or give --weights FILE."
+        )
+    return replace(found, package=f"{name} {version}")
 
 
 def _file_names(entry: Entry, record: Published) -> tuple[str, ...]:
-    """What the file may be called; what the record's address calls it comes last."""
+    """What the file may be called; what the record calls it comes last."""
     plain = entry.name.replace(":", "-")
-    return f"{plain}.safetensors", f"{plain}.pth", record.url.rpartition("/")[2]
+    return f"{plain}.safetensors", f"{plain}.pth", record.file
 
 
 def _first_file(folders: Iterable[Path], names: Sequence[str]) -> Path | None:

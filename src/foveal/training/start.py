@@ -40,7 +40,8 @@ class Start:
 
     def as_dict(self) -> dict[str, Any]:
         """For metrics.json and the model's file."""
-        return {"from": self.asked, "file": self.found.path.name, "sha256": self.found.sha256}
+        package = {"package": self.found.package} if self.found.package else {}
+        return {"from": self.asked, "file": self.found.path.name, "sha256": self.found.sha256} | package
 
     def prepared(self, preprocess: Preprocess) -> Preprocess:
         """The same size, with the mean, deviation and interpolation that the weights are used to."""
@@ -52,7 +53,8 @@ class Start:
     def __str__(self) -> str:
         done = "; ".join(self.notes) or "all of them"
         usual = "" if self.preprocess else " Mean and deviation are those of the training pictures."
-        return f"Weights from {shown(self.found.path)} (sha256 {self.found.sha256[:12]}): {done}.{usual}"
+        package = f"package {self.found.package}, " if self.found.package else ""
+        return f"Weights from {shown(self.found.path)} ({package}sha256 {self.found.sha256[:12]}): {done}.{usual}"
 
 
 def start_from(network: nn.Module, recipe: Recipe, progress: Progress = SILENT) -> Start | None:
