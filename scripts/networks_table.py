@@ -21,7 +21,8 @@ HEAD = ("network", "year", "parameters", "multiply-adds", "receptive field", "Im
 LANDMARKS = (
     "lenet5_1998", "lenet5", "alexnet_2012", "alexnet", "vgg16", "nin", "googlenet_2014", "googlenet", "inception_v2",
     "inception_v3", "inception_v4", "inception_resnet_v1", "inception_resnet_v2", "resnet50", "resnet20",
-    "densenet121", "squeezenet1_1", "mobilenet_v2", "mobilenet_v3_small", "efficientnet_b0", "darknet53", "speednet",
+    "densenet121", "squeezenet1_1", "mobilenet_v2", "mobilenet_v3_small", "efficientnet_b0", "efficientnet_lite0",
+    "darknet53", "speednet",
 )  # fmt: skip
 
 

@@ -39,6 +39,7 @@ COUNTS = {  # as published or derived; the source of each builder states its own
     "resnet110": 1_727_962,
     "densenet121": 7_978_856,
     "efficientnet_b0": 5_288_548,
+    "efficientnet_lite0": 4_652_008,
     "squeezenet1_1": 1_235_496,
     "darknet53": 41_609_928,
     "lenet5_1998": 60_000,

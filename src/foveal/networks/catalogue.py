@@ -24,6 +24,13 @@ from foveal.networks.efficientnet import (
     efficientnet_b6,
     efficientnet_b7,
 )
+from foveal.networks.efficientnet_lite import (
+    efficientnet_lite0,
+    efficientnet_lite1,
+    efficientnet_lite2,
+    efficientnet_lite3,
+    efficientnet_lite4,
+)
 from foveal.networks.entry import Entry
 from foveal.networks.googlenet import googlenet, googlenet_2014
 from foveal.networks.inception_resnet import inception_resnet_v1, inception_resnet_v2
@@ -99,6 +106,7 @@ NETWORKS = catalogue(
     mobilenet_v3_small, mobilenet_v3_large,
     efficientnet_b0, efficientnet_b1, efficientnet_b2, efficientnet_b3,
     efficientnet_b4, efficientnet_b5, efficientnet_b6, efficientnet_b7,
+    efficientnet_lite0, efficientnet_lite1, efficientnet_lite2, efficientnet_lite3, efficientnet_lite4,
     speednet, speednet_small,
     yolo_trunk_n, yolo_trunk_s, yolo_trunk_m,
 )  # fmt: skip
