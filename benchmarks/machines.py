@@ -65,6 +65,7 @@ def main() -> None:
     arguments.add_argument("--only", metavar="A,B", help=f"of {','.join(FIGURES)} [all]")
     arguments.add_argument("--networks", default=",".join(CASES), metavar="A,B", help="whose arithmetic is looked at")
     arguments.add_argument("--seeds", type=int, default=1, help="of the demo, MNIST and the head")
+    arguments.add_argument("--rounds", type=int, default=2, help="of the epoch against torchvision's")
     arguments.add_argument("--seconds", type=float, default=12.0, help="of each way that is timed at length")
     asked = arguments.parse_args()
     asked.only = asked.only.split(",") if asked.only else list(FIGURES)
@@ -154,7 +155,16 @@ class Examined:
     def epoch(self) -> None:
         """ResNet-18 against torchvision's way, by `epoch_time.py`."""
         file = self.place / "epoch.json"
-        words = ["--rounds", "2", "--epochs", "2", "--ways", "foveal,torchvision", "--out", str(file)]
+        words = [
+            "--rounds",
+            str(self.asked.rounds),
+            "--epochs",
+            "2",
+            "--ways",
+            "foveal,torchvision",
+            "--out",
+            str(file),
+        ]
         command = [sys.executable, str(HERE / "epoch_time.py"), *words, "--work", str(self.place)]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
         raw = json.loads(file.read_text(encoding="utf-8"))["raw"]
