@@ -110,7 +110,8 @@ def laid(network: str, table: Path) -> Ground:
     """The ground as `foveal train` lays it, its arithmetic measured."""
     from foveal.data.sources import open_dataset
     from foveal.recipe import Recipe
-    from foveal.training.ground import lay_ground, settle
+    from foveal.training.ground import lay_ground
+    from foveal.training.settle import settle
 
     source, size, batch = CASES[network]
     name = str(table) if source == "clothing" else source

@@ -18,9 +18,10 @@ __all__ = [
 ]  # fmt: skip
 
 # What tells a thread that has nothing to do to sleep instead of spinning, as each OpenMP runtime wants it. libgomp
-# (PyTorch on Linux) reads the first two, LLVM's and Intel's libomp (macOS, conda) the first and the third. A few hundred
-# turns, some microseconds, bridge the gaps within a step of a small network. Digits on two cores, pictures/s alone and
-# beside a busy program: 0 turns 1,536 and 1,043; 700 turns 2,129 and 917; libgomp's own 300,000 turns 2,300 and 533.
+# (PyTorch on Linux) reads the first two, LLVM's and Intel's libomp (macOS, conda) the first and the third. A few
+# hundred turns, some microseconds, bridge the gaps within a step of a small network. Digits on two cores, pictures/s
+# alone and beside a busy program: 0 turns 1,536 and 1,043, 700 turns 2,129 and 917; of libgomp's own 300,000 turns a
+# small network keeps a quarter of its speed beside a busy program.
 WAITING = {"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "700", "KMP_BLOCKTIME": "0"}
 THREADS_SET_BY = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
 # What makes a processor play a smaller one. The bits and the speed of a training depend on it.

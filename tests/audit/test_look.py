@@ -45,7 +45,7 @@ def test_the_networks_maps_are_averaged_as_a_plain_forward_pass_has_them(real_da
     from foveal.networks.catalogue import build, find
     from foveal.networks.weights import fit_weights
 
-    monkeypatch.setattr(looking, "_has_bf16", lambda: False)
+    monkeypatch.setattr(looking, "rival_format", lambda network, device: None)
     path = real_data("weights") / "squeezenet1_1.safetensors"
     network = build("squeezenet1_1", 1000, 3, (224, 224)).eval()
     fit_weights(network, read_foreign(path), source="it", entry=find("squeezenet1_1"))

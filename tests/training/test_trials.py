@@ -6,8 +6,9 @@ import torch
 from foveal.data.sources import open_dataset
 from foveal.recipe import Recipe, parse_recipe
 from foveal.training.arithmetic import Arithmetic
-from foveal.training.ground import lay_ground, settle
+from foveal.training.ground import lay_ground
 from foveal.training.rehearsal import with_optimizer_arithmetic
+from foveal.training.settle import settle
 from foveal.training.trials import fitting_pictures, looping, rehearsed
 
 TINY = "conv 4 3x3, pool 2, flatten, dense classes"
