@@ -22,14 +22,14 @@ if TYPE_CHECKING:
 
 __all__ = ["answering", "fitting_pictures", "learning", "looping", "rehearsed"]
 
-PIXELS_A_STEP = 400_000  # enough for stable timings (8 pictures of 224², 390 of 32²), cheap enough for slow networks
+PIXELS_A_STEP, PICTURES_A_STEP = 400_000, 256  # at most: 7 pictures of 224², stable, and cheap for slow networks
 
 Grounded = TypeVar("Grounded", "Ground", "DetectionGround")
 
 
 def fitting_pictures(batch: int, size: tuple[int, int], least: int = 4) -> int:
     """How many pictures of (H, W) make a step that can be timed in a blink."""
-    return min(batch, max(least, PIXELS_A_STEP // (size[0] * size[1])))
+    return min(batch, PICTURES_A_STEP, max(least, PIXELS_A_STEP // (size[0] * size[1])))
 
 
 def learning(network: nn.Module, images: Tensor) -> Trial:
