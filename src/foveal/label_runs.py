@@ -30,7 +30,7 @@ from foveal.tasks.classification import Scores
 from foveal.tasks.trust import Tried
 from foveal.training.arithmetic import freed_memory_kept, threads_used
 from foveal.training.baseline import Baseline, hog_baseline
-from foveal.training.finish import fit_labels
+from foveal.training.finish import fit_labels, outputs_of_head
 from foveal.training.fit import Fitted, fit_as_promised
 from foveal.training.ground import Ground, lay_ground
 from foveal.training.script import as_script
@@ -129,7 +129,10 @@ def _scored(
     on = "test" if len(ground.splits["test"]) else "val" if len(ground.splits["val"]) else "train"
     indices = ground.splits[on]
     started = time.perf_counter()
-    out = all_outputs(fitted.model, ground.store, indices, "none", progress)
+    if ground.transfer is not None and ground.transfer.train == "head":
+        out = outputs_of_head(ground, fitted.model, indices, progress)
+    else:
+        out = all_outputs(fitted.model, ground.store, indices, "none", progress)
     scores = fitted.model.task.score(out.logits, ground.dataset.labels[indices], fitted.model.temperature)
     tried = _tried(fitted.model, out, ground.dataset.labels[indices])
     for sentence in tried.sentences if tried else ():

@@ -9,6 +9,7 @@ from sklearn.datasets import load_digits
 from torch import nn
 
 import foveal
+from foveal import runs
 from foveal.errors import BadRecipe
 from foveal.networks.catalogue import build, find
 from foveal.networks.head import classifier_path, put_head, scale_behind, taking_features
@@ -102,9 +103,13 @@ def test_a_second_run_with_another_seed_or_penalty_makes_no_pass_of_the_trunk(
     def never(*_):
         raise AssertionError("a forward pass")
 
-    from foveal.training import features
+    plain = runs.evaluate(first.folder, digits)  # through the network itself, not by features
+    assert plain.scores.as_dict()["loss"] == pytest.approx(first.metrics["test"]["loss"], rel=1e-5)
+
+    from foveal.training import features, start
 
     monkeypatch.setattr(features, "trunk_features", never)
+    monkeypatch.setattr(start, "read_foreign", never)  # nor is another process asked to read the .pth
     again = trained(digits, weights, tmp_path / "2", "head", **{"training.seed": 5})
     assert again.metrics["test"]["loss"] == pytest.approx(first.metrics["test"]["loss"], abs=1e-6)
     other = trained(digits, weights, tmp_path / "3", "head", **{"network.head_decay": 3.0})

@@ -23,12 +23,14 @@ from foveal.networks.head import classifier_path
 from foveal.progress import SILENT, Progress
 from foveal.tasks.classification import fit_temperature
 from foveal.tasks.trust import MOST_KEPT, Familiar, Trust
+from foveal.training.arithmetic import Arithmetic
+from foveal.training.features import Trunk
 from foveal.training.fit import Fitted, fit
 from foveal.training.ground import Ground, options_of
 from foveal.training.learner import Learner
 from foveal.training.transfer import prepared
 
-__all__ = ["finished", "fit_labels", "finished_head", "outputs_of"]
+__all__ = ["finished", "fit_labels", "finished_head", "outputs_of", "outputs_of_head"]
 
 Indices = NDArray[np.int64]
 
@@ -74,6 +76,21 @@ def fit_labels(ground: Ground, folder: Path, *, resume: bool = False, progress: 
     if ground.transfer is not None and ground.transfer.train == "head":
         return Fitted(finished_head(ground), [], ground.transfer.seconds, 0, False)
     return fit(ground, folder, finished, resume=resume, progress=progress)
+
+
+def outputs_of_head(ground: Ground, model: Model, indices: Indices, progress: Progress = SILENT) -> Outputs:
+    """What a head on a frozen trunk answers for stored pictures, as the model computes: its features are kept, so that
+    another seed or penalty makes no pass of the trunk here either."""
+    transfer = ground.transfer
+    assert transfer is not None
+    assert ground.dataset.digests is not None
+    answering = Arithmetic("fp32 channels-last")
+    trunk = Trunk(
+        model.network, transfer.path, ground.preprocess, ground.store, ground.dataset.digests, answering,
+        ground.recipe.augment, progress,
+    )  # fmt: skip
+    features = trunk.view(indices, 0)
+    return Outputs(torch.from_numpy(transfer.head.logits(features)), torch.from_numpy(features))
 
 
 def outputs_of(through: Callable[[torch.Tensor], Outputs], ground: Ground, indices: Indices) -> Outputs:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
-from foveal.errors import BadModel, shown
+from foveal.errors import BadModel, FovealError, shown
 from foveal.files.foreign import read_foreign
+from foveal.files.places import cache_folder
+from foveal.files.tensors import read_tensors, write_tensors
 from foveal.model import CUSTOM, prepared_for, without_trust
 from foveal.networks.catalogue import find
 from foveal.networks.entry import Entry
@@ -20,6 +24,7 @@ from foveal.training.asking import check_start, start_file
 
 __all__ = ["Start", "start_from"]
 
+KIND = "converted"  # a file of weights that is no safetensors, as safetensors
 ROOM = 4  # times the network's own bytes: a training script may have kept its optimiser's tensors in the file
 SPARE = 64 << 20  # and bytes for whatever else
 
@@ -74,13 +79,30 @@ def start_from(network: nn.Module, recipe: Recipe, progress: Progress = SILENT) 
             f"{pinned[:12]}); to use it all the same, add --weights {shown(asked)}."
         )
     ours = prepared_for(found.path)
-    tensors = read_foreign(found.path, most=_most(network))
+    tensors = _tensors(found, _most(network))
     notes = fit_weights(
         network, without_trust(tensors) if ours else tensors, source=str(found.path), entry=_named(entry, ours)
     )
     start = Start(asked, found, ours or (entry.weights.preprocess if entry and entry.weights else None), notes)
     progress.say(str(start))
     return start
+
+
+def _tensors(found: Found, most: int) -> dict[str, Tensor]:
+    """The tensors of a file. A `.pth` is read by a process with its own PyTorch: what it gave is kept in the cache."""
+    if found.path.suffix == ".safetensors" or found.path.stat().st_size > most:
+        return read_foreign(found.path, most=most)
+    with suppress(FovealError, OSError):  # nothing kept, or not what was written
+        return read_tensors(_kept(found), KIND)[0]
+    tensors = read_foreign(found.path, most=most)
+    with suppress(FovealError, OSError):
+        _kept(found).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        write_tensors(_kept(found), tensors, {}, KIND)
+    return tensors
+
+
+def _kept(found: Found) -> Path:
+    return cache_folder() / "weights" / f"{found.sha256}.{KIND}.safetensors"
 
 
 def _named(entry: Entry | None, ours: Preprocess | None) -> Entry | None:
