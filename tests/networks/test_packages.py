@@ -15,7 +15,7 @@ from PIL import Image
 from foveal.cli.main import _run
 from foveal.errors import BadModel, Missing
 from foveal.files.foreign import read_foreign
-from foveal.networks import catalogue, weights
+from foveal.networks import catalogue, index, weights
 from foveal.networks.catalogue import NETWORKS, build
 from foveal.networks.entry import Package, Published, imagenet
 from foveal.networks.weights import Lying, find_published, fit_weights, lying_here
@@ -158,9 +158,10 @@ def test_a_record_needs_a_whole_checksum_and_some_way_to_the_file():
 
 @pytest.fixture
 def ours(monkeypatch):
-    """The catalogue with a resnet20 whose weights are the package."""
+    """The catalogue and its index with a resnet20 whose weights are the package."""
     table = {**NETWORKS, "resnet20": entry()}
     monkeypatch.setattr(catalogue, "NETWORKS", table)
+    monkeypatch.setattr(index, "INDEX", {**index.INDEX, "resnet20": index.Facts.of(entry())})
     assert weights.published(catalogue.find("resnet20")).package.name == "our-resnet-weights"
     return table
 
