@@ -106,12 +106,16 @@ def test_a_second_run_with_another_seed_or_penalty_makes_no_pass_of_the_trunk(
     plain = runs.evaluate(first.folder, digits)  # through the network itself, not by features
     assert plain.scores.as_dict()["loss"] == pytest.approx(first.metrics["test"]["loss"], rel=1e-5)
 
-    from foveal.training import features, start
+    from foveal.training import features, start, transfer
 
     monkeypatch.setattr(features, "trunk_features", never)
     monkeypatch.setattr(start, "read_foreign", never)  # nor is another process asked to read the .pth
-    again = trained(digits, weights, tmp_path / "2", "head", **{"training.seed": 5})
-    assert again.metrics["test"]["loss"] == pytest.approx(first.metrics["test"]["loss"], abs=1e-6)
+    with monkeypatch.context() as patch:  # the same features, labels and folds: nothing is fitted again
+        patch.setattr(transfer, "choose_decay", never)
+        patch.setattr(transfer, "fit_logistic", never)
+        again = trained(digits, weights, tmp_path / "2", "head", **{"training.seed": 5})
+    assert again.metrics["test"]["loss"] == first.metrics["test"]["loss"]
+    assert again.metrics["learning_curve"] == first.metrics["learning_curve"]
     other = trained(digits, weights, tmp_path / "3", "head", **{"network.head_decay": 3.0})
     assert other.metrics["transfer"]["decay"] == 3.0
     assert other.metrics["test"]["loss"] != pytest.approx(first.metrics["test"]["loss"], abs=1e-4)

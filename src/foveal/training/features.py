@@ -11,9 +11,11 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -31,12 +33,12 @@ from foveal.progress import SILENT, Progress
 from foveal.recipe import AugmentRecipe
 from foveal.training.arithmetic import Arithmetic
 
-__all__ = ["Trunk", "trunk_features"]
+__all__ = ["Trunk", "remembered", "trunk_features"]
 
 Indices = NDArray[np.int64]
 Floats = NDArray[np.float32]
 
-KIND = "features"
+KIND, FITTED = "features", "fitted"
 KEY_VERSION = 1  # raise it when features come out otherwise than before
 VIEW_SEED = 0
 CACHE_MAX_BYTES = 2 << 30  # of all features together; the longest unused go first
@@ -141,6 +143,31 @@ def trunk_features(
     network.train(was_training)
     out: Floats = torch.cat(parts).numpy() if parts else np.zeros((0, 0), np.float32)
     return out
+
+
+def remembered(
+    what: Sequence[object], inputs: Sequence[NDArray[Any]], compute: Callable[[], dict[str, NDArray[Any]]]
+) -> dict[str, NDArray[Any]]:
+    """Arrays that follow from features, from the cache where it has them.
+
+    Args: what, plain values that they depend on besides the arrays of `inputs`, the kind of computation first.
+    """
+    facts = json.dumps([KEY_VERSION, *what, torch.__version__, np.__version__, torch.get_num_threads()])
+    content = hashlib.blake2b(facts.encode(), digest_size=16)
+    for array in inputs:
+        content.update(f"{array.dtype} {array.shape}".encode())
+        content.update(np.ascontiguousarray(array).tobytes())
+    with suppress(OSError, FovealError):
+        place = cache_folder() / KIND / f"{content.hexdigest()}.safetensors"
+        if place.is_file():
+            tensors, _ = read_tensors(place, FITTED)
+            return {name: value.numpy() for name, value in tensors.items()}
+    found = compute()
+    with suppress(OSError, FovealError):
+        place = cache_folder() / KIND / f"{content.hexdigest()}.safetensors"
+        place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        write_tensors(place, {k: torch.from_numpy(np.ascontiguousarray(v)) for k, v in found.items()}, {}, FITTED)
+    return found
 
 
 def _weights_digest(network: nn.Module, path: str) -> bytes:

@@ -39,7 +39,7 @@ from foveal.tasks.classification import balanced_weights
 from foveal.training.arithmetic import Arithmetic
 from foveal.training.baseline import hog_features
 from foveal.training.curve import LearningCurve, fit_curve
-from foveal.training.features import Trunk
+from foveal.training.features import Trunk, remembered
 from foveal.training.planner import FEW
 
 __all__ = [
@@ -147,16 +147,43 @@ def transfer_to(
     bias, decay = has_bias(network, path), recipe.network.head_decay
     with progress.task("head", 1, "fits") as advance:
         tried = DECAYS if decay == "auto" else (float(decay),)
-        chosen = choose_decay(features, y, K, fold, tried, weights, intercept=bias)
+        chosen = _chosen(features, y, K, fold, tried, weights, bias)
         advance(1)
     train, reason, near = decide(asked, trunk, y, indices, fold, chosen, rival)
     curve = learning_curve(features[0], y, K, fold, chosen.decay, progress)
     learnt = slice(None) if train == "head" else np.isin(indices, splits["train"])  # val stays unseen for what follows
-    head = fit_logistic(features[:, learnt], y[learnt], K, chosen.decay, _balancing(y[learnt], K) if balanced else None,
-                        intercept=bias)  # fmt: skip
+    head = _head(features[:, learnt], y[learnt], K, chosen.decay, _balancing(y[learnt], K) if balanced else None, bias)
     right = float((chosen.logits.argmax(1) == y).mean())
     spent = time.perf_counter() - began
     return Transfer(train, reason, path, scale, indices, chosen, head, right, features[0], spent, near, curve)
+
+
+def _chosen(
+    features: Floats, y: Indices, K: int, fold: Indices, tried: Sequence[float], weights: Any, bias: bool
+) -> Chosen:
+    """`choose_decay`, remembered: nothing in it is drawn, so another seed finds the same."""
+
+    def compute() -> dict[str, NDArray[Any]]:
+        found = choose_decay(features, y, K, fold, tried, weights, intercept=bias)
+        losses = np.array(list(found.losses.items()), np.float64)
+        return {"logits": found.logits, "decay": np.array([found.decay]), "losses": losses}
+
+    inputs = [features, y, fold, *([] if weights is None else [weights])]
+    kept = remembered(["decay", K, list(tried), weights is None, bias], inputs, compute)
+    losses = {float(decay): float(loss) for decay, loss in kept["losses"]}
+    return Chosen(float(kept["decay"][0]), kept["logits"], losses)
+
+
+def _head(features: Floats, y: Indices, K: int, decay: float, weights: Any, bias: bool) -> Linear:
+    """`fit_logistic`, remembered."""
+
+    def compute() -> dict[str, NDArray[Any]]:
+        layer = fit_logistic(features, y, K, decay, weights, intercept=bias)
+        return {"weight": layer.weight, "bias": layer.bias}
+
+    inputs = [features, y, *([] if weights is None else [weights])]
+    kept = remembered(["head", K, decay, weights is None, bias], inputs, compute)
+    return Linear(kept["weight"], kept["bias"])
 
 
 def decide(
@@ -216,7 +243,17 @@ def measure_near(trunk: Trunk, y: Indices, indices: Indices, fold: Indices, chos
 def learning_curve(
     features: Floats, y: Indices, K: int, fold: Indices, decay: float, progress: Progress
 ) -> LearningCurve:
-    """Heads on growing shares of the pictures, each asked about a fold that it has not seen."""
+    """Heads on growing shares of the pictures, each asked about a fold that it has not seen; remembered."""
+    kept = remembered(
+        ["curve", K, decay, list(SHARES)], [features, y, fold], lambda: _shares(features, y, K, fold, decay, progress)
+    )
+    return fit_curve(kept["pictures"], kept["errors"])
+
+
+def _shares(
+    features: Floats, y: Indices, K: int, fold: Indices, decay: float, progress: Progress
+) -> dict[str, NDArray[Any]]:
+    """Of each share: the pictures of it, and a head's errors on each fold."""
     rng = np.random.default_rng(0)
     folds = np.unique(fold).tolist()
     pictures, errors = [], []
@@ -232,7 +269,7 @@ def learning_curve(
                 advance(1)
             pictures.append(round(float(np.mean(sizes))))
             errors.append(row)
-    return fit_curve(np.array(pictures, np.int64), np.array(errors))
+    return {"pictures": np.array(pictures, np.int64), "errors": np.array(errors)}
 
 
 def check_stages(network: nn.Module, name: str, train: str) -> None:
