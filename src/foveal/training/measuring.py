@@ -147,12 +147,12 @@ def measure(
             spent = time.perf_counter() - start
             if len(timed) >= 2 and spent > seconds * 0.6:
                 break
-            share = max(0.0, seconds * 0.85 - spent) / (len(ways) - tried)
+            share = max(0.0, seconds * 0.8 - spent) / (len(ways) - tried)
             found = _timed(trial, Arithmetic(way, device), share, timed.get(_fastest(timed, batch)))
             if found is not None:
                 timed[way] = found
         best = _fastest(timed, batch)
-        if best in timed and device == "cpu" and threads > 1 and time.perf_counter() - start < seconds * 0.85:
+        if best in timed and device == "cpu" and threads > 1 and time.perf_counter() - start < seconds * 0.8:
             with threads_used(threads // 2):
                 fewer = _timed(trial, Arithmetic(best, device), seconds * 0.1, timed[best])
             if fewer is not None and fewer.best(batch) > FEWER_PAY * timed[best].best(batch):
