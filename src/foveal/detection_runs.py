@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from foveal.data.dataset import Dataset, Skipped
-from foveal.data.split import duplicates_across
+from foveal.data.split import score_warnings
 from foveal.detector import Detector
 from foveal.errors import BadData, shown
 from foveal.files.durable import write_text
@@ -141,7 +141,7 @@ def _scored(
     told = reliability(scores)
     calibration = {"boxes": int(told.count.sum()), "ece": plain(told.error), **calibration}
     tested = time.perf_counter() - started
-    warnings = _warnings(ground.dataset, on)
+    warnings = score_warnings(ground.dataset, on)
     for sentence in warnings:
         progress.say(sentence)
     test = {**scores.as_dict(), "split": on, "calibration": calibration}
@@ -166,7 +166,7 @@ def _placed(
     started = time.perf_counter()
     found, scores = located(fitted.model, ground, ground.splits[on], progress)
     tested = time.perf_counter() - started
-    warnings = _warnings(ground.dataset, on)
+    warnings = score_warnings(ground.dataset, on)
     for sentence in warnings:
         progress.say(sentence)
     metrics = _metrics(ground, fitted, "localise", {**scores.as_dict(), "split": on}, warnings, tested, began)
@@ -220,23 +220,6 @@ def _metrics(
         },
         "machine": machine(),
     }  # fmt: skip
-
-
-def _warnings(dataset: Dataset, on: str) -> list[str]:
-    """What takes something away from the score."""
-    warnings = []
-    if on != "test":
-        warnings.append(
-            f"There are no test pictures: the score is on {on}, which the training has used; it is too good."
-        )
-    pairs = duplicates_across(dataset)
-    if pairs:
-        first, second = (shown(name) for name in pairs[0])
-        rest = f", and {len(pairs) - 1} more" if len(pairs) > 1 else ""
-        warnings.append(
-            f"{first} and {second} are the same picture on both sides of the split{rest}: the score is too good."
-        )
-    return warnings
 
 
 def _tell_plan(ground: DetectionGround, progress: Progress) -> None:

@@ -14,7 +14,7 @@ from torch import nn
 
 from foveal.data.batches import batches_in_order
 from foveal.data.dataset import Dataset, Skipped
-from foveal.data.split import duplicates_across
+from foveal.data.split import duplicates_across, score_warnings
 from foveal.data.store import PixelStore, open_store
 from foveal.errors import BadData, shown
 from foveal.files.durable import write_text
@@ -138,7 +138,7 @@ def _scored(
     for sentence in tried.sentences if tried else ():
         progress.say(sentence)
     tested = time.perf_counter() - started
-    warnings = _warnings(ground.dataset, on)
+    warnings = score_warnings(ground.dataset, on)
     for sentence in warnings:
         progress.say(sentence)
     baseline = _baseline(ground, on, fitted.seconds, progress)
@@ -225,23 +225,6 @@ def _baseline(ground: Ground, on: str, trained: float, progress: Progress) -> Ba
     note = f" {found.note}" if found.note else ""
     progress.say(f"Baseline {found.name}: {found.top1:.2%} in {found.seconds:.1f} s.{note}")
     return found
-
-
-def _warnings(dataset: Dataset, on: str) -> list[str]:
-    """What takes something away from the score."""
-    warnings = []
-    if on != "test":
-        warnings.append(
-            f"There are no test pictures: the score is on {on}, which the training has used; it is too good."
-        )
-    pairs = duplicates_across(dataset)
-    if pairs:
-        first, second = (shown(name) for name in pairs[0])
-        rest = f", and {len(pairs) - 1} more" if len(pairs) > 1 else ""
-        warnings.append(
-            f"{first} and {second} are the same picture on both sides of the split{rest}: the score is too good."
-        )
-    return warnings
 
 
 def _tell_plan(ground: Ground, progress: Progress) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 
 __all__ = [
     "LIMITS", "THREADS_SET_BY", "WAITING", "cores_allowed", "cpu_quota", "instruction_class", "instruction_flags",
-    "load", "machine", "memory", "prepare_threads", "processor",
+    "machine", "memory", "prepare_threads", "processor",
 ]  # fmt: skip
 
 # What tells a thread that has nothing to do to sleep instead of spinning, as each OpenMP runtime wants it. libgomp
@@ -92,14 +92,6 @@ def memory() -> tuple[int, int] | None:
         used = int(_text(_CGROUPS / "memory.current") or "0")
         whole, free = min(whole, limit), min(free, max(0, limit - used))
     return whole, free
-
-
-def load() -> float | None:
-    """Programs that wanted a core, on average over the last minute; None where the system does not say."""
-    try:
-        return os.getloadavg()[0]
-    except (OSError, AttributeError):
-        return None
 
 
 def processor() -> str:

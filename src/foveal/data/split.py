@@ -24,7 +24,7 @@ from foveal.data.formats.table import PATH, read_rows
 from foveal.data.groups import Groups, followed, groups_by, refuse_straddling
 from foveal.errors import BadData, did_you_mean, shown
 
-__all__ = ["TEST_SHARE", "decide", "duplicates_across", "without_unlearnt"]
+__all__ = ["TEST_SHARE", "decide", "duplicates_across", "score_warnings", "without_unlearnt"]
 
 TRAIN, VAL, TEST = range(3)
 TEST_SHARE = 0.1  # of the contents, where nothing else says what is test
@@ -244,3 +244,20 @@ def _told(dataset: Dataset, moved: list[tuple[int, int, int]], small: list[str])
         what = "different pictures" if dataset.groups is None else "groups"
         notes.append(f"Too few {what} to be in every split (train first, then test): {listed(small, 5)}.")
     return notes
+
+
+def score_warnings(dataset: Dataset, on: str) -> list[str]:
+    """What takes something away from the score."""
+    warnings = []
+    if on != "test":
+        warnings.append(
+            f"There are no test pictures: the score is on {on}, which the training has used; it is too good."
+        )
+    pairs = duplicates_across(dataset)
+    if pairs:
+        first, second = (shown(name) for name in pairs[0])
+        rest = f", and {len(pairs) - 1} more" if len(pairs) > 1 else ""
+        warnings.append(
+            f"{first} and {second} are the same picture on both sides of the split{rest}: the score is too good."
+        )
+    return warnings

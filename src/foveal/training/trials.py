@@ -34,40 +34,12 @@ def fitting_pictures(batch: int, size: tuple[int, int], least: int = 4) -> int:
 
 def learning(network: nn.Module, images: Tensor) -> Trial:
     """Forward, a loss and backward of (N, C, H, W) pictures: steps of a network that no recipe trains as yet."""
-
-    def trial(arithmetic: Arithmetic, enough: Enough) -> Timed:
-        copied = arithmetic.network(copy.deepcopy(network)).train()
-        pictures = arithmetic.images(images.to(arithmetic.device))
-        sound = True
-
-        def once() -> None:
-            nonlocal sound
-            sound = _sound_step(copied, arithmetic, pictures) and sound
-
-        seconds = _until(enough, once, arithmetic.device)
-        return Timed(len(images), seconds, sound=sound)
-
-    return trial
+    return _repeated(network, images, _sound_step, training=True)
 
 
 def answering(network: nn.Module, images: Tensor) -> Trial:
     """Forward passes of (N, C, H, W) pictures without gradients: all that a frozen trunk is asked for."""
-
-    def trial(arithmetic: Arithmetic, enough: Enough) -> Timed:
-        copied = arithmetic.network(copy.deepcopy(network)).eval()
-        pictures = arithmetic.images(images.to(arithmetic.device))
-        sound = True
-
-        def once() -> None:
-            nonlocal sound
-            with torch.inference_mode(), arithmetic.autocast():
-                outputs = copied(pictures)
-            sound = all(bool(torch.isfinite(leaf).all()) for leaf in _tensors(outputs)) and sound
-
-        seconds = _until(enough, once, arithmetic.device)
-        return Timed(len(images), seconds, sound=sound)
-
-    return trial
+    return _repeated(network, images, _sound_answer, training=False)
 
 
 def looping(ground: Grounded, pictures: int) -> Trial:
@@ -159,6 +131,21 @@ def _finite_gradients(network: nn.Module) -> bool:
     return all(bool(torch.isfinite(p.grad).all()) for p in network.parameters() if p.grad is not None)
 
 
+def _repeated(
+    network: nn.Module, images: Tensor, once: Callable[[nn.Module, Arithmetic, Tensor], bool], *, training: bool
+) -> Trial:
+    """The same pictures through a copy of the network, again and again; `once` says whether it was sound."""
+
+    def trial(arithmetic: Arithmetic, enough: Enough) -> Timed:
+        copied = arithmetic.network(copy.deepcopy(network)).train(training)
+        pictures = arithmetic.images(images.to(arithmetic.device))
+        sound: list[bool] = []
+        seconds = _until(enough, lambda: sound.append(once(copied, arithmetic, pictures)), arithmetic.device)
+        return Timed(len(images), seconds, sound=all(sound))
+
+    return trial
+
+
 def _until(enough: Enough, once: Callable[[], None], device: str) -> tuple[float, ...]:
     seconds: list[float] = []
     while not seconds or not enough(seconds):
@@ -168,6 +155,12 @@ def _until(enough: Enough, once: Callable[[], None], device: str) -> tuple[float
             torch.cuda.synchronize()
         seconds.append(time.perf_counter() - began)
     return tuple(seconds)
+
+
+def _sound_answer(network: nn.Module, arithmetic: Arithmetic, images: Tensor) -> bool:
+    with torch.inference_mode(), arithmetic.autocast():
+        outputs = network(images)
+    return all(bool(torch.isfinite(leaf).all()) for leaf in _tensors(outputs))
 
 
 def _sound_step(network: nn.Module, arithmetic: Arithmetic, images: Tensor) -> bool:
