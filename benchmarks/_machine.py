@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any
 from foveal.machine import prepare_threads
 
 if TYPE_CHECKING:
-    from foveal.training.ground import Ground
-    from foveal.training.learner import Learner
+    from foveal.training.setup import Setup
+    from foveal.training.train_state import TrainState
 
 # What is trained, how large, from what, with which batch.
 CASES = {
@@ -57,21 +57,21 @@ def arithmetic(asked: argparse.Namespace) -> dict[str, Any]:
     from foveal.training.arithmetic import WAYS, Arithmetic
     from foveal.training.trials import fitting_pictures, looping
 
-    ground = laid(asked.network, asked.table)
-    measured = ground.measured
-    reached = epoch_speed(ground)
-    batch, speeds = ground.batches.batch_size, {way: [] for way in WAYS}
+    setup = laid(asked.network, asked.table)
+    measured = setup.measured
+    reached = epoch_speed(setup)
+    batch, speeds = setup.batches.batch_size, {way: [] for way in WAYS}
     hopeless: set[str] = set()
-    small = fitting_pictures(batch, (ground.preprocess.height, ground.preprocess.width))
+    small = fitting_pictures(batch, (setup.preprocess.height, setup.preprocess.width))
     for part in (0.5, 0.5):
         for way in [way for way in WAYS if way not in hopeless]:
-            quick = looping(ground, small)(Arithmetic(way), lambda seconds: len(seconds) >= 2).best(batch)
+            quick = looping(setup, small)(Arithmetic(way), lambda seconds: len(seconds) >= 2).best(batch)
             if quick * HOPELESS < measured.promised:
                 speeds[way].append(quick)
                 hopeless.add(way)
                 continue
             end = time.perf_counter() + part * asked.seconds
-            timed = looping(ground, batch)(Arithmetic(way), lambda s, end=end: len(s) > 2 and time.perf_counter() > end)
+            timed = looping(setup, batch)(Arithmetic(way), lambda s, end=end: len(s) > 2 and time.perf_counter() > end)
             speeds[way].append(timed.usual(batch))
     at_length = {way: max(found) for way, found in speeds.items()}
     return {
@@ -86,16 +86,16 @@ def busy(asked: argparse.Namespace) -> dict[str, Any]:
     """Speed alone and beside a process that is always busy, in turn."""
     from foveal.training.trials import looping
 
-    ground = laid(asked.network, asked.table)
-    trial = looping(ground, ground.batches.batch_size)
+    setup = laid(asked.network, asked.table)
+    trial = looping(setup, setup.batches.batch_size)
     alone, beside = [], []
     for _ in range(3):
         for speeds, others in ((alone, 0), (beside, 1)):
             load = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(others)]
             try:
                 end = time.perf_counter() + asked.seconds / 3
-                timed = trial(ground.arithmetic, lambda s, end=end: len(s) > 2 and time.perf_counter() > end)
-                speeds.append(timed.usual(ground.batches.batch_size))
+                timed = trial(setup.arithmetic, lambda s, end=end: len(s) > 2 and time.perf_counter() > end)
+                speeds.append(timed.usual(setup.batches.batch_size))
             finally:
                 for process in load:
                     process.kill()
@@ -106,26 +106,26 @@ def busy(asked: argparse.Namespace) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def laid(network: str, table: Path) -> Ground:
-    """The ground as `foveal train` lays it, its arithmetic measured."""
+def laid(network: str, table: Path) -> Setup:
+    """The setup as `foveal train` lays it, its arithmetic measured."""
     from foveal.data.sources import open_dataset
     from foveal.recipe import Recipe
-    from foveal.training.ground import lay_ground
     from foveal.training.settle import settle
+    from foveal.training.setup import set_up
 
     source, size, batch = CASES[network]
     name = str(table) if source == "clothing" else source
     settings = {"data.source": name, "network.name": network, "data.size": str(size), "training.batch_size": batch}
     dataset = open_dataset(name)
-    return lay_ground(dataset, settle(dataset, Recipe().with_settings(settings)))
+    return set_up(dataset, settle(dataset, Recipe().with_settings(settings)))
 
 
-def epoch_speed(ground: Ground) -> float:
+def epoch_speed(setup: Setup) -> float:
     """Pictures a second of the first epoch, or of its first 30 seconds, as the run looks at it."""
-    learner = ground.learner()
+    state = setup.state()
     watch = Looking()
     with suppress(Enough):
-        ground.train(learner, watch)
+        setup.train(state, watch)
     return watch.seen / watch.seconds
 
 
@@ -138,12 +138,12 @@ class Looking:
 
     seen, seconds = 0, 0.0
 
-    def after_step(self, learner: Learner, steps: int) -> None:
-        self.seen, self.seconds = learner.tally.seen, learner.tally.seconds
-        if self.seconds > LOOKED_AFTER or learner.step == steps:
+    def after_step(self, state: TrainState, steps: int) -> None:
+        self.seen, self.seconds = state.tally.seen, state.tally.seconds
+        if self.seconds > LOOKED_AFTER or state.step == steps:
             raise Enough
 
-    def after_epoch(self, learner: Learner) -> None:
+    def after_epoch(self, state: TrainState) -> None:
         raise Enough
 
 

@@ -55,9 +55,9 @@ def main() -> None:
         batch_tfms=batch_transforms,
     )
     loaders = block.dataloaders(asked.pictures, bs=asked.batch)
-    learner = vision_learner(loaders, vision.models.resnet18, pretrained=False)
-    with learner.no_bar(), learner.no_logging():
-        learner.fit_one_cycle(asked.epochs, cbs=[Ends()])
+    state = vision_learner(loaders, vision.models.resnet18, pretrained=False)
+    with state.no_bar(), state.no_logging():
+        state.fit_one_cycle(asked.epochs, cbs=[Ends()])
     tell("end", arithmetic="fp32", workers=loaders.train.fake_l.num_workers)
 
 

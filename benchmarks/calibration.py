@@ -31,10 +31,10 @@ def looked_at(run: str, source: str) -> dict[str, Any]:
 
     from foveal.data.sources import open_dataset
     from foveal.data.store import open_store
-    from foveal.label_runs import all_outputs
     from foveal.model import Model, load
     from foveal.ops.statistics import expected_calibration_error, negative_log_likelihood, softmax
     from foveal.progress import SILENT
+    from foveal.runs.label_runs import all_outputs
 
     model = load(run)
     assert isinstance(model, Model)

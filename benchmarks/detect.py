@@ -112,8 +112,8 @@ def the_peer(yolo: Path, place: Path, name: str, split: list[str], minutes: floa
 
     from foveal.data.convert import convert
     from foveal.data.sources import open_dataset
+    from foveal.tasks.answers import Detections
     from foveal.tasks.detection_scores import score_objects
-    from foveal.tasks.objects import Objects
 
     key = {"--test-if": "test_if", "--split": "split"}[split[0]]
     dataset = open_dataset(name, **{key: split[1]})  # type: ignore[arg-type]
@@ -147,7 +147,7 @@ def the_peer(yolo: Path, place: Path, name: str, split: list[str], minutes: floa
         table = table[np.argsort(-table[:, 5], kind="stable")]
         half = table[:, 3:5] / 2
         corners = np.concatenate([table[:, 1:3] - half, table[:, 1:3] + half], 1) * [width, height, width, height]
-        found.append(Objects(corners, table[:, 0].astype(np.int64), table[:, 5]))
+        found.append(Detections(corners, table[:, 0].astype(np.int64), table[:, 5]))
     scores = score_objects(found, told_boxes.boxes.take(indices), told_boxes.classes)
     say(f"{name}, peer: AP {scores.ap:.3f}, AP50 {scores.ap50:.3f} in {seconds:.0f} s")
     return {

@@ -25,8 +25,8 @@ from _common import Measure, Result, all_for_training, data_set, figures, parser
 from torch import Tensor, nn
 
 if TYPE_CHECKING:
-    from foveal.training.ground import Ground
-    from foveal.training.learner import Learner
+    from foveal.training.setup import Setup
+    from foveal.training.train_state import TrainState
 
 SHAPES = ((64, 56), (128, 28), (256, 14), (512, 7))  # channels, side: the four stages of ResNet-18
 WAYS = ("autocast", "bf16 tensors")
@@ -47,21 +47,21 @@ def main() -> None:
     with scratch(asked) as place:
         most = 4 if asked.quick else 20 if asked.profile else None  # pictures a class
         _, table = all_for_training(data_set("clothing", asked.data), place, most)
-        ground = lay(table, asked.batch, asked.size, asked.arithmetic)
+        setup = lay(table, asked.batch, asked.size, asked.arithmetic)
         if asked.profile:
-            print(profiled(ground))
+            print(profiled(setup))
             return
-        measured(ground, asked.pairs, asked.quick).finish(asked)
+        measured(setup, asked.pairs, asked.quick).finish(asked)
 
 
-def measured(ground: Ground, pairs: int, quick: bool) -> Result:
+def measured(setup: Setup, pairs: int, quick: bool) -> Result:
     """Convolutions and training, in turn."""
-    work = operations(ground)
-    learner, step_rates, best_rates, own_rates, shares = ground.learner(), [], [], [], []
-    layers = own_layers(ground)
+    work = operations(setup)
+    state, step_rates, best_rates, own_rates, shares = setup.state(), [], [], [], []
+    layers = own_layers(setup)
     convolutions: dict[str, list[float]] = {}
     seconds = 0.05 if quick else 0.4
-    epoch_of_steps(ground, learner)  # warm
+    epoch_of_steps(setup, state)  # warm
     for pair in range(pairs):
         best = 0.0
         for channels, side in SHAPES:
@@ -70,19 +70,19 @@ def measured(ground: Ground, pairs: int, quick: bool) -> Result:
                 convolutions.setdefault(f"{channels} channels at {side}², {way}", []).append(rate)
                 best = max(best, rate)
         own_rates.append(own_rate(layers, seconds / 4) / 1e12)
-        took = epoch_of_steps(ground, learner)
+        took = epoch_of_steps(setup, state)
         step = work / statistics.median(took)
         best_rates.append(best / 1e12)
         step_rates.append(step / 1e12)
         shares.append(100 * step / best)
         say(f"pair {pair + 1}: convolutions {best / 1e12:.3f} TFLOP/s, step {step / 1e12:.3f}, {shares[-1]:.1f} %")
-    speed = [ground.batches.batch_size * rate * 1e12 / work for rate in step_rates]
+    speed = [setup.batches.batch_size * rate * 1e12 / work for rate in step_rates]
     share = statistics.median(shares)
     of_own = [100 * step / own for step, own in zip(step_rates, own_rates, strict=True)]
     return Result(
         "step_rate",
-        f"A training step of ResNet-18 at {ground.preprocess.height}², batch {ground.batches.batch_size}, "
-        f"{ground.arithmetic.name}: {work / 1e9:.1f} GFLOP. {pairs} pairs, medians and spread.",
+        f"A training step of ResNet-18 at {setup.preprocess.height}², batch {setup.batches.batch_size}, "
+        f"{setup.arithmetic.name}: {work / 1e9:.1f} GFLOP. {pairs} pairs, medians and spread.",
         ["what", "TFLOP/s"],
         [
             *([name, figures([r / 1e12 for r in rates], digits=3)] for name, rates in convolutions.items()),
@@ -99,30 +99,30 @@ def measured(ground: Ground, pairs: int, quick: bool) -> Result:
     )
 
 
-def lay(table: Path, batch: int, size: int, arithmetic: str) -> Ground:
-    """foveal's ground for a training, with everything but size, batch and network as it decides."""
+def lay(table: Path, batch: int, size: int, arithmetic: str) -> Setup:
+    """foveal's setup for a training, with everything but size, batch and network as it decides."""
     from foveal import Recipe, open_dataset
-    from foveal.training.ground import lay_ground
     from foveal.training.settle import settle
+    from foveal.training.setup import set_up
 
     settings = {
         "data.source": str(table), "data.size": str(size), "network.name": "resnet18",
         "training.batch_size": batch, "training.epochs": 1000, "training.arithmetic": arithmetic,
     }  # fmt: skip
     dataset = open_dataset(str(table))
-    ground = lay_ground(dataset, settle(dataset, Recipe().with_settings(settings)))
-    told = ", ".join(f"{way} {speed:.0f}" for way, speed in ground.measured.images_per_second.items())
-    say(f"{len(dataset)} pictures, {ground.arithmetic.name} ({told} pictures/s without data and optimiser)")
-    return ground
+    setup = set_up(dataset, settle(dataset, Recipe().with_settings(settings)))
+    told = ", ".join(f"{way} {speed:.0f}" for way, speed in setup.measured.images_per_second.items())
+    say(f"{len(dataset)} pictures, {setup.arithmetic.name} ({told} pictures/s without data and optimiser)")
+    return setup
 
 
-def operations(ground: Ground) -> int:
+def operations(setup: Setup) -> int:
     """Floating-point operations of one step's forward and backward pass."""
     from torch.utils.flop_counter import FlopCounterMode
 
-    network = ground.network
+    network = setup.network
     images = torch.zeros(
-        ground.batches.batch_size, ground.preprocess.channels, ground.preprocess.height, ground.preprocess.width
+        setup.batches.batch_size, setup.preprocess.channels, setup.preprocess.height, setup.preprocess.width
     )
     with FlopCounterMode(display=False) as counter:
         loss: Tensor = network(images).sum()
@@ -156,7 +156,7 @@ def seconds_of(layer: nn.Conv2d, x: Tensor, way: str, seconds: float, first: boo
     return statistics.median(timed(once, seconds))
 
 
-def own_layers(ground: Ground) -> list[tuple[nn.Conv2d, tuple[int, ...]]]:
+def own_layers(setup: Setup) -> list[tuple[nn.Conv2d, tuple[int, ...]]]:
     """The network's convolutions, in their order, each with the shape of its input."""
     found: list[tuple[nn.Conv2d, tuple[int, ...]]] = []
 
@@ -164,11 +164,11 @@ def own_layers(ground: Ground) -> list[tuple[nn.Conv2d, tuple[int, ...]]]:
         assert isinstance(layer, nn.Conv2d)
         found.append((layer, tuple(given[0].shape)))
 
-    layers = [m for m in ground.network.modules() if isinstance(m, nn.Conv2d)]
+    layers = [m for m in setup.network.modules() if isinstance(m, nn.Conv2d)]
     hooks = [layer.register_forward_hook(remember) for layer in layers]
-    side = ground.preprocess
+    side = setup.preprocess
     with torch.no_grad():
-        ground.network(torch.zeros(ground.batches.batch_size, side.channels, side.height, side.width))
+        setup.network(torch.zeros(setup.batches.batch_size, side.channels, side.height, side.width))
     for hook in hooks:
         hook.remove()
     return found
@@ -207,34 +207,34 @@ class Stamps:
     def __init__(self) -> None:
         self.times: list[float] = []
 
-    def after_step(self, learner: Learner, steps: int) -> None:
+    def after_step(self, state: TrainState, steps: int) -> None:
         self.times.append(time.perf_counter())
 
-    def after_epoch(self, learner: Learner) -> None:
+    def after_epoch(self, state: TrainState) -> None:
         pass
 
 
-def epoch_of_steps(ground: Ground, learner: Learner, watch: Stamps | None = None) -> list[float]:
+def epoch_of_steps(setup: Setup, state: TrainState, watch: Stamps | None = None) -> list[float]:
     """Seconds of each step but the first of one more epoch, through the very loop that `foveal train` runs."""
     from foveal.training.loop import train_epochs
 
     watch = watch or Stamps()
     train_epochs(
-        learner, replace(ground.plan, epochs=learner.epoch + 1), ground.batches, ground.task, ground.preprocess,
-        ground.arithmetic, lambda state: ground.validate(state, learner), watch,
+        state, replace(setup.plan, epochs=state.epoch + 1), setup.batches, setup.task, setup.preprocess,
+        setup.arithmetic, lambda weights: setup.validate(weights, state), watch,
     )  # fmt: skip
     return [after - before for before, after in zip(watch.times, watch.times[1:], strict=False)]
 
 
-def profiled(ground: Ground) -> str:
+def profiled(setup: Setup) -> str:
     """Where the time of an epoch's steps goes, by operator."""
     from torch.profiler import ProfilerActivity, profile
 
-    learner = ground.learner()
-    epoch_of_steps(ground, learner)
+    state = setup.state()
+    epoch_of_steps(setup, state)
     with profile(activities=[ProfilerActivity.CPU], record_shapes=True) as profiler:
-        took = epoch_of_steps(ground, learner)
-    say(f"{len(took) + 1} steps, median {1000 * statistics.median(took):.0f} ms, {ground.arithmetic.name}")
+        took = epoch_of_steps(setup, state)
+    say(f"{len(took) + 1} steps, median {1000 * statistics.median(took):.0f} ms, {setup.arithmetic.name}")
     by_name: str = profiler.key_averages().table(sort_by="self_cpu_time_total", row_limit=25)
     by_shape: str = profiler.key_averages(group_by_input_shape=True).table(
         sort_by="self_cpu_time_total", row_limit=40, max_name_column_width=40, max_shapes_column_width=90

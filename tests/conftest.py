@@ -1,4 +1,4 @@
-"""The ground that every test stands on: offline, one thread, its own cache and home, and no silent skips in CI."""
+"""The setup that every test stands on: offline, one thread, its own cache and home, and no silent skips in CI."""
 
 from __future__ import annotations
 

@@ -195,9 +195,9 @@ def test_a_killed_run_goes_on_to_the_same_bits(pictures: Path, tmp_path: Path, m
     monkeypatch.setattr(fit_module, "CHECKPOINT_SECONDS", 0.0)
     stop = fit_module._Keeper.after_step
 
-    def stopped(self, learner, steps) -> None:
-        stop(self, learner, steps)
-        if learner.epoch == 1 and learner.step == 2:
+    def stopped(self, state, steps) -> None:
+        stop(self, state, steps)
+        if state.epoch == 1 and state.step == 2:
             raise Interrupted("stopped", 130)
 
     monkeypatch.setattr(fit_module._Keeper, "after_step", stopped)

@@ -24,10 +24,10 @@ from foveal.ops.geometry import inverse
 from foveal.ops.suppression import batched_nms
 from foveal.preprocess import Preprocess
 from foveal.progress import SILENT, Progress
+from foveal.tasks.answers import Detections
 from foveal.tasks.architecture import Architecture, BoxTask, DetectorNetwork, Kind, task_of
 from foveal.tasks.detection import LEAST_SCORE, MOST, OVERLAP
 from foveal.tasks.detection_trust import DetectionTrust
-from foveal.tasks.objects import Objects
 
 __all__ = ["Detector", "Found"]
 
@@ -44,7 +44,7 @@ class Found:
     """What became of one picture: its objects, or the reason why there are none to tell of."""
 
     name: str
-    objects: Objects | None  # in pixels of the upright picture
+    objects: Detections | None  # in pixels of the upright picture
     size: tuple[int, int] = (0, 0)  # its height and width
     reason: str = ""
 
@@ -94,8 +94,8 @@ class Detector:
         pixels = _BATCH_PIXELS.get(device.type, _BATCH_PIXELS_ELSEWHERE)
         return max(1, min(64, pixels // (self.size[0] * self.size[1])))
 
-    def objects(self, pixels: Tensor, score: float = LEAST_SCORE, iou: float = OVERLAP) -> list[Objects]:
-        """Objects of N pictures as `preprocess` made them, in pixels of the network's input.
+    def objects(self, pixels: Tensor, score: float = LEAST_SCORE, iou: float = OVERLAP) -> list[Detections]:
+        """Detections of N pictures as `preprocess` made them, in pixels of the network's input.
 
         Scores are calibrated where the detector knows how; up to LEAST_SCORE, `score` bounds what the network says.
         """
@@ -131,7 +131,7 @@ class Detector:
         tile: int = 0,
         progress: Progress = SILENT,
     ) -> Iterator[Found]:
-        """Objects on paths (a folder stands for all pictures below it), file contents, uint8 arrays or PIL pictures.
+        """Detections on paths (a folder stands for all pictures below it), file contents, uint8 arrays or PIL pictures.
 
         A picture that cannot be read gets a reason and no objects; the rest goes on. Memory is bounded by the batch.
         Args:   score, the least that is told, by default the detector's own; iou, above which two boxes of a class are
@@ -157,7 +157,7 @@ class Detector:
                 pixels[i] = self.preprocess.pixels(source, name)
             except BadPicture as error:
                 reasons[i] = error.reason
-        found: dict[int, Objects] = {}
+        found: dict[int, Detections] = {}
         if pixels:
             batch = torch.from_numpy(np.stack(list(pixels.values())))
             found = dict(zip(pixels, self.objects(batch, score, iou), strict=True))
@@ -167,10 +167,10 @@ class Detector:
             else:
                 yield Found(name, None, reason=reasons[i])
 
-    def at_home(self, objects: Objects, size: tuple[int, int]) -> Objects:
-        """Objects in pixels of the network's input -> in those of a picture of (height, width) pixels."""
+    def at_home(self, objects: Detections, size: tuple[int, int]) -> Detections:
+        """Detections in pixels of the network's input -> in those of a picture of (height, width) pixels."""
         boxes, kept = map_boxes(inverse(self.preprocess.matrix(*size)), objects.xyxy, size[1], size[0], 0.0, 1e-6)
-        return Objects(boxes, objects.labels, objects.scores).take(kept)
+        return Detections(boxes, objects.labels, objects.scores).take(kept)
 
     def _tiled(self, name: str, source: Any, tile: int, score: float, iou: float) -> Iterator[Found]:
         """The picture in pieces that overlap, and as a whole; what pieces see twice is told once."""
@@ -195,7 +195,7 @@ class Detector:
             boxes.append(own.xyxy[inner] + np.array([left, top, left, top]))
             labels.append(own.labels[inner])
             scores.append(own.scores[inner])
-        together = Objects(np.concatenate(boxes), np.concatenate(labels), np.concatenate(scores))
+        together = Detections(np.concatenate(boxes), np.concatenate(labels), np.concatenate(scores))
         xyxy, scored, classed = (torch.from_numpy(v) for v in (together.xyxy, together.scores, together.labels))
         kept = batched_nms(xyxy, scored, classed, iou)
         yield Found(name, together.take(kept[:MOST].numpy()), (height, width))

@@ -18,7 +18,7 @@ from foveal.files.tensors import read_tensors
 from foveal.preprocess import Preprocess
 from foveal.tasks.architecture import Architecture, Kind
 from foveal.tasks.detection_trust import DetectionTrustFacts
-from foveal.tasks.detectors.darknet import load_darknet
+from foveal.tasks.heads.darknet import load_darknet
 
 __all__ = ["DetectorFacts", "load_detector", "read_darknet"]
 

@@ -18,7 +18,7 @@ from foveal.errors import BadData
 
 
 def scene(seed, kind):
-    """(48, 64, 3): blobs on a ground; the kind gives the color."""
+    """(48, 64, 3): blobs on a setup; the kind gives the color."""
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[:48, :64]
     picture = np.full((48, 64, 3), 90.0)

@@ -90,7 +90,7 @@ def test_mosaics_show_several_pictures_and_end_before_the_training_does() -> Non
 
 
 def test_mixup_shows_the_objects_of_both_pictures() -> None:
-    """A rectangle is brighter than its ground in the measure of its share; the boxes of both are told."""
+    """A rectangle is brighter than its setup in the measure of its share; the boxes of both are told."""
     store = Painted(12)
     pictures, said = batches(store, epochs=8, mixup=8.0, mosaic=0.0).shown_with_boxes(0, np.arange(12))
     plain = batches(store, epochs=8, mosaic=0.0).shown_with_boxes(0, np.arange(12))[1]

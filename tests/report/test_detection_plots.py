@@ -7,8 +7,8 @@ import pytest
 
 from foveal.data.dataset import Boxes
 from foveal.report import detection_plots as plots
+from foveal.tasks.answers import Detections
 from foveal.tasks.detection_scores import DetectionScores, score_objects
-from foveal.tasks.objects import Objects
 
 
 def truth_of(n: int, K: int) -> Boxes:
@@ -26,12 +26,12 @@ def scored(n: int = 8, K: int = 3) -> tuple[DetectionScores, Boxes]:
     for i in range(n):
         xyxy, labels = truth.xyxy[truth.of(i)], truth.labels[truth.of(i)]
         if i == 0:
-            found.append(Objects(np.zeros((0, 4)), np.zeros(0, np.int64), np.zeros(0)))
+            found.append(Detections(np.zeros((0, 4)), np.zeros(0, np.int64), np.zeros(0)))
             continue
         extra = np.array([[190.0, 150, 255, 199]])
         boxes = np.concatenate([extra, xyxy]) if i == 1 else xyxy
         kinds = np.append(0, labels) if i == 1 else labels
-        found.append(Objects(boxes, kinds, np.linspace(0.9, 0.6, len(boxes))))
+        found.append(Detections(boxes, kinds, np.linspace(0.9, 0.6, len(boxes))))
     return score_objects(found, truth, [f"c{k}" for k in range(K)], resamples=20), truth
 
 

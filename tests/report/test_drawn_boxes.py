@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from foveal.report.drawn_boxes import PALETTE, DrawnBox, boxes_of, draw_boxes
-from foveal.tasks.objects import Objects
+from foveal.tasks.answers import Detections
 
 GREY = np.full((60, 100), 128, np.uint8)
 
@@ -53,7 +53,7 @@ def test_a_tag_stays_inside_the_picture_and_near_its_box(box: tuple[float, float
 def test_tags_of_wild_names_are_escaped_and_cut() -> None:
     wide = np.full((80, 900), 128, np.uint8)
     draw_boxes(wide, [DrawnBox((5, 40, 20, 60), "a\n\u202e" + "x" * 500)])
-    found = Objects(np.array([[0, 0, 5, 5], [1, 1, 9, 9.0]]), np.array([0, 11]), np.array([0.914, 0.2]))
+    found = Detections(np.array([[0, 0, 5, 5], [1, 1, 9, 9.0]]), np.array([0, 11]), np.array([0.914, 0.2]))
     boxes = boxes_of(found, [f"c{k}" for k in range(12)])
     assert [box.words for box in boxes] == ["c11 0.20", "c0 0.91"]
     assert [box.ink for box in boxes] == [PALETTE[1], PALETTE[0]]

@@ -18,9 +18,9 @@ from torch.nn import functional
 from foveal.errors import BadModel
 from foveal.files.darknet import parse_cfg
 from foveal.files.places import data_folders
-from foveal.tasks.detectors._yolo_boxes import Priors, boxes_of, decode, split
-from foveal.tasks.detectors.darknet import DarknetNetwork, load_darknet, pour
-from foveal.tasks.objects import Objects
+from foveal.tasks.answers import Detections
+from foveal.tasks.heads._yolo_boxes import Priors, boxes_of, decode, split
+from foveal.tasks.heads.darknet import DarknetNetwork, load_darknet, pour
 
 RECORDED = Path(__file__).parent / "data" / "darknet_opencv.npz"
 
@@ -213,7 +213,7 @@ def test_a_picture_with_nothing_on_it_has_no_objects_and_what_is_not_finite_is_n
     output[1, :, 0, 0] = torch.tensor([0.0, 0, 500, 0, 9, 9, 9])  # e^500
     output[1, :, 0, 1] = torch.tensor([0.0, 0, 0, 0, float("nan"), 9, 9])
     for objects in decode([output], [priors], (8, 8)):
-        assert isinstance(objects, Objects)
+        assert isinstance(objects, Detections)
         assert len(objects) == 0
         assert objects.xyxy.shape == (0, 4)
         assert objects.labels.dtype == np.int64

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from foveal.data.dataset import Boxes
 from foveal.errors import BadData
 from foveal.ops.detection import average_precision
+from foveal.tasks.answers import Detections
 from foveal.tasks.detection_scores import DetectionScores, score_objects
-from foveal.tasks.objects import Objects
 
 RNG = np.random.Generator
 NAMES = ("cat", "dog", "owl")
@@ -27,7 +27,7 @@ def boxes_at(rng: RNG, n: int, side: float) -> NDArray[np.float64]:
     return np.concatenate([low, low + size], axis=1)
 
 
-def a_set(rng: RNG, N: int = 6, K: int = 3, side: float = 300, most: int = 6) -> tuple[list[Objects], Boxes]:
+def a_set(rng: RNG, N: int = 6, K: int = 3, side: float = 300, most: int = 6) -> tuple[list[Detections], Boxes]:
     """Random truth with crowds and empty pictures, and answers near it, with ties of score and doubled boxes."""
     counts = rng.integers(0, most, N) * (rng.random(N) < 0.8)
     M = int(counts.sum())
@@ -39,9 +39,9 @@ def a_set(rng: RNG, N: int = 6, K: int = 3, side: float = 300, most: int = 6) ->
     return found, truth
 
 
-def answers(rng: RNG, xyxy: NDArray[np.float64], labels: NDArray[np.int64], K: int, side: float) -> Objects:
+def answers(rng: RNG, xyxy: NDArray[np.float64], labels: NDArray[np.int64], K: int, side: float) -> Detections:
     if rng.random() < 0.1:
-        return Objects(np.zeros((0, 4)), np.zeros(0, np.int64), np.zeros(0))
+        return Detections(np.zeros((0, 4)), np.zeros(0, np.int64), np.zeros(0))
     near = np.repeat(xyxy, rng.integers(0, 4, len(xyxy)), axis=0)
     their = np.repeat(labels, 0) if not len(near) else labels[((near[:, None] - xyxy) ** 2).sum(axis=2).argmin(axis=1)]
     shift = rng.normal(0, 0.12, near.shape) * np.tile(near[:, 2:] - near[:, :2], 2)
@@ -52,10 +52,10 @@ def answers(rng: RNG, xyxy: NDArray[np.float64], labels: NDArray[np.int64], K: i
     kinds = np.concatenate([np.where(rng.random(len(near)) < 0.85, their, 0), rng.integers(0, K, len(wild))])
     scores = np.round(rng.random(len(boxes)), 1 if rng.random() < 0.5 else 9)
     order = np.argsort(-scores, kind="stable")
-    return Objects(boxes[order], kinds[order].astype(np.int64), scores[order])
+    return Detections(boxes[order], kinds[order].astype(np.int64), scores[order])
 
 
-def by_pycocotools(found: list[Objects], truth: Boxes, K: int) -> tuple[NDArray[np.float64], dict[str, Any]]:
+def by_pycocotools(found: list[Detections], truth: Boxes, K: int) -> tuple[NDArray[np.float64], dict[str, Any]]:
     """The twelve numbers, and the tables they are means of."""
     coco = pytest.importorskip("pycocotools.coco")
     cocoeval = pytest.importorskip("pycocotools.cocoeval")
@@ -133,7 +133,7 @@ def test_boxes_beyond_the_hundredth_are_not_scored() -> None:
     wrong = np.array([[x, 20, x + 5, 30] for x in range(120)], float)
     scores = np.linspace(1, 0.5, 120)
     wrong[[0, 110]] = [[0, 0, 10, 10], [0, 0, 10, 10]]
-    found = [Objects(wrong, np.zeros(120, np.int64), scores)]
+    found = [Detections(wrong, np.zeros(120, np.int64), scores)]
     s = score_objects(found, truth, ["a"])
     assert [s.ap, by_pycocotools(found, truth, 1)[0][0]] == pytest.approx([1, 1])
     late = replace(truth, xyxy=np.array([[109.0, 20, 114, 30]]))
@@ -150,9 +150,9 @@ def a_truth(pictures: list[list[tuple[float, ...]]], sizes: tuple[int, int] = (6
     )
 
 
-def an_answer(*rows: tuple[float, ...]) -> Objects:
+def an_answer(*rows: tuple[float, ...]) -> Detections:
     table = np.array(rows, float).reshape(-1, 6)
-    return Objects(table[:, :4], table[:, 4].astype(np.int64), table[:, 5])
+    return Detections(table[:, :4], table[:, 4].astype(np.int64), table[:, 5])
 
 
 def test_difficult_boxes_count_unless_asked_otherwise() -> None:

@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 
 from foveal.data.dataset import Boxes
+from foveal.tasks.answers import Detections
 from foveal.tasks.detection_calibration import ScoreMaps
 from foveal.tasks.detection_scores import DetectionScores, score_objects
 from foveal.tasks.detection_trust import DetectionTrust, DetectionTrustFacts, reliability
-from foveal.tasks.objects import Objects
 
 K = 2
 
 
-def scene(seed: int, pictures: int = 150) -> tuple[list[Objects], Boxes]:
+def scene(seed: int, pictures: int = 150) -> tuple[list[Detections], Boxes]:
     """Five places a picture, each said with some score; an object is there with probability score³ or √score."""
     rng = np.random.default_rng(seed)
     found, rows, counts = [], [], []
@@ -25,7 +25,7 @@ def scene(seed: int, pictures: int = 150) -> tuple[list[Objects], Boxes]:
         boxes = np.stack([at, at * 0, at + 30, at * 0 + 20], 1)
         labels, scores = rng.integers(0, K, 5), np.sort(rng.uniform(0.01, 1, 5))[::-1]
         there = rng.random(5) < np.where(labels == 0, scores**3, np.sqrt(scores))
-        found.append(Objects(boxes, labels, scores))
+        found.append(Detections(boxes, labels, scores))
         rows += [(box, label) for box, label in zip(boxes[there], labels[there], strict=True)]
         counts.append(int(there.sum()))
     starts = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
@@ -37,7 +37,7 @@ def scene(seed: int, pictures: int = 150) -> tuple[list[Objects], Boxes]:
     return found, truth
 
 
-def scored(found: list[Objects], truth: Boxes) -> DetectionScores:
+def scored(found: list[Detections], truth: Boxes) -> DetectionScores:
     return score_objects(found, truth, ("a", "b"), resamples=0)
 
 

@@ -17,11 +17,11 @@ from torch import Tensor, nn
 from foveal.errors import BadRecipe
 from foveal.networks.catalogue import build
 from foveal.ops.boxes import box_area, box_iou
-from foveal.tasks.detectors._proposals import Proposed, Selection, anchors_of, box_to_deltas, deltas_to_box
-from foveal.tasks.detectors._pyramid import freeze_norms
-from foveal.tasks.detectors._rcnn_loss import ANCHORS, NOTHING, PROPOSALS, UNUSED, draw, examples, match
-from foveal.tasks.detectors._regions import level_of
-from foveal.tasks.detectors.faster_rcnn import TRAINING, FasterRCNN, Sampled, faster_rcnn_on, faster_rcnn_resnet50_fpn
+from foveal.tasks.heads._proposals import Proposed, Selection, anchors_of, box_to_deltas, deltas_to_box
+from foveal.tasks.heads._pyramid import freeze_norms
+from foveal.tasks.heads._rcnn_loss import ANCHORS, NOTHING, PROPOSALS, UNUSED, draw, examples, match
+from foveal.tasks.heads._regions import level_of
+from foveal.tasks.heads.faster_rcnn import TRAINING, FasterRCNN, Sampled, faster_rcnn_on, faster_rcnn_resnet50_fpn
 
 SIZE = (96, 160)
 NONE = (torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64))

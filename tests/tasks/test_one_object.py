@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from foveal.networks.catalogue import build
-from foveal.tasks.detectors.one_object import OneObject, Placed, largest, placed_loss
+from foveal.tasks.heads.one_object import OneObject, Placed, largest, placed_loss
 from foveal.tasks.localisation import Localisation
 
 SIZE = (64, 96)

@@ -12,8 +12,8 @@ from foveal.errors import BadRecipe
 from foveal.networks.catalogue import build
 from foveal.ops.boxes import box_iou
 from foveal.tasks.detection import Detection, objects_said
-from foveal.tasks.detectors._assignment import FIT, PLACES, SURE, aligned_loss, assign
-from foveal.tasks.detectors.yolo import BINS, Said, Yolo, strides_for
+from foveal.tasks.heads._assignment import FIT, PLACES, SURE, aligned_loss, assign
+from foveal.tasks.heads.yolo import BINS, Said, Yolo, strides_for
 
 
 def detector(size: tuple[int, int] = (64, 96), classes: int = 3, trunk: str = "yolo_trunk_n") -> Yolo:

@@ -18,11 +18,11 @@ from torch import Tensor, nn
 from foveal.errors import BadData, BadModel, BadRecipe
 from foveal.files.darknet import parse_cfg, read_weights
 from foveal.networks.catalogue import NETWORKS
-from foveal.tasks.detectors._yolo_boxes import Priors
-from foveal.tasks.detectors.anchors import anchors_from, coverage
-from foveal.tasks.detectors.darknet import DarknetNetwork, load_darknet
-from foveal.tasks.detectors.yolov3 import TINY_ANCHORS, YOLOV3_ANCHORS, YOLOv3, scaled, yolov3, yolov3_on, yolov3_tiny
-from foveal.tasks.detectors.yolov3_loss import assign, yolov3_loss
+from foveal.tasks.heads._yolo_boxes import Priors
+from foveal.tasks.heads.anchors import anchors_from, coverage
+from foveal.tasks.heads.darknet import DarknetNetwork, load_darknet
+from foveal.tasks.heads.yolov3 import TINY_ANCHORS, YOLOV3_ANCHORS, YOLOv3, scaled, yolov3, yolov3_on, yolov3_tiny
+from foveal.tasks.heads.yolov3_loss import assign, yolov3_loss
 
 # --- Darknet's networks -----------------------------------------------------------------------------------------------
 

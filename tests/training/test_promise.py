@@ -8,9 +8,9 @@ import torch
 
 from foveal import runs
 from foveal.training import promise as held
-from foveal.training.learner import Tally
 from foveal.training.measuring import Measured
 from foveal.training.promise import BeginAnew, Promise
+from foveal.training.train_state import Tally
 
 
 class Said:
@@ -23,7 +23,7 @@ class Said:
 
 @dataclass
 class Learning:
-    """As much of a learner as is looked at."""
+    """As much of a state as is looked at."""
 
     tally: Tally = field(default_factory=Tally)
 

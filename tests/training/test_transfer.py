@@ -15,9 +15,9 @@ from foveal.networks.catalogue import build, find
 from foveal.networks.head import classifier_path, put_head, scale_behind, taking_features
 from foveal.ops.logistic import fit_logistic
 from foveal.recipe import Recipe
+from foveal.runs.compare import compare_ways
 from foveal.training.optimisers import make_optimizer, slow_down
 from foveal.training.transfer import freeze, rates
-from foveal.ways import compare_ways
 
 SETTINGS = {"network.name": "squeezenet1_1", "training.arithmetic": "fp32", "data.size": "40x48", "training.epochs": 1}
 

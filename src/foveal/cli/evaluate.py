@@ -11,8 +11,8 @@ from foveal.cli import console
 from foveal.cli._options import Accuracy, Exclude, Precision, Split, TestIf, one_of
 
 if TYPE_CHECKING:
-    from foveal.detection_runs import DetectionEvaluation
-    from foveal.label_runs import Evaluation
+    from foveal.runs.detection_runs import DetectionEvaluation
+    from foveal.runs.label_runs import Evaluation
 
 __all__ = ["evaluate"]
 
@@ -70,7 +70,7 @@ def evaluate(
         precision=precision,
         progress=progress,
     )
-    from foveal.detection_runs import DetectionEvaluation
+    from foveal.runs.detection_runs import DetectionEvaluation
 
     scores = result.scores.as_dict()
     if isinstance(result, DetectionEvaluation):

@@ -184,7 +184,7 @@ def _compare(source: str, out: Path | None, recipe: Recipe, as_json: bool) -> No
     from dataclasses import asdict
 
     from foveal.cli import _texts
-    from foveal.ways import compare_ways
+    from foveal.runs.compare import compare_ways
 
     ways = compare_ways(source, out=out, recipe=recipe, progress=console.progress())
     if as_json:

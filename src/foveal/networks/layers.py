@@ -1,7 +1,7 @@
 """The layer table: what every layer of a network gives, holds, costs and sees, from one forward pass.
 
 Works on any module: layers are found by hooks, the arithmetic is counted where it is carried out, and receptive fields
-are followed through every operation (`following.py`). Tensors have shapes but no memory (PyTorch's meta device), unless
+are followed through every operation (`tracing.py`). Tensors have shapes but no memory (PyTorch's meta device), unless
 the network needs values: the table of a large network takes no longer than that of a small one.
 """
 
@@ -20,7 +20,7 @@ from torch.utils._pytree import tree_leaves
 
 from foveal.errors import BadRecipe, shown
 from foveal.files.spreadsheet import csv_text
-from foveal.networks.following import Field, Following
+from foveal.networks.tracing import Field, Tracing
 from foveal.ops.arithmetic import parameter_formula
 from foveal.ops.receptive import Reach
 
@@ -161,7 +161,7 @@ class _Watch:
     _open: list[_Open] = field(default_factory=list)
     _counted: set[int] = field(default_factory=set)  # ids of parameters
     _answered: set[int] = field(default_factory=set)  # ids of modules
-    _following: Following | None = None
+    _tracing: Tracing | None = None
 
     def follow(self, images: Tensor) -> None:
         self.rows.clear()
@@ -169,16 +169,16 @@ class _Watch:
         self._counted.clear()
         self._answered.clear()
         self.flops = 0
-        self._following = Following(self._computed)
+        self._tracing = Tracing(self._computed)
         state = dict(self.network.state_dict(keep_vars=True))
         if images.is_meta:
             twins = {
                 id(value): torch.empty_like(value, device="meta") for value in state.values()
             }  # shared ones stay so
             state = {name: twins[id(value)] for name, value in state.items()}
-        self._following.begin(images)
+        self._tracing.begin(images)
         try:
-            with self._following:
+            with self._tracing:
                 functional_call(self.network, state, (images,))
         except (RuntimeError, ValueError, IndexError, TypeError) as error:
             if images.is_meta:
@@ -265,12 +265,12 @@ class _Watch:
                 self._set(output, known)
 
     def _field(self, value: Any) -> Field | None:
-        assert self._following is not None
-        return self._following.field(value) if isinstance(value, Tensor) else None
+        assert self._tracing is not None
+        return self._tracing.field(value) if isinstance(value, Tensor) else None
 
     def _set(self, tensor: Tensor, known: Field) -> None:
-        assert self._following is not None
-        self._following.set(tensor, known)
+        assert self._tracing is not None
+        self._tracing.set(tensor, known)
 
 
 @contextmanager

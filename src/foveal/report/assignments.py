@@ -15,12 +15,12 @@ from foveal.report.drawn_boxes import PALETTE, DrawnBox, corners, draw_boxes
 from foveal.report.pictures import data_uri, evenly, for_page
 from foveal.report.words import counted
 from foveal.tasks.anchored_detection import AnchoredDetection
-from foveal.tasks.detectors import _rcnn_loss, yolov3_loss
-from foveal.tasks.detectors._assignment import assign
-from foveal.tasks.detectors.faster_rcnn import Seen
-from foveal.tasks.detectors.yolo import Said
+from foveal.tasks.heads import _rcnn_loss, yolov3_loss
+from foveal.tasks.heads._assignment import assign
+from foveal.tasks.heads.faster_rcnn import Seen
+from foveal.tasks.heads.yolo import Said
 from foveal.tasks.region_detection import RegionDetection
-from foveal.training.detecting import DetectionGround
+from foveal.training.detecting import DetectionSetup
 
 __all__ = ["ANCHORS", "DOTS", "PRIORS", "assigned_pictures"]
 
@@ -42,12 +42,12 @@ Own = tuple[NDArray[np.int64], NDArray[np.float64]]  # labels (m,) and boxes (m,
 Shape = Sequence[tuple[float, float, float, float]]
 
 
-def assigned_pictures(ground: DetectionGround, detector: Detector) -> tuple[list[dict[str, str]], str]:
+def assigned_pictures(setup: DetectionSetup, detector: Detector) -> tuple[list[dict[str, str]], str]:
     """Cards for some training pictures, and what is to be seen on them in one sentence."""
-    train = ground.splits["train"]
+    train = setup.splits["train"]
     chosen = train[evenly(len(train), SHOWN)]
-    pictures = ground.store.rows(chosen)
-    own = [(ground.boxes.labels[part], ground.boxes.xyxy[part]) for part in map(ground.boxes.of, chosen.tolist())]
+    pictures = setup.store.rows(chosen)
+    own = [(setup.boxes.labels[part], setup.boxes.xyxy[part]) for part in map(setup.boxes.of, chosen.tolist())]
     said = [next(iter(detector.said(torch.from_numpy(picture[None])))) for picture in pictures]
     task, size = detector.task, detector.size
     cards = []

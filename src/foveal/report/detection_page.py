@@ -27,10 +27,10 @@ from foveal.report.drawn_boxes import PALETTE, DrawnBox, boxes_of, corners, draw
 from foveal.report.page import Chart, durations, inline_chart, page_file, page_template, recipe_sections, split_word
 from foveal.report.pictures import data_uri, evenly, for_page
 from foveal.report.words import counted
+from foveal.tasks.answers import Detections
 from foveal.tasks.detection_scores import DetectionScores
 from foveal.tasks.detection_trust import DetectionTrust, reliability
-from foveal.tasks.objects import Objects
-from foveal.training.detecting import DetectionGround
+from foveal.training.detecting import DetectionSetup
 from foveal.training.fit import Fitted
 
 __all__ = ["original", "placed_card", "training_pictures", "write_detection_report"]
@@ -44,10 +44,10 @@ Picture = Callable[[int], Pixels]
 
 def write_detection_report(
     name: str,
-    ground: DetectionGround,
+    setup: DetectionSetup,
     fitted: Fitted[Detector],
     on: str,
-    found: Sequence[Objects],
+    found: Sequence[Detections],
     scores: DetectionScores,
     metrics: Mapping[str, Any],
     warnings: Sequence[str],
@@ -58,14 +58,14 @@ def write_detection_report(
 
     Raises: NotWritable or NoSpace when the place refuses it.
     """
-    indices, boxes = ground.splits[on], ground.dataset.boxes
+    indices, boxes = setup.splits[on], setup.dataset.boxes
     assert boxes is not None
     truth = boxes.take(indices)
 
     def picture(number: int) -> Pixels:
-        return original(ground, int(indices[number]))
+        return original(setup, int(indices[number]))
 
-    assigned, assigned_words = assigned_pictures(ground, fitted.model)
+    assigned, assigned_words = assigned_pictures(setup, fitted.model)
     text = page_template("detection.html.jinja").render(
         name=name,
         scores=scores,
@@ -74,20 +74,20 @@ def write_detection_report(
         script=(script := page_file("page.js")),
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         split=split_word(on),
-        origin=ground.dataset.origin,
-        notes=ground.dataset.notes,
+        origin=setup.dataset.origin,
+        notes=setup.dataset.notes,
         warnings=warnings,
         metrics=metrics,
         file_bytes=file_bytes,
         threshold=fitted.model.threshold,
-        recipe=recipe_sections(ground.recipe.to_toml()),
+        recipe=recipe_sections(setup.recipe.to_toml()),
         durations=durations(metrics["seconds"]),
-        augment_words=in_words(ground.recipe.augment),
+        augment_words=in_words(setup.recipe.augment),
         class_rows=_class_rows(scores),
         samples=[_sample(picture, truth, found, i, scores) for i in evenly(len(indices), SHOWN)],
         misses=_errors(detection_plots.worst_misses(scores, truth), truth, picture),
         alarms=_errors(detection_plots.worst_alarms(scores), truth, picture),
-        training=training_pictures(ground),
+        training=training_pictures(setup),
         promises=_promises(fitted.model.trust, scores),
         calibration=metrics["test"]["calibration"],
         assigned=assigned,
@@ -124,7 +124,7 @@ def _class_rows(scores: DetectionScores) -> list[dict[str, Any]]:
 
 
 def _sample(
-    picture: Picture, truth: Boxes, found: Sequence[Objects], number: int, scores: DetectionScores
+    picture: Picture, truth: Boxes, found: Sequence[Detections], number: int, scores: DetectionScores
 ) -> dict[str, str]:
     """A picture with what was found on it, and dashed what is there."""
     sure = found[number].take(found[number].scores >= scores.threshold)
@@ -132,12 +132,12 @@ def _sample(
 
 
 def placed_card(
-    picture: Pixels, truth: Boxes, said: Objects, number: int, classes: Sequence[str], words_: str
+    picture: Pixels, truth: Boxes, said: Detections, number: int, classes: Sequence[str], words_: str
 ) -> dict[str, str]:
     """Picture `number` with the boxes that are there, dashed, and those that were said, in colour."""
     pixels, scale = for_page(picture)
     there = [DrawnBox(corners(box * scale), ink="#8a8a8a", dashed=True) for box in truth.xyxy[truth.of(number)]]
-    found = boxes_of(Objects(said.xyxy * scale, said.labels, said.scores), classes)
+    found = boxes_of(Detections(said.xyxy * scale, said.labels, said.scores), classes)
     return {"uri": data_uri(draw_boxes(pixels, [*there, *found])), "words": words_}
 
 
@@ -152,28 +152,28 @@ def _errors(errors: Sequence[detection_plots.DetectionError], truth: Boxes, pict
     return cards
 
 
-def training_pictures(ground: DetectionGround) -> list[dict[str, str]]:
+def training_pictures(setup: DetectionSetup) -> list[dict[str, str]]:
     """How the network saw some pictures in its first epoch, boxes moved with them."""
-    train = ground.splits["train"]
+    train = setup.splits["train"]
     chosen = train[evenly(len(train), TRAINING_SHOWN)]
-    pictures, said = ground.batches.shown_with_boxes(0, chosen)
+    pictures, said = setup.batches.shown_with_boxes(0, chosen)
     cards = []
     for pixels, (labels, boxes) in zip(pictures, said, strict=True):
         small, scale = for_page(pixels)
         rows = [
-            DrawnBox(corners(box * scale), ground.dataset.classes[k], PALETTE[k % len(PALETTE)])
+            DrawnBox(corners(box * scale), setup.dataset.classes[k], PALETTE[k % len(PALETTE)])
             for box, k in zip(boxes, labels.tolist(), strict=True)
         ]
         cards.append({"uri": data_uri(draw_boxes(small, rows)), "words": counted(len(rows), "object")})
     return cards
 
 
-def original(ground: DetectionGround, index: int) -> Pixels:
+def original(setup: DetectionSetup, index: int) -> Pixels:
     """(H, W, C) of a picture as it is; grey of its size where the file has gone."""
-    boxes = ground.dataset.boxes
+    boxes = setup.dataset.boxes
     assert boxes is not None
-    pictures = ground.dataset.pictures
+    pictures = setup.dataset.pictures
     try:
-        return read_image(pictures.content(index), name=pictures.name(index), channels=ground.preprocess.channels)
+        return read_image(pictures.content(index), name=pictures.name(index), channels=setup.preprocess.channels)
     except BadPicture:
-        return np.full((*boxes.sizes[index], ground.preprocess.channels), 128, np.uint8)
+        return np.full((*boxes.sizes[index], setup.preprocess.channels), 128, np.uint8)

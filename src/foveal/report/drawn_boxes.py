@@ -1,4 +1,4 @@
-"""Boxes drawn onto a picture: a line that shows on any ground, and a small tag with the class and its score.
+"""Boxes drawn onto a picture: a line that shows on any picture, and a small tag with the class and its score.
 
 Small pictures are enlarged by a whole factor first, so that their pixels stay square and the tags stay readable.
 """
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from foveal.errors import shown
 from foveal.report.pictures import rgb
-from foveal.tasks.objects import Objects
+from foveal.tasks.answers import Detections
 
 if TYPE_CHECKING:
     from PIL.ImageDraw import ImageDraw
@@ -48,7 +48,7 @@ def corners(box: NDArray[np.float64]) -> tuple[float, float, float, float]:
     return x1, y1, x2, y2
 
 
-def boxes_of(found: Objects, classes: Sequence[str]) -> list[DrawnBox]:
+def boxes_of(found: Detections, classes: Sequence[str]) -> list[DrawnBox]:
     """What a detector says of a picture: "dog 0.89", one ink a class, the surest last and so on top."""
     rows = zip(found.xyxy.tolist(), found.labels.tolist(), found.scores.tolist(), strict=True)
     drawn = [
@@ -88,7 +88,7 @@ def _corners(box: DrawnBox, factor: int, size: tuple[int, int]) -> tuple[int, in
 
 
 def _outline(draw: ImageDraw, corners: tuple[int, int, int, int], box: DrawnBox, width: int) -> None:
-    """A line in the ink with a thin white one inside it: one of the two shows on any ground."""
+    """A line in the ink with a thin white one inside it: one of the two shows on any picture."""
     x0, y0, x1, y1 = corners
     if box.dashed:
         _dashes(draw, corners, box.ink, width)

@@ -19,9 +19,9 @@ from foveal.report import plots
 from foveal.report.detection_page import original, placed_card, training_pictures
 from foveal.report.page import durations, inline_chart, page_file, page_template, recipe_sections, split_word
 from foveal.report.pictures import evenly
+from foveal.tasks.answers import Detections
 from foveal.tasks.localisation_scores import LocalisationScores
-from foveal.tasks.objects import Objects
-from foveal.training.detecting import DetectionGround
+from foveal.training.detecting import DetectionSetup
 from foveal.training.fit import Fitted
 
 __all__ = ["write_localisation_report"]
@@ -31,10 +31,10 @@ SHOWN = 8  # pictures
 
 def write_localisation_report(
     name: str,
-    ground: DetectionGround,
+    setup: DetectionSetup,
     fitted: Fitted[Detector],
     on: str,
-    found: Sequence[Objects],
+    found: Sequence[Detections],
     scores: LocalisationScores,
     metrics: Mapping[str, Any],
     warnings: Sequence[str],
@@ -45,7 +45,7 @@ def write_localisation_report(
 
     Raises: NotWritable or NoSpace when the place refuses it.
     """
-    indices, boxes = ground.splits[on], ground.dataset.boxes
+    indices, boxes = setup.splits[on], setup.dataset.boxes
     assert boxes is not None
     truth = boxes.take(indices)
     history = [vars(row) for row in fitted.history]
@@ -54,12 +54,12 @@ def write_localisation_report(
         name=name, scores=scores, version=__version__, style=page_file("page.css"),
         script=(script := page_file("page.js")),
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
-        split=split_word(on), origin=ground.dataset.origin, notes=ground.dataset.notes, warnings=warnings,
-        metrics=metrics, file_bytes=file_bytes, recipe=recipe_sections(ground.recipe.to_toml()),
-        durations=durations(metrics["seconds"]), augment_words=in_words(ground.recipe.augment),
-        samples=_cards(ground, truth, found, scores, scores.pictures[evenly(len(scores.pictures), SHOWN)].tolist(), on),
-        worst=_cards(ground, truth, found, scores, scores.pictures[order[:SHOWN]].tolist(), on),
-        training=training_pictures(ground),
+        split=split_word(on), origin=setup.dataset.origin, notes=setup.dataset.notes, warnings=warnings,
+        metrics=metrics, file_bytes=file_bytes, recipe=recipe_sections(setup.recipe.to_toml()),
+        durations=durations(metrics["seconds"]), augment_words=in_words(setup.recipe.augment),
+        samples=_cards(setup, truth, found, scores, scores.pictures[evenly(len(scores.pictures), SHOWN)].tolist(), on),
+        worst=_cards(setup, truth, found, scores, scores.pictures[order[:SHOWN]].tolist(), on),
+        training=training_pictures(setup),
         comparison=inline_chart(plots.plot_overlaps(scores.iou, scores.constant_iou), "overlaps"),
         loss_chart=inline_chart(plots.plot_curves(history, "loss"), "loss") if history else None,
     )  # fmt: skip
@@ -67,17 +67,17 @@ def write_localisation_report(
 
 
 def _cards(
-    ground: DetectionGround,
+    setup: DetectionSetup,
     truth: Boxes,
-    found: Sequence[Objects],
+    found: Sequence[Detections],
     scores: LocalisationScores,
     pictures: Sequence[int],
     on: str,
 ) -> list[dict[str, str]]:
     """Pictures with the box that is there, dashed, and the one that was said; how well they overlap below."""
     overlap = dict(zip(scores.pictures.tolist(), scores.iou.tolist(), strict=True))
-    indices = ground.splits[on]
+    indices = setup.splits[on]
     return [
-        placed_card(original(ground, int(indices[i])), truth, found[i], i, scores.classes, f"IoU {overlap[i]:.2f}")
+        placed_card(original(setup, int(indices[i])), truth, found[i], i, scores.classes, f"IoU {overlap[i]:.2f}")
         for i in pictures
     ]

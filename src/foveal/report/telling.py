@@ -18,7 +18,7 @@ from foveal.tasks.classification import Scores
 from foveal.tasks.trust import Tried
 from foveal.training.baseline import Baseline
 from foveal.training.fit import Fitted
-from foveal.training.ground import Ground
+from foveal.training.setup import Setup
 
 __all__ = ["first_filters", "mistakes", "story"]
 
@@ -28,7 +28,7 @@ SHEET_ROWS, SHEET_VERSIONS = 6, 7
 
 def story(
     name: str,
-    ground: Ground,
+    setup: Setup,
     fitted: Fitted[Model],
     on: str,
     logits: Tensor,
@@ -41,67 +41,67 @@ def story(
     file_bytes: int,
 ) -> Story:
     """Everything that the page needs, gathered."""
-    indices = ground.splits[on]
+    indices = setup.splits[on]
     probabilities = softmax(logits.double().numpy() / fitted.model.temperature)
-    originals, augmented = _contact_sheet(ground)
+    originals, augmented = _contact_sheet(setup)
     timings = [
-        {"arithmetic": way, "images_per_second": speed} for way, speed in ground.measured.images_per_second.items()
+        {"arithmetic": way, "images_per_second": speed} for way, speed in setup.measured.images_per_second.items()
     ]
-    K = len(ground.dataset.classes)
+    K = len(setup.dataset.classes)
     return Story(
         name=name,
         task="classification",
-        origin=ground.dataset.origin,
-        counts={s: np.bincount(ground.dataset.labels[i], minlength=K) for s, i in ground.splits.items()},
-        classes=ground.dataset.classes,
-        recipe_toml=ground.recipe.to_toml(),
+        origin=setup.dataset.origin,
+        counts={s: np.bincount(setup.dataset.labels[i], minlength=K) for s, i in setup.splits.items()},
+        classes=setup.dataset.classes,
+        recipe_toml=setup.recipe.to_toml(),
         machine=machine,
-        arithmetic={"chosen": ground.arithmetic.name, "timings": timings},
+        arithmetic={"chosen": setup.arithmetic.name, "timings": timings},
         history=[vars(row) for row in fitted.history],
         metrics=metrics,
         scores=scores,
-        calibration=calibration_bins(probabilities, ground.dataset.labels[indices]),
+        calibration=calibration_bins(probabilities, setup.dataset.labels[indices]),
         temperature=fitted.model.temperature,
-        mistakes=mistakes(ground, indices, probabilities),
+        mistakes=mistakes(setup, indices, probabilities),
         originals=originals,
         augmented=augmented,
-        augment_words=in_words(ground.recipe.augment),
+        augment_words=in_words(setup.recipe.augment),
         filters=first_filters(fitted.model.network),
         baseline=baseline,
-        transfer=ground.transfer.reason if ground.transfer else "",
-        learning_curve=ground.transfer.curve if ground.transfer else None,
+        transfer=setup.transfer.reason if setup.transfer else "",
+        learning_curve=setup.transfer.curve if setup.transfer else None,
         tried=tried,
         promise=fitted.model.trust.promise if fitted.model.trust else "",
-        notes=ground.dataset.notes,
+        notes=setup.dataset.notes,
         warnings=tuple(warnings),
-        skipped=len(ground.dataset.skipped),
+        skipped=len(setup.dataset.skipped),
         sizes={"parameters": sum(p.numel() for p in fitted.model.network.parameters()), "bytes": file_bytes},
     )
 
 
 def mistakes(
-    ground: Ground, indices: NDArray[np.int64], probabilities: NDArray[np.float64], most: int = MISTAKES_SHOWN
+    setup: Setup, indices: NDArray[np.int64], probabilities: NDArray[np.float64], most: int = MISTAKES_SHOWN
 ) -> list[Mistake]:
     """The pictures that were taken for something else, the surest first."""
-    truth, guess = ground.dataset.labels[indices], probabilities.argmax(1)
+    truth, guess = setup.dataset.labels[indices], probabilities.argmax(1)
     sure = probabilities.max(1)
     wrong = np.flatnonzero(guess != truth)
     wrong = wrong[np.argsort(-sure[wrong], kind="stable")][:most]
-    pictures = ground.store.rows(indices[wrong])
-    classes = ground.dataset.classes
+    pictures = setup.store.rows(indices[wrong])
+    classes = setup.dataset.classes
     return [
-        Mistake(ground.dataset.pictures.name(int(indices[i])), picture, classes[truth[i]], classes[guess[i]], sure[i])
+        Mistake(setup.dataset.pictures.name(int(indices[i])), picture, classes[truth[i]], classes[guess[i]], sure[i])
         for i, picture in zip(wrong, pictures, strict=True)
     ]
 
 
-def _contact_sheet(ground: Ground) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+def _contact_sheet(setup: Setup) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """Some training pictures, and how the network sees each of them in its first epochs."""
-    train = ground.splits["train"]
+    train = setup.splits["train"]
     rows = min(SHEET_ROWS, len(train))
     chosen = train[np.linspace(0, len(train) - 1, rows).astype(np.int64)]
-    drawn = [ground.batches.shown(epoch, chosen) for epoch in range(SHEET_VERSIONS)]
-    originals = ground.store.rows(chosen)
+    drawn = [setup.batches.shown(epoch, chosen) for epoch in range(SHEET_VERSIONS)]
+    originals = setup.store.rows(chosen)
     return originals, np.stack(drawn, axis=1).reshape(-1, *originals.shape[1:])
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foveal.data.dataset import Boxes
-from foveal.tasks.objects import Objects
+from foveal.tasks.answers import Detections
 
 __all__ = ["CocoTables", "coco_tables"]
 
@@ -47,7 +47,7 @@ def _mean(values: NDArray[Any]) -> float:
     return float(known.mean()) if known.size else float("nan")
 
 
-def coco_tables(found: Sequence[Objects], truth: Boxes, crowd: NDArray[np.bool_], K: int) -> CocoTables:
+def coco_tables(found: Sequence[Detections], truth: Boxes, crowd: NDArray[np.bool_], K: int) -> CocoTables:
     """faster-coco-eval's tables for K classes; crowd (M,) marks what is neither right nor wrong to find."""
     from faster_coco_eval import COCO, COCOeval_faster
 

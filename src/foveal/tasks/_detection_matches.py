@@ -24,7 +24,7 @@ from foveal.ops.detection import (
     overlaps,
 )  # fmt: skip
 from foveal.progress import SILENT, Progress
-from foveal.tasks.objects import Objects
+from foveal.tasks.answers import Detections
 
 __all__ = ["Matches", "bootstrap", "confusion_with_background", "match_objects"]
 
@@ -56,7 +56,9 @@ class Matches:
         return sums
 
 
-def match_objects(found: Sequence[Objects], truth: Boxes, crowd: Flags, K: int, progress: Progress = SILENT) -> Matches:
+def match_objects(
+    found: Sequence[Detections], truth: Boxes, crowd: Flags, K: int, progress: Progress = SILENT
+) -> Matches:
     """Every found box held against the true ones of its picture and class.
 
     crowd (M,) marks the true boxes that are neither right nor wrong to find. Raises: BadData on other lengths.
@@ -84,7 +86,7 @@ def match_objects(found: Sequence[Objects], truth: Boxes, crowd: Flags, K: int, 
     )
 
 
-def _match_picture(found: Objects, truth: Boxes, index: int, crowd: Flags) -> Flags:
+def _match_picture(found: Detections, truth: Boxes, index: int, crowd: Flags) -> Flags:
     """hit and ignored of one picture, (2, T, D)."""
     both = np.zeros((2, len(THRESHOLDS), len(found)), np.bool_)
     here = truth.of(index)

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from foveal.tasks.answers import Detections
 from foveal.tasks.box_targets import objects_of
 from foveal.tasks.detection import LEAST_SCORE, MOST, OVERLAP
-from foveal.tasks.detectors._yolo_boxes import Priors, decode
-from foveal.tasks.detectors.yolov3_loss import yolov3_loss
-from foveal.tasks.objects import Objects
+from foveal.tasks.heads._yolo_boxes import Priors, decode
+from foveal.tasks.heads.yolov3_loss import yolov3_loss
 
 __all__ = ["AnchoredDetection"]
 
@@ -35,6 +35,6 @@ class AnchoredDetection:
 
     def decode(
         self, outputs: Sequence[Tensor], size: tuple[int, int], score: float = LEAST_SCORE, iou: float = OVERLAP
-    ) -> list[Objects]:
+    ) -> list[Detections]:
         """What is said of N pictures -> their objects, in pixels of the network's input (H, W) = size."""
         return decode(outputs, self.priors, size, score, iou, MOST)

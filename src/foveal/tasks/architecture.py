@@ -11,11 +11,11 @@ from foveal.files.darknet import parse_cfg
 from foveal.networks.catalogue import build
 from foveal.tasks.anchored_detection import AnchoredDetection
 from foveal.tasks.detection import Detection
-from foveal.tasks.detectors.darknet import DarknetNetwork
-from foveal.tasks.detectors.faster_rcnn import TwoStage, faster_rcnn_on
-from foveal.tasks.detectors.one_object import OneObject
-from foveal.tasks.detectors.yolo import Yolo
-from foveal.tasks.detectors.yolov3 import YOLOv3, yolov3_on
+from foveal.tasks.heads.darknet import DarknetNetwork
+from foveal.tasks.heads.faster_rcnn import TwoStage, faster_rcnn_on
+from foveal.tasks.heads.one_object import OneObject
+from foveal.tasks.heads.yolo import Yolo
+from foveal.tasks.heads.yolov3 import YOLOv3, yolov3_on
 from foveal.tasks.localisation import Localisation
 from foveal.tasks.region_detection import RegionDetection
 

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 
 from foveal.ops.suppression import batched_nms
-from foveal.tasks.detectors._assignment import aligned_loss
-from foveal.tasks.detectors.yolo import Said
-from foveal.tasks.objects import Objects
+from foveal.tasks.answers import Detections
+from foveal.tasks.heads._assignment import aligned_loss
+from foveal.tasks.heads.yolo import Said
 
 __all__ = ["LEAST_SCORE", "Detection", "objects_said"]
 
@@ -41,14 +41,14 @@ class Detection:
 
     def decode(
         self, outputs: Said, size: tuple[int, int], score: float = LEAST_SCORE, iou: float = OVERLAP
-    ) -> list[Objects]:
+    ) -> list[Detections]:
         """What is said of N pictures -> their objects, in pixels of the network's input (H, W) = size."""
         return objects_said(outputs, size, score, iou)
 
 
 def objects_said(
     outputs: Said, size: tuple[int, int], score: float = LEAST_SCORE, iou: float = OVERLAP, most: int = MOST
-) -> list[Objects]:
+) -> list[Detections]:
     """Boxes above a score, class by class without doubles, clipped to the input; at most `most` a picture."""
     boxes = outputs.boxes().cpu()
     scores = outputs.classes.float().sigmoid().cpu()
@@ -56,7 +56,7 @@ def objects_said(
     return [_one(b.clamp_min(0).minimum(edge), s, score, iou, most) for b, s in zip(boxes, scores, strict=True)]
 
 
-def _one(boxes: Tensor, scores: Tensor, score: float, iou: float, most: int) -> Objects:
+def _one(boxes: Tensor, scores: Tensor, score: float, iou: float, most: int) -> Detections:
     places, labels = (scores > score).nonzero(as_tuple=True)
     sure = scores[places, labels]
     if len(sure) > CANDIDATES:
@@ -64,4 +64,4 @@ def _one(boxes: Tensor, scores: Tensor, score: float, iou: float, most: int) -> 
         places, labels = places[order], labels[order]
     kept = batched_nms(boxes[places], sure, labels, iou)[:most]
     found = boxes[places][kept].double().numpy()
-    return Objects(found, labels[kept].numpy(), sure[kept].double().numpy())
+    return Detections(found, labels[kept].numpy(), sure[kept].double().numpy())

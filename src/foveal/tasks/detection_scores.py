@@ -21,7 +21,7 @@ from foveal.ops.detection import RECALLS, best_f1, precision_floor
 from foveal.progress import SILENT, Progress
 from foveal.tasks._coco_scorer import CocoTables, coco_tables
 from foveal.tasks._detection_matches import Matches, bootstrap, confusion_with_background, match_objects
-from foveal.tasks.objects import Objects
+from foveal.tasks.answers import Detections
 
 __all__ = ["DetectionScores", "PrecisionRecall", "plain", "score_objects"]
 
@@ -96,7 +96,7 @@ class DetectionScores:
 
 
 def score_objects(
-    found: Sequence[Objects],
+    found: Sequence[Detections],
     truth: Boxes,
     classes: Sequence[str],
     *,
@@ -133,7 +133,7 @@ def score_objects(
     )  # fmt: skip
 
 
-def _check(found: Sequence[Objects], truth: Boxes, K: int) -> None:
+def _check(found: Sequence[Detections], truth: Boxes, K: int) -> None:
     if len(found) != len(truth.counts):
         raise BadData(f"{len(found)} pictures were answered, but the truth is known of {len(truth.counts)}.")
     labels = np.concatenate([truth.labels, *(each.labels for each in found)])

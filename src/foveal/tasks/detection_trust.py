@@ -14,9 +14,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from foveal.ops.rejection import RiskCoverage, risk_coverage
 from foveal.ops.statistics import CalibrationBins, sureness_bins, wilson_interval
+from foveal.tasks.answers import Detections
 from foveal.tasks.detection_calibration import ScoreMaps, calibrate_scores
 from foveal.tasks.detection_scores import DetectionScores
-from foveal.tasks.objects import Objects
 
 __all__ = ["DetectionTrust", "DetectionTrustFacts", "TriedPrecision", "reliability"]
 
@@ -41,11 +41,11 @@ class DetectionTrust:
         calibrated = maps.apply(matches.scores[asked], labels)
         return cls(maps, risk_coverage(calibrated, hit).thinned(MOST_POINTS))
 
-    def calibrated(self, objects: Objects) -> Objects:
+    def calibrated(self, objects: Detections) -> Detections:
         """The same boxes with scores that are probabilities of being right, the surest first."""
         scores = self.maps.apply(objects.scores, objects.labels)
         order = np.argsort(-scores, kind="stable")
-        return Objects(objects.xyxy[order], objects.labels[order], scores[order])
+        return Detections(objects.xyxy[order], objects.labels[order], scores[order])
 
     def bound_for(self, precision: float) -> float:
         """The least score to tell so that this share of the boxes is right; infinite when out of reach."""

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from foveal.tasks.detectors.one_object import Placed, placed_loss
-from foveal.tasks.objects import Objects
+from foveal.tasks.answers import Detections
+from foveal.tasks.heads.one_object import Placed, placed_loss
 
 __all__ = ["Localisation"]
 
@@ -29,11 +29,11 @@ class Localisation:
         """Unknown: a box is not right or wrong."""
         return math.nan
 
-    def decode(self, outputs: Placed, size: tuple[int, int], score: float = 0.0, iou: float = 0.0) -> list[Objects]:
+    def decode(self, outputs: Placed, size: tuple[int, int], score: float = 0.0, iou: float = 0.0) -> list[Detections]:
         """One object each where its presence is at least `score`, in pixels of the network's input."""
         edge = torch.tensor([size[1], size[0], size[1], size[0]], dtype=torch.float64)
         boxes = (outputs.shares().cpu().double().clamp(0, 1) * edge).numpy()
         presence = outputs.presence.float().sigmoid().cpu().double().numpy()
         labels = outputs.classes.float().argmax(1).cpu().numpy()
-        whole = [Objects(boxes[i : i + 1], labels[i : i + 1], presence[i : i + 1]) for i in range(len(boxes))]
+        whole = [Detections(boxes[i : i + 1], labels[i : i + 1], presence[i : i + 1]) for i in range(len(boxes))]
         return [one.take(one.scores >= score) for one in whole]

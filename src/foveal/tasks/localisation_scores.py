@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from foveal.data.dataset import Boxes
 from foveal.errors import BadData
-from foveal.tasks.objects import Objects
+from foveal.tasks.answers import Detections
 
 __all__ = [
     "LocalisationScores", "constant_box", "largest_boxes", "paired_iou", "score_locations", "score_placed", "shares_of",
@@ -107,7 +107,7 @@ def score_locations(
 
 
 def score_placed(
-    found: Sequence[Objects], truth: Boxes, classes: Sequence[str], constant: Floats | None = None
+    found: Sequence[Detections], truth: Boxes, classes: Sequence[str], constant: Floats | None = None
 ) -> LocalisationScores:
     """As `score_locations`, of at most one object a picture whose score is its presence."""
     presence = np.array([objects.scores[0] if len(objects) else 0.0 for objects in found])

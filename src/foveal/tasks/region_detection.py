@@ -8,12 +8,12 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from foveal.tasks.answers import Detections
 from foveal.tasks.box_targets import objects_of
 from foveal.tasks.detection import LEAST_SCORE, MOST, OVERLAP
-from foveal.tasks.detectors._proposals import Selection
-from foveal.tasks.detectors._rcnn_loss import PROPOSALS
-from foveal.tasks.detectors.faster_rcnn import Seen
-from foveal.tasks.objects import Objects
+from foveal.tasks.heads._proposals import Selection
+from foveal.tasks.heads._rcnn_loss import PROPOSALS
+from foveal.tasks.heads.faster_rcnn import Seen
 
 __all__ = ["RegionDetection"]
 
@@ -41,6 +41,6 @@ class RegionDetection:
 
     def decode(
         self, outputs: Seen, size: tuple[int, int], score: float = LEAST_SCORE, iou: float = OVERLAP
-    ) -> list[Objects]:
+    ) -> list[Detections]:
         """What is said of N pictures -> their objects, in pixels of the network's input (H, W) = size."""
         return outputs.said(ASKED).objects(size, score, iou, MOST)

@@ -11,7 +11,7 @@ import torch
 
 from foveal.errors import BadModel, FovealError, shown
 from foveal.files.tensors import read_tensors, write_tensors
-from foveal.training.learner import Learner
+from foveal.training.train_state import TrainState
 
 __all__ = ["best", "newest", "restore", "save", "save_best"]
 
@@ -21,19 +21,19 @@ _BEST = "best.safetensors"
 KEPT = 2
 
 
-def save(folder: Path, learner: Learner, facts: dict[str, Any]) -> Path:
-    """Write the learner; older checkpoints go only when this one is safe on disk."""
-    path = folder / f"epoch-{learner.epoch:05d}-step-{learner.step:08d}.safetensors"
-    write_tensors(path, _contiguous(learner), {"learner": learner.facts(), "run": facts}, KIND)
+def save(folder: Path, state: TrainState, facts: dict[str, Any]) -> Path:
+    """Write the state; older checkpoints go only when this one is safe on disk."""
+    path = folder / f"epoch-{state.epoch:05d}-step-{state.step:08d}.safetensors"
+    write_tensors(path, _contiguous(state), {"learner": state.facts(), "run": facts}, KIND)
     for old in _found(folder)[:-KEPT]:
         with contextlib.suppress(OSError):
             old.unlink()
     return path
 
 
-def save_best(folder: Path, learner: Learner, facts: dict[str, Any]) -> None:
-    """Write the learner as the best so far on validation."""
-    write_tensors(folder / _BEST, _contiguous(learner), {"learner": learner.facts(), "run": facts}, KIND)
+def save_best(folder: Path, state: TrainState, facts: dict[str, Any]) -> None:
+    """Write the state as the best so far on validation."""
+    write_tensors(folder / _BEST, _contiguous(state), {"learner": state.facts(), "run": facts}, KIND)
 
 
 def newest(folder: Path) -> tuple[Path | None, list[str]]:
@@ -63,11 +63,11 @@ def best(folder: Path) -> Path | None:
     return path if path.exists() else None
 
 
-def restore(path: Path, learner: Learner) -> dict[str, Any]:
-    """Set the learner to what the file holds; returns what the run had written beside it."""
+def restore(path: Path, state: TrainState) -> dict[str, Any]:
+    """Set the state to what the file holds; returns what the run had written beside it."""
     tensors, metadata = read_tensors(path, KIND)
     try:
-        learner.take_up(tensors, metadata["learner"])
+        state.take_up(tensors, metadata["learner"])
         facts: dict[str, Any] = metadata["run"]
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise BadModel(
@@ -76,8 +76,8 @@ def restore(path: Path, learner: Learner) -> dict[str, Any]:
     return facts
 
 
-def _contiguous(learner: Learner) -> dict[str, torch.Tensor]:
-    return {name: value.detach().to("cpu").contiguous() for name, value in learner.tensors().items()}
+def _contiguous(state: TrainState) -> dict[str, torch.Tensor]:
+    return {name: value.detach().to("cpu").contiguous() for name, value in state.tensors().items()}
 
 
 def _found(folder: Path) -> list[Path]:

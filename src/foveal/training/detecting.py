@@ -1,4 +1,4 @@
-"""The ground of a training with boxes: what is settled before the first step, as `ground.py` does it for labels.
+"""The setup of a training with boxes: what is settled before the first step, as `setup.py` does it for labels.
 
 The loop, the checkpoints and the arithmetic are the same; the batches carry boxes, and the network is a trunk of the
 catalogue with the detector's head on its stages.
@@ -29,31 +29,31 @@ from foveal.ops.boxes import map_boxes
 from foveal.preprocess import GREY, Preprocess
 from foveal.progress import SILENT, Progress
 from foveal.recipe import Recipe, parse_size
+from foveal.tasks.answers import Detections
 from foveal.tasks.architecture import Architecture, BoxTask, OnTrunk, task_of
 from foveal.tasks.detection import LEAST_SCORE
 from foveal.tasks.detection_scores import DetectionScores, score_objects
 from foveal.tasks.detection_trust import DetectionTrust
-from foveal.tasks.detectors.anchors import anchors_from, coverage
-from foveal.tasks.detectors.yolov3 import TINY_ANCHORS, YOLOV3_ANCHORS, scaled, strides_on
+from foveal.tasks.heads.anchors import anchors_from, coverage
+from foveal.tasks.heads.yolov3 import TINY_ANCHORS, YOLOV3_ANCHORS, scaled, strides_on
 from foveal.tasks.localisation_scores import LocalisationScores, constant_box, score_placed, shares_of
-from foveal.tasks.objects import Objects
 from foveal.training import planner
 from foveal.training.arithmetic import Arithmetic
 from foveal.training.asking import check_start
-from foveal.training.ground import options_of, with_statistics
-from foveal.training.learner import Averaged, Learner
+from foveal.training.initial_weights import InitialWeights, initial_weights
 from foveal.training.loop import Watch, train_epochs
 from foveal.training.measuring import Measured, given
 from foveal.training.optimisers import make_optimizer, slow_down
 from foveal.training.rehearsal import measured_anew, planned_epochs, with_arithmetic
 from foveal.training.settle import choose_device, usual_shape
-from foveal.training.start import Start, start_from
+from foveal.training.setup import options_of, with_statistics
+from foveal.training.train_state import Averaged, TrainState
 from foveal.training.transfer import freeze
 
 __all__ = [
-    "DetectionGround",
+    "DetectionSetup",
     "finished_detector",
-    "lay_detection",
+    "set_up_detection",
     "located",
     "objects_on",
     "scored",
@@ -89,7 +89,7 @@ BATCH, SMALL_BATCH, FEW = 32, 16, 1000  # pictures a step; the smaller one below
 
 
 @dataclass(frozen=True, eq=False)
-class DetectionGround:
+class DetectionSetup:
     """What is settled before the first step and stays."""
 
     dataset: Dataset
@@ -104,7 +104,7 @@ class DetectionGround:
     task: BoxTask
     arithmetic: Arithmetic
     measured: Measured
-    start: Start | None = None
+    start: InitialWeights | None = None
 
     @property
     def plan(self) -> planner.Plan:
@@ -115,8 +115,8 @@ class DetectionGround:
         """The fastest way of computing as things are now."""
         return measured_anew(self)
 
-    def learner(self) -> Learner:
-        """A learner at the start."""
+    def state(self) -> TrainState:
+        """A state at the start."""
         network, name = self.arithmetic.network(self.network), self.recipe.network.name
         assert isinstance(network, OnTrunk)
         frozen = self._freeze(network, name) if self.start is not None else ()
@@ -124,7 +124,7 @@ class DetectionGround:
         if self.start is not None:
             slow_down(optimizer, {id(p): TRUNK_RATE for p in network.trunk.parameters()})
         decay = float(self.recipe.training.ema)
-        return Learner(network, optimizer, Averaged(network, decay) if decay else None, frozen=frozen)
+        return TrainState(network, optimizer, Averaged(network, decay) if decay else None, frozen=frozen)
 
     def _freeze(self, network: OnTrunk, name: str) -> tuple[nn.Module, ...]:
         """Let only what the recipe names learn; returns what keeps the statistics of its batch norms."""
@@ -134,20 +134,20 @@ class DetectionGround:
             return (network.trunk,)
         return freeze(_trunk(network), name, train) if train.startswith("last") else ()
 
-    def train(self, learner: Learner, watch: Watch) -> None:
-        """The loop, from where the learner stands."""
+    def train(self, state: TrainState, watch: Watch) -> None:
+        """The loop, from where the state stands."""
         train_epochs(
-            learner, self.plan, self.batches, self.task, self.preprocess, self.arithmetic,
-            lambda state: self.validate(state, learner), watch,
+            state, self.plan, self.batches, self.task, self.preprocess, self.arithmetic,
+            lambda weights: self.validate(weights, state), watch,
         )  # fmt: skip
 
-    def validate(self, state: dict[str, Tensor], learner: Learner) -> tuple[float, float]:
+    def validate(self, weights: dict[str, Tensor], state: TrainState) -> tuple[float, float]:
         """Loss on validation; NaN where there is none. AP of a few pictures would tell less."""
         indices = self.splits["val"]
         if not len(indices):
             return math.nan, math.nan
-        judge = _Judge(learner.network.eval(), self.task, self.arithmetic)
-        averaged = {f"network.{name}": value for name, value in state.items()}
+        judge = _Judge(state.network.eval(), self.task, self.arithmetic)
+        averaged = {f"network.{name}": value for name, value in weights.items()}
         loss, done = 0.0, 0
         with torch.inference_mode():
             for pixels in batches_in_order(self.store, indices, self.batches.batch_size):
@@ -222,9 +222,9 @@ def settle_detection(dataset: Dataset, recipe: Recipe, task: str = "detect") -> 
     return resolved.model_copy(update={"augment": resolve_boxes(recipe.augment, size, channels, pictures)})
 
 
-def lay_detection(
+def set_up_detection(
     dataset: Dataset, recipe: Recipe, *, progress: Progress = SILENT, loading_threads: int = 0
-) -> DetectionGround:
+) -> DetectionSetup:
     """Store, preprocessing, network and arithmetic of a settled recipe. Says what was chosen.
 
     Raises: BadData, BadRecipe, NoSpace; nothing is written but the cache.
@@ -239,7 +239,7 @@ def lay_detection(
     torch.manual_seed(recipe.training.seed)
     architecture = architecture_of(dataset, recipe, preprocess, progress)
     network = architecture.on_trunk(len(dataset.classes), channels, size)
-    start = start_from(_trunk(network), recipe, progress)
+    start = initial_weights(_trunk(network), recipe, progress)
     if start is not None:
         preprocess = start.prepared(preprocess)
         recipe = recipe.with_settings({"network.weights": start.setting})
@@ -258,7 +258,7 @@ def lay_detection(
     )  # fmt: skip
     progress.say(f"Augmentation {in_words(recipe.augment)}.")
     task = task_of(network, dataset.classes, size)
-    ground = DetectionGround(
+    setup = DetectionSetup(
         dataset,
         boxes,
         store,
@@ -273,8 +273,8 @@ def lay_detection(
         given(asked.name),
         start,
     )
-    ground = with_arithmetic(ground, progress)
-    return _planned(ground, progress) if recipe.training.epochs == "auto" else ground
+    setup = with_arithmetic(setup, progress)
+    return _planned(setup, progress) if recipe.training.epochs == "auto" else setup
 
 
 def _known_epochs(recipe: Recipe) -> int:
@@ -282,61 +282,61 @@ def _known_epochs(recipe: Recipe) -> int:
     return 1 if recipe.training.epochs == "auto" else int(recipe.training.epochs)
 
 
-def _planned(ground: DetectionGround, progress: Progress) -> DetectionGround:
+def _planned(setup: DetectionSetup, progress: Progress) -> DetectionSetup:
     """With --minutes: the epochs that fit; mosaics end with them."""
-    epochs = planned_epochs(ground, progress)
-    recipe = ground.recipe.with_settings({"training.epochs": epochs})
-    return replace(ground, recipe=recipe, batches=replace(ground.batches, epochs=epochs))
+    epochs = planned_epochs(setup, progress)
+    recipe = setup.recipe.with_settings({"training.epochs": epochs})
+    return replace(setup, recipe=recipe, batches=replace(setup.batches, epochs=epochs))
 
 
-def finished_detector(ground: DetectionGround, learner: Learner) -> Detector:
-    """The learner's result, its scores calibrated on validation, with the bound on them that is best there.
+def finished_detector(setup: DetectionSetup, state: TrainState) -> Detector:
+    """The state's result, its scores calibrated on validation, with the bound on them that is best there.
 
     Raises: NotFinite when a weight is not.
     """
-    network = ground.network
-    network.load_state_dict({name: value.detach().clone() for name, value in learner.result().items()})
+    network = setup.network
+    network.load_state_dict({name: value.detach().clone() for name, value in state.result().items()})
     network = network.to("cpu")
     for name, value in network.state_dict().items():
         if value.is_floating_point() and not torch.isfinite(value).all():
             raise NotFinite(f"After training, {name} has values that are not finite; try a lower learning rate.")
     trained = {
-        "epochs": learner.epoch,
-        "pictures": len(ground.splits["train"]),
-        "left_out": len(ground.dataset.skipped),
-        "source": ground.dataset.origin.source,
-        "weights": ground.start.as_dict() if ground.start else None,
-        "train": ground.recipe.network.train,
-        "recipe": ground.recipe.to_toml(),
+        "epochs": state.epoch,
+        "pictures": len(setup.splits["train"]),
+        "left_out": len(setup.dataset.skipped),
+        "source": setup.dataset.origin.source,
+        "weights": setup.start.as_dict() if setup.start else None,
+        "train": setup.recipe.network.train,
+        "recipe": setup.recipe.to_toml(),
     }
     detector = Detector(
-        network, ground.preprocess, ground.dataset.classes, ground.architecture, trained=trained,
+        network, setup.preprocess, setup.dataset.classes, setup.architecture, trained=trained,
     )  # fmt: skip
     if detector.kind == "one-object":
         return replace(detector, threshold=0.5)  # of presence
-    val = ground.splits["val"]
-    boxes = ground.dataset.boxes
+    val = setup.splits["val"]
+    boxes = setup.dataset.boxes
     assert boxes is not None
     if not boxes.counts[val].sum():
         return detector
-    detector = replace(detector, trust=DetectionTrust.of(scored(detector, ground, val, resamples=0)))
-    scores = scored(detector, ground, val, resamples=0)
+    detector = replace(detector, trust=DetectionTrust.of(scored(detector, setup, val, resamples=0)))
+    scores = scored(detector, setup, val, resamples=0)
     return replace(detector, threshold=scores.threshold) if scores.f1 > 0 else detector
 
 
 def objects_on(
     detector: Detector,
-    ground: DetectionGround,
+    setup: DetectionSetup,
     indices: Indices,
     progress: Progress = SILENT,
     score: float = LEAST_SCORE,
-) -> list[Objects]:
+) -> list[Detections]:
     """Objects on stored pictures, in pixels of the pictures as they are shown."""
-    assert ground.dataset.boxes is not None
-    found: list[Objects] = []
-    sizes = ground.dataset.boxes.sizes
+    assert setup.dataset.boxes is not None
+    found: list[Detections] = []
+    sizes = setup.dataset.boxes.sizes
     with progress.task("scoring", len(indices)) as advance:
-        for pixels in batches_in_order(ground.store, indices, 64):
+        for pixels in batches_in_order(setup.store, indices, 64):
             for objects in detector.objects(pixels, score):
                 height, width = sizes[indices[len(found)]]
                 found.append(detector.at_home(objects, (int(height), int(width))))
@@ -345,23 +345,23 @@ def objects_on(
 
 
 def scored(
-    detector: Detector, ground: DetectionGround, indices: Indices, progress: Progress = SILENT, **asked: Any
+    detector: Detector, setup: DetectionSetup, indices: Indices, progress: Progress = SILENT, **asked: Any
 ) -> DetectionScores:
     """How well the objects of stored pictures are found."""
-    assert ground.dataset.boxes is not None
-    truth = ground.dataset.boxes.take(indices)
-    return score_objects(objects_on(detector, ground, indices, progress), truth, ground.dataset.classes, **asked)
+    assert setup.dataset.boxes is not None
+    truth = setup.dataset.boxes.take(indices)
+    return score_objects(objects_on(detector, setup, indices, progress), truth, setup.dataset.classes, **asked)
 
 
 def located(
-    detector: Detector, ground: DetectionGround, indices: Indices, progress: Progress = SILENT
-) -> tuple[list[Objects], LocalisationScores]:
+    detector: Detector, setup: DetectionSetup, indices: Indices, progress: Progress = SILENT
+) -> tuple[list[Detections], LocalisationScores]:
     """The one object of each stored picture, and how well it is placed, beside the best constant box."""
-    boxes = ground.dataset.boxes
+    boxes = setup.dataset.boxes
     assert boxes is not None
-    found = objects_on(detector, ground, indices, progress, score=0.0)
-    constant = constant_box(shares_of(boxes.take(ground.splits["train"])))
-    return found, score_placed(found, boxes.take(indices), ground.dataset.classes, constant)
+    found = objects_on(detector, setup, indices, progress, score=0.0)
+    constant = constant_box(shares_of(boxes.take(setup.splits["train"])))
+    return found, score_placed(found, boxes.take(indices), setup.dataset.classes, constant)
 
 
 def architecture_of(

@@ -27,10 +27,10 @@ from foveal.files.durable import write_text
 from foveal.progress import SILENT, Advance, Progress
 from foveal.recipe import Recipe
 from foveal.training import checkpoint, planner
-from foveal.training.learner import Epoch, Learner
 from foveal.training.loop import Watch
 from foveal.training.measuring import Measured
 from foveal.training.promise import BeginAnew, Promise
+from foveal.training.train_state import Epoch, TrainState
 
 __all__ = ["Fitted", "fit", "fit_as_promised", "write_history"]
 
@@ -53,7 +53,7 @@ class Fitted(Generic[Result]):
 
 
 class Trainable(Protocol):
-    """What a loop is run on: `Ground` and `DetectionGround`."""
+    """What a loop is run on: `Setup` and `DetectionSetup`."""
 
     @property
     def dataset(self) -> Dataset: ...
@@ -69,9 +69,9 @@ class Trainable(Protocol):
 
     def measured_anew(self) -> Measured: ...
 
-    def learner(self) -> Learner: ...
+    def state(self) -> TrainState: ...
 
-    def train(self, learner: Learner, watch: Watch) -> None: ...
+    def train(self, state: TrainState, watch: Watch) -> None: ...
 
 
 Trained = TypeVar("Trained", bound=Trainable)
@@ -84,14 +84,14 @@ def fit_as_promised(
     folder: Path,
     progress: Progress = SILENT,
 ) -> tuple[Trained, Fitted[Result]]:
-    """Lay the ground and fit on it; once anew where the first epoch shows that another way of computing is faster.
+    """Lay the setup and fit on it; once anew where the first epoch shows that another way of computing is faster.
 
-    Args: lay, from a settled recipe to the ground, written down in the folder; fit_on, `fit` on it.
+    Args: lay, from a settled recipe to the setup, written down in the folder; fit_on, `fit` on it.
     """
     began = time.monotonic()
-    ground = lay(recipe)
+    setup = lay(recipe)
     try:
-        return ground, fit_on(ground)
+        return setup, fit_on(setup)
     except BeginAnew as slower:
         found = slower.measured
     progress.say(f"The training begins anew with {found.arithmetic} (pictures/s: {found}).")
@@ -101,14 +101,14 @@ def fit_as_promised(
     chosen = {"training.arithmetic": found.arithmetic, "training.threads": found.threads}
     if minutes := recipe.training.minutes:  # what is left of them, so that the run ends in time all the same
         chosen["training.minutes"] = round(max(minutes / 2, minutes - (time.monotonic() - began) / 60), 2)
-    ground = lay(recipe.with_settings(chosen))
-    return ground, fit_on(ground)
+    setup = lay(recipe.with_settings(chosen))
+    return setup, fit_on(setup)
 
 
 def fit(
-    ground: Trained,
+    setup: Trained,
     folder: Path,
-    finish: Callable[[Trained, Learner], Result],
+    finish: Callable[[Trained, TrainState], Result],
     *,
     resume: bool = False,
     progress: Progress = SILENT,
@@ -118,27 +118,27 @@ def fit(
     Raises: NotFinite and NoSpace (the last good checkpoint stands), Interrupted after SIGINT or SIGTERM (saved first),
             BeginAnew when the speed that was measured is not kept and another way of computing is faster now.
     """
-    learner = ground.learner()
+    state = setup.state()
     checkpoints = folder / "checkpoint"
     checkpoints.mkdir(exist_ok=True)
-    facts = _run_facts(ground)
+    facts = _run_facts(setup)
     if resume:
-        _take_up(checkpoints, learner, facts, progress)
-    pictures = len(ground.batches) * ground.batches.batch_size * (ground.plan.epochs - learner.epoch)
+        _take_up(checkpoints, state, facts, progress)
+    pictures = len(setup.batches) * setup.batches.batch_size * (setup.plan.epochs - state.epoch)
     with _Signals() as signals, progress.task("training", pictures) as advance:
-        promise = None if resume else Promise(ground.measured, ground.measured_anew, progress)
-        watch = _Keeper(folder, ground.batches.batch_size, facts, ground.plan, signals, progress, advance, promise)
-        ground.train(learner, watch)
-    early, history = learner.epoch < ground.plan.epochs, learner.history
+        promise = None if resume else Promise(setup.measured, setup.measured_anew, progress)
+        watch = _Keeper(folder, setup.batches.batch_size, facts, setup.plan, signals, progress, advance, promise)
+        setup.train(state, watch)
+    early, history = state.epoch < setup.plan.epochs, state.history
     kept = checkpoint.best(checkpoints)
-    if ground.plan.early_stopping and kept is not None:
-        checkpoint.restore(kept, learner)
-    return Fitted(finish(ground, learner), history, sum(row.seconds for row in history), learner.best_epoch, early)
+    if setup.plan.early_stopping and kept is not None:
+        checkpoint.restore(kept, state)
+    return Fitted(finish(setup, state), history, sum(row.seconds for row in history), state.best_epoch, early)
 
 
-def _run_facts(ground: Trainable) -> dict[str, Any]:
+def _run_facts(setup: Trainable) -> dict[str, Any]:
     """What a checkpoint belongs to: resuming with other pictures or classes is refused."""
-    dataset = ground.dataset
+    dataset = setup.dataset
     content = hashlib.blake2b(digest_size=16)
     boxes = None if dataset.boxes is None else dataset.boxes.xyxy
     for part in (dataset.digests, dataset.labels, dataset.splits, boxes):
@@ -152,14 +152,14 @@ def _run_facts(ground: Trainable) -> dict[str, Any]:
     }
 
 
-def _take_up(checkpoints: Path, learner: Learner, facts: dict[str, Any], progress: Progress) -> None:
+def _take_up(checkpoints: Path, state: TrainState, facts: dict[str, Any], progress: Progress) -> None:
     path, damaged = checkpoint.newest(checkpoints)
     for sentence in damaged:
         progress.say(f"{sentence} Going on from the one before.")
     if path is None:
         progress.say("No checkpoint was written yet: training starts from the beginning.")
         return
-    was = checkpoint.restore(path, learner)
+    was = checkpoint.restore(path, state)
     if was.get("classes") != facts["classes"]:
         raise BadModel(f"{shown(path)}: the run was started with other classes than the data has now.")
     if was.get("data") != facts["data"]:
@@ -168,7 +168,7 @@ def _take_up(checkpoints: Path, learner: Learner, facts: dict[str, Any], progres
         )
     if (was.get("torch"), was.get("instructions")) != (facts["torch"], facts["instructions"]):
         progress.say("The run was started with another PyTorch or processor: it goes on, but not to the bit.")
-    progress.say(f"Going on from epoch {learner.epoch + 1}, step {learner.step + 1} ({shown(path.name)}).")
+    progress.say(f"Going on from epoch {state.epoch + 1}, step {state.step + 1} ({shown(path.name)}).")
 
 
 @dataclass
@@ -188,24 +188,24 @@ class _Keeper:
     def __post_init__(self) -> None:
         self.saved = time.monotonic()
 
-    def after_step(self, learner: Learner, steps: int) -> None:
-        self.advance(self.batch_size, _how_it_goes(learner))
+    def after_step(self, state: TrainState, steps: int) -> None:
+        self.advance(self.batch_size, _how_it_goes(state))
         if self.signals.came:
-            self._save(learner)
+            self._save(state)
             name, code = ("SIGTERM", 143) if self.signals.came == signal.SIGTERM else ("SIGINT", 130)
             raise Interrupted(
-                f"Stopped by {name} in epoch {learner.epoch + 1} after step {learner.step} of {steps}; "
+                f"Stopped by {name} in epoch {state.epoch + 1} after step {state.step} of {steps}; "
                 f"go on with: foveal train --resume {shown(self.folder)}",
                 code,
             )
         if self.promise:
-            self.promise.after_step(learner)
+            self.promise.after_step(state)
         if time.monotonic() - self.saved > CHECKPOINT_SECONDS:
-            self._save(learner)
+            self._save(state)
 
-    def after_epoch(self, learner: Learner) -> None:
-        row = learner.history[-1]
-        write_history(self.folder / "history.csv", learner.history)
+    def after_epoch(self, state: TrainState) -> None:
+        row = state.history[-1]
+        write_history(self.folder / "history.csv", state.history)
         parts = [("train ", row.train_top1, ".2%"), ("val ", row.val_top1, ".2%"), ("val loss ", row.val_loss, ".4f")]
         known = "".join(f"{word}{value:{form}}, " for word, value, form in parts if not math.isnan(value))
         self.progress.say(
@@ -214,19 +214,19 @@ class _Keeper:
         )
         if self.promise:
             self.promise.after_epoch()
-        if self.plan.early_stopping and learner.best_epoch == learner.epoch:
-            checkpoint.save_best(self.folder / "checkpoint", learner, self.facts)
+        if self.plan.early_stopping and state.best_epoch == state.epoch:
+            checkpoint.save_best(self.folder / "checkpoint", state, self.facts)
         if time.monotonic() - self.saved > EPOCH_CHECKPOINT_SECONDS:
-            self._save(learner)
+            self._save(state)
 
-    def _save(self, learner: Learner) -> None:
-        checkpoint.save(self.folder / "checkpoint", learner, self.facts)
+    def _save(self, state: TrainState) -> None:
+        checkpoint.save(self.folder / "checkpoint", state, self.facts)
         self.saved = time.monotonic()
 
 
-def _how_it_goes(learner: Learner) -> str:
+def _how_it_goes(state: TrainState) -> str:
     """Loss and accuracy of the epoch so far, and its speed."""
-    tally = learner.tally
+    tally = state.tally
     if not tally.seen:
         return ""
     speed = tally.seen / max(tally.seconds, 1e-9)

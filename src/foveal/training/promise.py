@@ -13,8 +13,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from foveal.progress import Progress
-from foveal.training.learner import Learner
 from foveal.training.measuring import Measured
+from foveal.training.train_state import TrainState
 
 __all__ = ["KEPT", "SECONDS", "BeginAnew", "Promise"]
 
@@ -58,16 +58,16 @@ class Promise:
     seconds: float = 0.0  # that they took
     start: _Spent | None = None  # after the first step, which warms up
 
-    def after_step(self, learner: Learner) -> None:
+    def after_step(self, state: TrainState) -> None:
         """Raises: BeginAnew."""
         if self.looked:
             return
-        self.seen, self.seconds = learner.tally.seen, learner.tally.seconds
+        self.seen, self.seconds = state.tally.seen, state.tally.seconds
         self.start = self.start or _Spent.now(self.seen)
         if self.seconds >= SECONDS:
             began = time.perf_counter()
             self._look()
-            learner.tally.seconds -= time.perf_counter() - began  # what passes between two steps is counted
+            state.tally.seconds -= time.perf_counter() - began  # what passes between two steps is counted
 
     def after_epoch(self) -> None:
         """Raises: BeginAnew."""

@@ -24,8 +24,8 @@ from foveal.training.optimisers import fastest_format
 from foveal.training.trials import answering, fitting_pictures, looping, rehearsed
 
 if TYPE_CHECKING:
-    from foveal.training.detecting import DetectionGround
-    from foveal.training.ground import Ground
+    from foveal.training.detecting import DetectionSetup
+    from foveal.training.setup import Setup
 
 __all__ = ["measured_anew", "planned_epochs", "with_arithmetic"]
 
@@ -33,15 +33,15 @@ SECONDS = 4.0  # of the loop, to plan the epochs
 SHARE = 0.03  # and never more than this of the minutes
 HEAD_PICTURES, HEAD_SECONDS = 8, 1.5  # of measuring where a head alone is trained: forward passes of few pictures
 
-Grounded = TypeVar("Grounded", "Ground", "DetectionGround")
+AnySetup = TypeVar("AnySetup", "Setup", "DetectionSetup")
 
 
-def with_arithmetic(ground: Grounded, progress: Progress = SILENT) -> Grounded:
-    """The ground with what its recipe says about computing, else with the fastest sound way as measured."""
-    device = ground.arithmetic.device
-    recipe = with_optimizer_arithmetic(ground.recipe, ground.network, device)
-    ground, asked = replace(ground, recipe=recipe), recipe.training
-    measured = _measured(ground) if asked.arithmetic == "auto" else given(asked.arithmetic)
+def with_arithmetic(setup: AnySetup, progress: Progress = SILENT) -> AnySetup:
+    """The setup with what its recipe says about computing, else with the fastest sound way as measured."""
+    device = setup.arithmetic.device
+    recipe = with_optimizer_arithmetic(setup.recipe, setup.network, device)
+    setup, asked = replace(setup, recipe=recipe), recipe.training
+    measured = _measured(setup) if asked.arithmetic == "auto" else given(asked.arithmetic)
     if asked.threads == "auto":
         torch.set_num_threads(measured.threads)
     threads = torch.get_num_threads()
@@ -50,40 +50,40 @@ def with_arithmetic(ground: Grounded, progress: Progress = SILENT) -> Grounded:
         progress.say(f"Arithmetic {measured.arithmetic} on {on} (pictures/s: {measured}).")
     settings = {"training.arithmetic": measured.arithmetic, "training.threads": threads}
     return replace(
-        ground,
+        setup,
         recipe=recipe.with_settings(settings),
         arithmetic=Arithmetic(measured.arithmetic, device),
         measured=measured,
     )
 
 
-def measured_anew(ground: Grounded) -> Measured:
+def measured_anew(setup: AnySetup) -> Measured:
     """Once more, whatever is remembered: what a machine promised it does not keep."""
-    return _measured(ground, anew=True)
+    return _measured(setup, anew=True)
 
 
-def _measured(ground: Grounded, anew: bool = False) -> Measured:
-    trial, facts, seconds = _trial(ground)
-    batch, device = ground.batches.batch_size, ground.arithmetic.device
+def _measured(setup: AnySetup, anew: bool = False) -> Measured:
+    trial, facts, seconds = _trial(setup)
+    batch, device = setup.batches.batch_size, setup.arithmetic.device
     usual: dict[str, Any] = {} if seconds is None else {"seconds": seconds}
-    return measure(trial, ground.network, batch, device, facts=facts, anew=anew, **usual)
+    return measure(trial, setup.network, batch, device, facts=facts, anew=anew, **usual)
 
 
-def _trial(ground: Grounded) -> tuple[Trial, Sequence[Any], float | None]:
+def _trial(setup: AnySetup) -> tuple[Trial, Sequence[Any], float | None]:
     """What is timed, what the timing depends on, and for how long: whole steps, or, of a frozen trunk, answers."""
-    preprocess, t = ground.preprocess, ground.recipe.training
+    preprocess, t = setup.preprocess, setup.recipe.training
     size: tuple[int, int] = (preprocess.height, preprocess.width)
-    if t.task == "classify" and ground.recipe.network.train == "head":
+    if t.task == "classify" and setup.recipe.network.train == "head":
         generator = torch.Generator().manual_seed(0)
         images = torch.randn((HEAD_PICTURES, preprocess.channels, *size), generator=generator)
-        return answering(ground.network, images), ["answers", preprocess.channels, size], HEAD_SECONDS
-    on_cpu = ground.arithmetic.device == "cpu"
-    pictures = fitting_pictures(ground.batches.batch_size, size) if on_cpu else ground.batches.batch_size
+        return answering(setup.network, images), ["answers", preprocess.channels, size], HEAD_SECONDS
+    on_cpu = setup.arithmetic.device == "cpu"
+    pictures = fitting_pictures(setup.batches.batch_size, size) if on_cpu else setup.batches.batch_size
     facts = [
-        "steps", t.task, ground.recipe.network.train, t.optimizer, t.optimizer_arithmetic, bool(t.ema), bool(t.blend),
-        preprocess.channels, size, pictures, ground.recipe.augment.model_dump(),
+        "steps", t.task, setup.recipe.network.train, t.optimizer, t.optimizer_arithmetic, bool(t.ema), bool(t.blend),
+        preprocess.channels, size, pictures, setup.recipe.augment.model_dump(),
     ]  # fmt: skip
-    return looping(ground, pictures), facts, None
+    return looping(setup, pictures), facts, None
 
 
 def with_optimizer_arithmetic(recipe: Recipe, network: nn.Module, device: str) -> Recipe:
@@ -99,18 +99,18 @@ def with_optimizer_arithmetic(recipe: Recipe, network: nn.Module, device: str) -
     return recipe.with_settings({"training.optimizer_arithmetic": fastest_format(network, optimizer, device)})
 
 
-def planned_epochs(ground: Grounded, progress: Progress) -> int:
+def planned_epochs(setup: AnySetup, progress: Progress) -> int:
     """The epochs that fit, training and validation, a share kept for what stands around them.
 
     Raises: BadRecipe when not even one does.
     """
-    minutes = ground.recipe.training.minutes
+    minutes = setup.recipe.training.minutes
     end = time.perf_counter() + min(SECONDS, SHARE * minutes * 60)
-    timed, learner = rehearsed(ground, lambda seconds: len(seconds) > 1 and time.perf_counter() > end)
+    timed, state = rehearsed(setup, lambda seconds: len(seconds) > 1 and time.perf_counter() > end)
     began = time.perf_counter()
-    ground.validate(learner.result(), learner)
+    setup.validate(state.result(), state)
     validation = time.perf_counter() - began
     step = statistics.mean(timed.seconds[1:])
-    epochs = planner.epochs_in(minutes, len(ground.batches) * step + validation)
+    epochs = planner.epochs_in(minutes, len(setup.batches) * step + validation)
     progress.say(f"{epochs} epochs fit into {minutes:g} minutes.")
     return epochs

@@ -29,11 +29,11 @@ RECIPE = """
 class Quiet:
     """Nobody looks on: no checkpoints, a line an epoch."""
 
-    def after_step(self, learner, steps):
+    def after_step(self, state, steps):
         pass
 
-    def after_epoch(self, learner):
-        row = learner.history[-1]
+    def after_epoch(self, state):
+        row = state.history[-1]
         print(f"epoch {{row.epoch}}: loss {{row.train_loss:.4f}}, validation {{row.val_top1:.2%}}")
 
 
@@ -46,13 +46,13 @@ def main():
         unlabelled=data.unlabelled,
     )
     with threads_used(int(recipe.training.threads)):
-        ground = lay_ground(dataset, recipe)
-        learner = ground.learner()
+        setup = set_up(dataset, recipe)
+        state = setup.state()
         train_epochs(
-            learner, ground.plan, ground.batches, ground.task, ground.preprocess, ground.arithmetic,
-            lambda state: ground.validate(state, learner), Quiet(),
+            state, setup.plan, setup.batches, setup.task, setup.preprocess, setup.arithmetic,
+            lambda weights: setup.validate(weights, state), Quiet(),
         )
-        finished(ground, learner).save(Path("model.safetensors"))
+        finished(setup, state).save(Path("model.safetensors"))
 
 
 if __name__ == "__main__":
@@ -62,8 +62,8 @@ if __name__ == "__main__":
 _NEEDED = """from foveal.data.sources import open_dataset
 from foveal.recipe import parse_recipe
 from foveal.training.arithmetic import threads_used
-from foveal.training.finish import finished
-from foveal.training.ground import lay_ground
+from foveal.training.calibrate import finished
+from foveal.training.setup import set_up
 """
 
 

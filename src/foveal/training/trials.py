@@ -13,18 +13,18 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
 from foveal.training.arithmetic import Arithmetic
-from foveal.training.learner import Learner, Tally
 from foveal.training.measuring import Enough, Timed, Trial
+from foveal.training.train_state import Tally, TrainState
 
 if TYPE_CHECKING:
-    from foveal.training.detecting import DetectionGround
-    from foveal.training.ground import Ground
+    from foveal.training.detecting import DetectionSetup
+    from foveal.training.setup import Setup
 
 __all__ = ["answering", "fitting_pictures", "learning", "looping", "rehearsed"]
 
 PIXELS_A_STEP, PICTURES_A_STEP = 400_000, 256  # at most: 7 pictures of 224², stable, and cheap for slow networks
 
-Grounded = TypeVar("Grounded", "Ground", "DetectionGround")
+AnySetup = TypeVar("AnySetup", "Setup", "DetectionSetup")
 
 
 def fitting_pictures(batch: int, size: tuple[int, int], least: int = 4) -> int:
@@ -42,11 +42,11 @@ def answering(network: nn.Module, images: Tensor) -> Trial:
     return _repeated(network, images, _sound_answer, training=False)
 
 
-def looping(ground: Grounded, pictures: int) -> Trial:
+def looping(setup: AnySetup, pictures: int) -> Trial:
     """Steps of the loop as it will run, loading, loss, optimiser and average included, with some pictures a step."""
     import torch._dynamo  # noqa: F401 - PyTorch's optimisers do so in their first step, which takes longer than the step
 
-    smaller = replace(ground, batches=replace(ground.batches, batch_size=min(pictures, len(ground.batches.indices))))
+    smaller = replace(setup, batches=replace(setup.batches, batch_size=min(pictures, len(setup.batches.indices))))
 
     def trial(arithmetic: Arithmetic, enough: Enough) -> Timed:
         return rehearsed(replace(smaller, arithmetic=arithmetic), enough)[0]
@@ -54,24 +54,24 @@ def looping(ground: Grounded, pictures: int) -> Trial:
     return trial
 
 
-def rehearsed(ground: Grounded, enough: Enough) -> tuple[Timed, Learner]:
-    """Steps of the loop on a copy of the network, until they are enough, and the learner that made them."""
+def rehearsed(setup: AnySetup, enough: Enough) -> tuple[Timed, TrainState]:
+    """Steps of the loop on a copy of the network, until they are enough, and the state that made them."""
     copied = replace(
-        ground,
-        network=copy.deepcopy(ground.network),
-        recipe=ground.recipe.with_settings({"training.epochs": 1, "training.on_nan": "skip"}),
+        setup,
+        network=copy.deepcopy(setup.network),
+        recipe=setup.recipe.with_settings({"training.epochs": 1, "training.on_nan": "skip"}),
     )
-    learner = copied.learner()
-    pictures = ground.batches.batch_size
-    watch = _Stopwatch(enough, pictures, ground.arithmetic.device)
+    state = copied.state()
+    pictures = setup.batches.batch_size
+    watch = _Stopwatch(enough, pictures, setup.arithmetic.device)
     while not watch.done:
         try:
-            copied.train(learner, watch)
+            copied.train(state, watch)
         except _Pause:
-            sound = learner.tally.skipped == 0 and _finite_gradients(learner.network)
-            learner.step, learner.tally, watch.seen = 0, Tally(), 0
-    timed = Timed(pictures, tuple(watch.seconds), _update(learner, watch.device), watch.busy_a_step, sound)
-    return timed, learner
+            sound = state.tally.skipped == 0 and _finite_gradients(state.network)
+            state.step, state.tally, watch.seen = 0, Tally(), 0
+    timed = Timed(pictures, tuple(watch.seconds), _update(state, watch.device), watch.busy_a_step, sound)
+    return timed, state
 
 
 class _Pause(Exception):
@@ -91,20 +91,20 @@ class _Stopwatch:
     since: float = field(default_factory=time.perf_counter)
     busy: list[float] = field(default_factory=lambda: [time.process_time()])
 
-    def after_step(self, learner: Learner, steps: int) -> None:
+    def after_step(self, state: TrainState, steps: int) -> None:
         if self.device.startswith("cuda"):
             torch.cuda.synchronize()
         now = time.perf_counter()
-        whole = self.pictures / max(1, learner.tally.seen - self.seen)
+        whole = self.pictures / max(1, state.tally.seen - self.seen)
         self.seconds.append((now - self.since) * whole)
-        self.seen = learner.tally.seen
+        self.seen = state.tally.seen
         self.busy.append(time.process_time())
         self.done = self.enough(self.seconds)
         self.since = time.perf_counter()
-        if self.done or learner.step == steps:
+        if self.done or state.step == steps:
             raise _Pause
 
-    def after_epoch(self, learner: Learner) -> None:
+    def after_epoch(self, state: TrainState) -> None:
         raise _Pause
 
     @property
@@ -113,14 +113,14 @@ class _Stopwatch:
         return (self.busy[-1] - self.busy[1]) / max(1, len(self.busy) - 2)
 
 
-def _update(learner: Learner, device: str) -> float:
+def _update(state: TrainState, device: str) -> float:
     """Seconds of what follows a step's gradients: the optimiser, and the average where one is kept."""
     took = []
     for _ in range(2):
         began = time.perf_counter()
-        learner.optimizer.step()
-        if learner.averaged:
-            learner.averaged.update(learner.network)
+        state.optimizer.step()
+        if state.averaged:
+            state.averaged.update(state.network)
         if device.startswith("cuda"):
             torch.cuda.synchronize()
         took.append(time.perf_counter() - began)

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from foveal.data.dataset import UNSPLIT, Boxes, Dataset, FilePictures, Origin, Skipped
 from foveal.data.fingerprints import CHUNK, THREADS
 from foveal.data.formats import Asked, named_labels
-from foveal.data.formats._mend import REASONS, clipped, turned, wrong
+from foveal.data.formats._clean_boxes import REASONS, clipped, turned, wrong
 from foveal.errors import BadData, BadPicture, shown
 from foveal.files.headers import Header, header_of
 from foveal.files.pictures import read_image

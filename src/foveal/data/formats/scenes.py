@@ -2,7 +2,7 @@
 
 The handwriting is scikit-learn's embedded digits, 8 × 8, redrawn as smooth strokes, a little turned and slanted.
 Between the digits lie long faint strokes, blobs and scraps of handwriting too small to be read, on an uneven
-noisy ground, light on dark or dark on light. Everything is drawn from `SEED`, each picture from a stream of its own.
+noisy setup, light on dark or dark on light. Everything is drawn from `SEED`, each picture from a stream of its own.
 
 2,000 pictures to train on hold about ten thousand digits, each glyph about eight times, and take a small detector
 seconds an epoch; 500 to test hold about 2,500, so that a share near 0.98 is known to half a percent. No glyph is on
@@ -124,14 +124,14 @@ def _strokes(coarse: NDArray[np.float64]) -> Grey:
 
 
 def _scene(rng: np.random.Generator, glyphs: Glyphs, noise: Grey) -> Scene:
-    """Ground, clutter and then the digits, whose ink stands out more than anything below them."""
-    ground = rng.uniform(30, 90)
+    """Setup, clutter and then the digits, whose ink stands out more than anything below them."""
+    setup = rng.uniform(30, 90)
     contrast = rng.uniform(110, 150)
     if rng.random() < 0.5:  # dark on light
-        ground, contrast = 255 - ground, -contrast
-    canvas = _uneven(rng, ground)
+        setup, contrast = 255 - setup, -contrast
+    canvas = _uneven(rng, setup)
     _clutter(rng, canvas, contrast, glyphs)
-    xyxy, labels = _write_digits(rng, canvas, ground + contrast, glyphs)
+    xyxy, labels = _write_digits(rng, canvas, setup + contrast, glyphs)
     y, x = rng.integers(0, len(noise) - SIDE, 2)
     canvas += rng.uniform(1, 5) * noise[y : y + SIDE, x : x + SIDE]
     return Scene(np.clip(np.rint(canvas), 0, 255).astype(np.uint8), xyxy, labels)

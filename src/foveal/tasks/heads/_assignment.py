@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from foveal.ops.boxes import complete_iou, elementwise_iou
-from foveal.tasks.detectors.yolo import BINS, Said
+from foveal.tasks.heads.yolo import BINS, Said
 
 __all__ = ["Assigned", "aligned_loss", "assign"]
 

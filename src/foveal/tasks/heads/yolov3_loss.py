@@ -7,7 +7,7 @@ Redmon, Farhadi 2018, arXiv:1804.02767, sections 2.1 and 2.2:
   predicted box overlaps an object by more than 0.5 without being the best: nothing is learnt there.
 * Objectness and each class by itself are binary cross entropies, summed; a box may have several classes.
 
-The paper calls the loss of a box a sum of squared errors, whose gradient is "the ground truth value minus our
+The paper calls the loss of a box a sum of squared errors, whose gradient is "the setup truth value minus our
 prediction". The authors' code has that gradient on t_x and t_y *before* their sigmoid, which is a cross entropy's, and
 so it is here; t_w and t_h have half the squared error. As in that code, and not in the paper, a box weighs 2 − (its
 share of the picture), so that small ones count. Departure: the sum is divided by the number of pictures.
@@ -24,7 +24,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from foveal.ops.boxes import box_iou
-from foveal.tasks.detectors._yolo_boxes import Priors, boxes_of, split
+from foveal.tasks.heads._yolo_boxes import Priors, boxes_of, split
 
 __all__ = ["Assigned", "Parts", "assign", "yolov3_loss"]
 
@@ -64,7 +64,7 @@ def assign(
 
     Args:    boxes: (n, 4) xyxy of each picture in pixels of the input, with an area; labels: (n,) int64 each;
              grids: (rows, columns) of each map; size: the input's height and width.
-    Returns: one for each map. Objects that meet in one place share it: the smallest gives the box, all give classes.
+    Returns: one for each map. Detections that meet in one place share it: the smallest gives the box, all give classes.
     """
     xyxy, label = torch.cat(list(boxes)).float(), torch.cat(list(labels))
     picture = torch.repeat_interleave(torch.tensor([len(b) for b in boxes])).to(xyxy.device)

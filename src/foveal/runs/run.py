@@ -32,10 +32,10 @@ from foveal.training.settle import settle
 if TYPE_CHECKING:
     from torch import nn
 
-    from foveal.detection_runs import DetectionEvaluation
     from foveal.detector import Detector
-    from foveal.label_runs import Evaluation
     from foveal.model import Model
+    from foveal.runs.detection_runs import DetectionEvaluation
+    from foveal.runs.label_runs import Evaluation
 
 __all__ = ["Run", "evaluate", "loop_script", "resume", "train"]
 
@@ -159,10 +159,10 @@ def evaluate(
     chosen = np.arange(len(dataset)) if on == "all" else dataset.indices(on)
     if not len(chosen):
         raise BadData(f"{shown(dataset.origin.place)} has no {on} pictures; use --on all, or --split FILE.csv.")
-    from foveal.detection_runs import evaluate_detector
     from foveal.detector import Detector
-    from foveal.label_runs import evaluate_classifier
     from foveal.model import load
+    from foveal.runs.detection_runs import evaluate_detector
+    from foveal.runs.label_runs import evaluate_classifier
 
     model = load(model_path) if isinstance(model_path, str | Path) else model_path
     if isinstance(model, Detector):
@@ -182,7 +182,7 @@ def loop_script(source: Source, recipe: Recipe | None = None, settings: Mapping[
     if task != "classify":
         raise BadRecipe("--show-loop writes out trainings with labels only as yet.")
     recipe = settle(dataset, recipe)
-    from foveal.label_runs import script_of
+    from foveal.runs.label_runs import script_of
 
     return script_of(dataset, recipe)
 
@@ -210,11 +210,11 @@ def _carried_out(
 ) -> Run:
     """Train, score and report. PyTorch is imported here."""
     if task == "classify":
-        from foveal.label_runs import run_labels
+        from foveal.runs.label_runs import run_labels
 
         done = run_labels(folder, dataset, recipe, network, progress, began, loading_threads, going_on)
         return Run(folder, *done)
-    from foveal.detection_runs import run_detection
+    from foveal.runs.detection_runs import run_detection
 
     return Run(folder, *run_detection(folder, dataset, recipe, progress, began, loading_threads, going_on))
 

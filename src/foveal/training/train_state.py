@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-__all__ = ["Averaged", "Epoch", "Learner", "Origin", "Tally"]
+__all__ = ["Averaged", "Epoch", "TrainState", "Origin", "Tally"]
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ class Origin:
 
 
 @dataclass
-class Learner:
+class TrainState:
     """A network on its way."""
 
     network: nn.Module

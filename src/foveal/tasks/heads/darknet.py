@@ -25,7 +25,8 @@ from torch.nn import functional
 
 from foveal.errors import BadModel, shown
 from foveal.files.darknet import Section, read_cfg, read_weights
-from foveal.tasks.detectors._darknet_layers import (
+from foveal.tasks.answers import Detections
+from foveal.tasks.heads._darknet_layers import (
     Average,
     Convolution,
     Kind,
@@ -39,8 +40,7 @@ from foveal.tasks.detectors._darknet_layers import (
     input_shape,
     plan,
 )
-from foveal.tasks.detectors._yolo_boxes import Priors, decode
-from foveal.tasks.objects import Objects
+from foveal.tasks.heads._yolo_boxes import Priors, decode
 
 __all__ = ["EPSILON", "DarknetNetwork", "Pair", "load_darknet", "pour"]
 
@@ -223,7 +223,7 @@ class DarknetNetwork(nn.Module):
 
     def decode(
         self, outputs: Sequence[Tensor], size: tuple[int, int], score: float = 0.25, iou: float = 0.45, most: int = 300
-    ) -> list[Objects]:
+    ) -> list[Detections]:
         """Objects of each picture, in pixels of the network's input of `size` (height, width); see `_yolo_boxes`.
 
         Raises: BadModel when the cfg has no [yolo] section.

@@ -1,4 +1,4 @@
-"""Following a forward pass: for every tensor that comes up, what it sees of the input and which layers it came from.
+"""Tracing a forward pass: for every tensor that comes up, what it sees of the input and which layers it came from.
 
 Every operation that PyTorch carries out passes through here, whichever module or function called it, so that branches,
 skips and functional calls are all followed. An operation that is not known by name is taken for one that works place
@@ -19,7 +19,7 @@ from torch.utils.flop_counter import flop_registry
 
 from foveal.ops.receptive import EVERYTHING, PIXEL, Reach, united
 
-__all__ = ["Field", "Following"]
+__all__ = ["Field", "Tracing"]
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Field:
     sources: frozenset[int] = frozenset()  # numbers of the layers that it came from
 
 
-class Following(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class Tracing(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """While it is entered, every operation is followed. `flops` is told of each one's, as it happens."""
 
     def __init__(self, flops: Callable[[int], None]) -> None:

@@ -25,11 +25,11 @@ from foveal.errors import BadRecipe, shown
 from foveal.networks.catalogue import find
 from foveal.networks.darknet import Convolution, Darknet53, Residual
 from foveal.networks.stages import Stages
-from foveal.tasks.detectors._darknet_cfg import CfgWriter
-from foveal.tasks.detectors._darknet_layers import Pool
-from foveal.tasks.detectors._yolo_boxes import Priors, decode
-from foveal.tasks.detectors.darknet import EPSILON, MaxPool, Pair, pour
-from foveal.tasks.objects import Objects
+from foveal.tasks.answers import Detections
+from foveal.tasks.heads._darknet_cfg import CfgWriter
+from foveal.tasks.heads._darknet_layers import Pool
+from foveal.tasks.heads._yolo_boxes import Priors, decode
+from foveal.tasks.heads.darknet import EPSILON, MaxPool, Pair, pour
 
 __all__ = ["TINY_ANCHORS", "YOLOV3_ANCHORS", "Darknet53Trunk", "TinyTrunk", "YOLOv3", "scaled", "yolov3"]
 __all__ += ["strides_on", "yolov3_on", "yolov3_tiny"]
@@ -148,7 +148,7 @@ class YOLOv3(nn.Module):
 
     def decode(
         self, outputs: Sequence[Tensor], size: tuple[int, int], score: float = 0.25, iou: float = 0.45, most: int = 300
-    ) -> list[Objects]:
+    ) -> list[Detections]:
         """Objects of each picture, in pixels of the network's input of `size` (height, width)."""
         return decode(outputs, self.priors, size, score, iou, most)
 

@@ -30,10 +30,10 @@ from foveal.tasks.classification import Scores
 from foveal.tasks.trust import Tried
 from foveal.training.arithmetic import freed_memory_kept, threads_used
 from foveal.training.baseline import Baseline, hog_baseline
-from foveal.training.finish import fit_labels, outputs_of_head
+from foveal.training.calibrate import fit_labels, outputs_of_head
 from foveal.training.fit import Fitted, fit_as_promised
-from foveal.training.ground import Ground, lay_ground
 from foveal.training.script import as_script
+from foveal.training.setup import Setup, set_up
 
 __all__ = ["Evaluation", "all_outputs", "evaluate_classifier", "run_labels", "script_of"]
 
@@ -61,31 +61,31 @@ def run_labels(
     loading_threads: int,
     going_on: bool,
 ) -> tuple[Model, dict[str, Any], Path]:
-    """Ground, training, model, scores, baseline, report; each written as soon as it stands."""
+    """Setup, training, model, scores, baseline, report; each written as soon as it stands."""
     own = None if network is None else {name: value.clone() for name, value in network.state_dict().items()}
 
-    def lay(recipe: Recipe) -> Ground:
+    def lay(recipe: Recipe) -> Setup:
         if network is not None and own is not None:
             network.load_state_dict(own)  # as it was given, also where the training begins anew
-        ground = lay_ground(dataset, recipe, network, progress=progress, loading_threads=loading_threads)
-        write_text(folder / "recipe.toml", ground.recipe.to_toml())
-        write_skipped(folder, ((row.name, row.reason) for row in ground.dataset.skipped))
-        _tell_plan(ground, progress)
-        return ground
+        setup = set_up(dataset, recipe, network, progress=progress, loading_threads=loading_threads)
+        write_text(folder / "recipe.toml", setup.recipe.to_toml())
+        write_skipped(folder, ((row.name, row.reason) for row in setup.dataset.skipped))
+        _tell_plan(setup, progress)
+        return setup
 
-    def fit_on(ground: Ground) -> Fitted[Model]:
-        return fit_labels(ground, folder, resume=going_on, progress=progress)
+    def fit_on(setup: Setup) -> Fitted[Model]:
+        return fit_labels(setup, folder, resume=going_on, progress=progress)
 
     with torch.random.fork_rng(devices=[]), threads_used(recipe.training.threads), freed_memory_kept():
-        ground, fitted = fit_as_promised(lay, fit_on, recipe, folder, progress)
+        setup, fitted = fit_as_promised(lay, fit_on, recipe, folder, progress)
         fitted.model.save(folder / MODEL_FILE)
-        return _scored(folder, ground, fitted, progress, began)
+        return _scored(folder, setup, fitted, progress, began)
 
 
 def script_of(dataset: Dataset, recipe: Recipe) -> str:
     """The loop that would run with a settled recipe, as a script with its values in it."""
     with torch.random.fork_rng(devices=[]), threads_used(recipe.training.threads):
-        return as_script(lay_ground(dataset, recipe).recipe)
+        return as_script(set_up(dataset, recipe).recipe)
 
 
 def evaluate_classifier(
@@ -124,55 +124,55 @@ def evaluate_classifier(
 
 
 def _scored(
-    folder: Path, ground: Ground, fitted: Fitted[Model], progress: Progress, began: float
+    folder: Path, setup: Setup, fitted: Fitted[Model], progress: Progress, began: float
 ) -> tuple[Model, dict[str, Any], Path]:
-    on = "test" if len(ground.splits["test"]) else "val" if len(ground.splits["val"]) else "train"
-    indices = ground.splits[on]
+    on = "test" if len(setup.splits["test"]) else "val" if len(setup.splits["val"]) else "train"
+    indices = setup.splits[on]
     started = time.perf_counter()
-    if ground.transfer is not None and ground.transfer.train == "head":
-        out = outputs_of_head(ground, fitted.model, indices, progress)
+    if setup.transfer is not None and setup.transfer.train == "head":
+        out = outputs_of_head(setup, fitted.model, indices, progress)
     else:
-        out = all_outputs(fitted.model, ground.store, indices, "none", progress)
-    scores = fitted.model.task.score(out.logits, ground.dataset.labels[indices], fitted.model.temperature)
-    tried = _tried(fitted.model, out, ground.dataset.labels[indices])
+        out = all_outputs(fitted.model, setup.store, indices, "none", progress)
+    scores = fitted.model.task.score(out.logits, setup.dataset.labels[indices], fitted.model.temperature)
+    tried = _tried(fitted.model, out, setup.dataset.labels[indices])
     for sentence in tried.sentences if tried else ():
         progress.say(sentence)
     tested = time.perf_counter() - started
-    warnings = score_warnings(ground.dataset, on)
+    warnings = score_warnings(setup.dataset, on)
     for sentence in warnings:
         progress.say(sentence)
-    baseline = _baseline(ground, on, fitted.seconds, progress)
+    baseline = _baseline(setup, on, fitted.seconds, progress)
     metrics: dict[str, Any] = {
         "test": {**scores.as_dict(), "split": on, "views": "none"},
         "baseline": baseline.as_dict() if baseline else {"top1": None},
-        "weights": ground.start.as_dict() if ground.start else None,
-        "transfer": ground.transfer.as_dict() if ground.transfer else None,
-        "learning_curve": ground.transfer.curve.as_dict() if ground.transfer and ground.transfer.curve else None,
+        "weights": setup.start.as_dict() if setup.start else None,
+        "transfer": setup.transfer.as_dict() if setup.transfer else None,
+        "learning_curve": setup.transfer.curve.as_dict() if setup.transfer and setup.transfer.curve else None,
         "parameters": {
-            "all": sum(p.numel() for p in ground.network.parameters()),
-            "trained": ground.trained_parameters,
+            "all": sum(p.numel() for p in setup.network.parameters()),
+            "trained": setup.trained_parameters,
         },
         "temperature": fitted.model.temperature,
         "trust": tried.as_dict() if tried else None,
         "epochs": len(fitted.history),
         "best_epoch": fitted.best_epoch,
         "stopped_early": fitted.stopped_early,
-        "pictures": {name: len(i) for name, i in ground.splits.items()},
-        "left_out": len(ground.dataset.skipped),
+        "pictures": {name: len(i) for name, i in setup.splits.items()},
+        "left_out": len(setup.dataset.skipped),
         "warnings": warnings,
-        "leak": len(duplicates_across(ground.dataset)),
+        "leak": len(duplicates_across(setup.dataset)),
         "seconds": {
-            "store": round(ground.store.seconds, 3),
-            "measure": round(ground.measured.seconds, 3),
+            "store": round(setup.store.seconds, 3),
+            "measure": round(setup.measured.seconds, 3),
             "train": round(fitted.seconds, 3),
             "test": round(tested, 3),
             "baseline": round(baseline.seconds, 3) if baseline else 0.0,
             "total": round(time.perf_counter() - began, 3),
         },
         "arithmetic": {
-            **ground.measured.as_dict(),
-            "chosen": ground.arithmetic.name,
-            "device": ground.arithmetic.device,
+            **setup.measured.as_dict(),
+            "chosen": setup.arithmetic.name,
+            "device": setup.arithmetic.device,
         },
         "machine": machine(),
     }
@@ -181,7 +181,7 @@ def _scored(
     report = folder / "report.html"
     size = (folder / MODEL_FILE).stat().st_size
     write_report(
-        story(folder.name, ground, fitted, on, out.logits, scores, tried, baseline, metrics, machine(), warnings, size),
+        story(folder.name, setup, fitted, on, out.logits, scores, tried, baseline, metrics, machine(), warnings, size),
         report,
     )
     metrics["seconds"]["total"] = round(time.perf_counter() - began, 3)
@@ -208,17 +208,17 @@ def _tried(model: Model, out: Outputs, truth: NDArray[np.int64]) -> Tried | None
     return model.trust.tried(out.logits.numpy(), truth, model.temperature, model.unlike(out))
 
 
-def _baseline(ground: Ground, on: str, trained: float, progress: Progress) -> Baseline | None:
+def _baseline(setup: Setup, on: str, trained: float, progress: Progress) -> Baseline | None:
     """HOG and a linear classifier on the same split, in a share of the time that the network had."""
     if on == "train":
         return None
     seconds = max(2.0, min(BASELINE_SECONDS, BASELINE_SHARE * trained))
     found = hog_baseline(
-        ground.store.rows,
-        ground.dataset.labels,
-        ground.splits["train"],
-        ground.splits[on],
-        ground.dataset.classes,
+        setup.store.rows,
+        setup.dataset.labels,
+        setup.splits["train"],
+        setup.splits[on],
+        setup.dataset.classes,
         seconds,
         progress,
     )
@@ -227,15 +227,15 @@ def _baseline(ground: Ground, on: str, trained: float, progress: Progress) -> Ba
     return found
 
 
-def _tell_plan(ground: Ground, progress: Progress) -> None:
-    broken = [(ground.dataset.pictures.name(index), reason) for index, reason in ground.store.broken]
+def _tell_plan(setup: Setup, progress: Progress) -> None:
+    broken = [(setup.dataset.pictures.name(index), reason) for index, reason in setup.store.broken]
     tell_left_out(broken, progress)
-    t = ground.recipe.training
-    parameters = sum(p.numel() for p in ground.network.parameters())
-    if ground.recipe.network.train == "head":
-        progress.say(f"{ground.recipe.network.name} ({parameters:,} parameters) on {ground.recipe.data.size}.")
+    t = setup.recipe.training
+    parameters = sum(p.numel() for p in setup.network.parameters())
+    if setup.recipe.network.train == "head":
+        progress.say(f"{setup.recipe.network.name} ({parameters:,} parameters) on {setup.recipe.data.size}.")
         return
     progress.say(
-        f"{ground.recipe.network.name} ({parameters:,} parameters) on {ground.recipe.data.size}, {t.epochs} epochs of "
-        f"{len(ground.batches)} steps of {t.batch_size}, {t.optimizer} at {t.learning_rate:g}, {t.schedule}."
+        f"{setup.recipe.network.name} ({parameters:,} parameters) on {setup.recipe.data.size}, {t.epochs} epochs of "
+        f"{len(setup.batches)} steps of {t.batch_size}, {t.optimizer} at {t.learning_rate:g}, {t.schedule}."
     )

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from foveal.errors import BadModel, did_you_mean, shown
 from foveal.files.darknet import Section
-from foveal.tasks.detectors._yolo_boxes import Priors
+from foveal.tasks.heads._yolo_boxes import Priors
 
 __all__ = ["ACTIVATIONS", "Average", "Convolution", "Layer", "Pool", "Route", "Same", "Shortcut", "Softmax"]
 __all__ += ["Upsample", "input_shape", "plan"]

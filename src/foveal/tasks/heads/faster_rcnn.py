@@ -23,11 +23,11 @@ from foveal.errors import BadRecipe, shown
 from foveal.networks.catalogue import find
 from foveal.networks.resnet import ResNet, resnet50
 from foveal.networks.stages import Stages
-from foveal.tasks.detectors._proposals import ProposalNetwork, Proposed, Selection
-from foveal.tasks.detectors._pyramid import WIDTH, Backbone, ResNetTrunk, freeze_norms
-from foveal.tasks.detectors._rcnn_loss import PROPOSALS, Parts, Rule, Sampled, examples, proposal_loss, region_loss
-from foveal.tasks.detectors._regions import RegionHeads, Said
-from foveal.tasks.objects import Objects
+from foveal.tasks.answers import Detections
+from foveal.tasks.heads._proposals import ProposalNetwork, Proposed, Selection
+from foveal.tasks.heads._pyramid import WIDTH, Backbone, ResNetTrunk, freeze_norms
+from foveal.tasks.heads._rcnn_loss import PROPOSALS, Parts, Rule, Sampled, examples, proposal_loss, region_loss
+from foveal.tasks.heads._regions import RegionHeads, Said
 
 __all__ = ["FasterRCNN", "Parts", "Said", "Sampled", "Seen", "TwoStage", "faster_rcnn_on"]
 __all__ += ["faster_rcnn_resnet50_fpn"]
@@ -117,7 +117,7 @@ class FasterRCNN(nn.Module):
 
     def decode(
         self, said: Said, size: tuple[int, int], score: float = 0.05, iou: float = 0.5, most: int = 100
-    ) -> list[Objects]:
+    ) -> list[Detections]:
         """Objects of each picture, in pixels of the network's input of `size` (height, width)."""
         return said.objects(size, score, iou, most)
 

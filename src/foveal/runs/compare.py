@@ -18,7 +18,7 @@ from foveal.files.run_folder import check_place, free_folder
 from foveal.progress import SILENT, Progress
 from foveal.recipe import Recipe
 from foveal.report.ways_page import WayRow, gain, write_ways
-from foveal.runs import Source, train
+from foveal.runs.run import Source, train
 
 __all__ = ["WAYS", "Way", "compare_ways"]
 

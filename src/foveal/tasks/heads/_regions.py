@@ -18,8 +18,8 @@ from torch.nn import functional
 
 from foveal.ops.roi import roi_align
 from foveal.ops.suppression import batched_nms
-from foveal.tasks.detectors._proposals import clip, deltas_to_box, large
-from foveal.tasks.objects import Objects
+from foveal.tasks.answers import Detections
+from foveal.tasks.heads._proposals import clip, deltas_to_box, large
 
 __all__ = ["BOX_WEIGHTS", "RegionHeads", "Said", "level_of"]
 
@@ -38,7 +38,9 @@ class Said(NamedTuple):
     logits: Tensor  # (P, 1 + K), the background first
     deltas: Tensor  # (P, 1 + K, 4)
 
-    def objects(self, size: tuple[int, int], score: float = 0.05, iou: float = 0.5, most: int = 100) -> list[Objects]:
+    def objects(
+        self, size: tuple[int, int], score: float = 0.05, iou: float = 0.5, most: int = 100
+    ) -> list[Detections]:
         """Objects of each picture of (height, width), clipped to it, without doubles of one class.
 
         Args: score, the least probability; iou, the overlap above which the lesser box of a class goes.
@@ -51,14 +53,14 @@ class Said(NamedTuple):
         return [_objects(b, s, score, iou, most) for b, s in pictures]
 
 
-def _objects(boxes: Tensor, scores: Tensor, score: float, iou: float, most: int) -> Objects:
+def _objects(boxes: Tensor, scores: Tensor, score: float, iou: float, most: int) -> Detections:
     """(P, K, 4), (P, K) -> the objects of one picture."""
     where, labels = ((scores > score) & large(boxes, SMALLEST)).nonzero(as_tuple=True)
     boxes, scores = boxes[where, labels], scores[where, labels]
     kept = batched_nms(boxes, scores, labels, iou)[:most]
     found = (boxes[kept].double(), labels[kept], scores[kept].double())
     xyxy, names, sure = (part.cpu().numpy() for part in found)
-    return Objects(xyxy, names, sure)
+    return Detections(xyxy, names, sure)
 
 
 def level_of(boxes: Tensor, strides: Sequence[int]) -> Tensor:

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Objects"]
+__all__ = ["Detections"]
 
 
 @dataclass(frozen=True, eq=False)
-class Objects:
+class Detections:
     """The objects found on a picture, the surest first."""
 
     xyxy: NDArray[np.float64]  # (n, 4) pixels of the picture as it is shown
@@ -21,6 +21,6 @@ class Objects:
     def __len__(self) -> int:
         return len(self.scores)
 
-    def take(self, chosen: NDArray[np.int64] | NDArray[np.bool_] | slice) -> Objects:
+    def take(self, chosen: NDArray[np.int64] | NDArray[np.bool_] | slice) -> Detections:
         """Some of them."""
-        return Objects(self.xyxy[chosen], self.labels[chosen], self.scores[chosen])
+        return Detections(self.xyxy[chosen], self.labels[chosen], self.scores[chosen])

@@ -22,14 +22,14 @@ from foveal.files.run_folder import write_skipped
 from foveal.machine import machine
 from foveal.progress import SILENT, Progress
 from foveal.recipe import Recipe
+from foveal.tasks.answers import Detections
 from foveal.tasks.asked import relabelled
 from foveal.tasks.detection import LEAST_SCORE
 from foveal.tasks.detection_scores import DetectionScores, plain, score_objects
 from foveal.tasks.detection_trust import TriedPrecision, reliability
 from foveal.tasks.localisation_scores import LocalisationScores, score_placed
-from foveal.tasks.objects import Objects
 from foveal.training.arithmetic import freed_memory_kept, threads_used
-from foveal.training.detecting import DetectionGround, finished_detector, lay_detection, located, objects_on
+from foveal.training.detecting import DetectionSetup, finished_detector, located, objects_on, set_up_detection
 from foveal.training.fit import Fitted, fit, fit_as_promised
 
 __all__ = ["DetectionEvaluation", "evaluate_detector", "run_detection"]
@@ -54,23 +54,23 @@ def run_detection(
     loading_threads: int,
     going_on: bool,
 ) -> tuple[Detector, dict[str, Any], Path]:
-    """Ground, training, detector, scores, report; each written as soon as it stands."""
+    """Setup, training, detector, scores, report; each written as soon as it stands."""
 
-    def lay(recipe: Recipe) -> DetectionGround:
-        ground = lay_detection(dataset, recipe, progress=progress, loading_threads=loading_threads)
-        write_text(folder / "recipe.toml", ground.recipe.to_toml())
-        write_skipped(folder, ((row.name, row.reason) for row in ground.dataset.skipped))
-        _tell_plan(ground, progress)
-        return ground
+    def lay(recipe: Recipe) -> DetectionSetup:
+        setup = set_up_detection(dataset, recipe, progress=progress, loading_threads=loading_threads)
+        write_text(folder / "recipe.toml", setup.recipe.to_toml())
+        write_skipped(folder, ((row.name, row.reason) for row in setup.dataset.skipped))
+        _tell_plan(setup, progress)
+        return setup
 
-    def fit_on(ground: DetectionGround) -> Fitted[Detector]:
-        return fit(ground, folder, finished_detector, resume=going_on, progress=progress)
+    def fit_on(setup: DetectionSetup) -> Fitted[Detector]:
+        return fit(setup, folder, finished_detector, resume=going_on, progress=progress)
 
     with torch.random.fork_rng(devices=[]), threads_used(recipe.training.threads), freed_memory_kept():
-        ground, fitted = fit_as_promised(lay, fit_on, recipe, folder, progress)
+        setup, fitted = fit_as_promised(lay, fit_on, recipe, folder, progress)
         fitted.model.save(folder / MODEL_FILE)
         scored = _placed if fitted.model.kind == "one-object" else _scored
-        return scored(folder, ground, fitted, progress, began)
+        return scored(folder, setup, fitted, progress, began)
 
 
 def evaluate_detector(
@@ -103,7 +103,7 @@ def evaluate_detector(
         )
     if not len(truth):
         raise BadData(f"{shown(dataset.origin.place)}: no box of a class that the detector knows.")
-    found: list[Objects] = []
+    found: list[Detections] = []
     usable, skipped = [], []
     pictures = [dataset.pictures.content(i) for i in range(len(dataset))]
     one_object = detector.kind == "one-object"
@@ -123,15 +123,15 @@ def evaluate_detector(
 
 
 def _scored(
-    folder: Path, ground: DetectionGround, fitted: Fitted[Detector], progress: Progress, began: float
+    folder: Path, setup: DetectionSetup, fitted: Fitted[Detector], progress: Progress, began: float
 ) -> tuple[Detector, dict[str, Any], Path]:
-    boxes = ground.dataset.boxes
+    boxes = setup.dataset.boxes
     assert boxes is not None
-    on = next((name for name in ("test", "val") if boxes.counts[ground.splits[name]].sum()), "train")
-    indices = ground.splits[on]
+    on = next((name for name in ("test", "val") if boxes.counts[setup.splits[name]].sum()), "train")
+    indices = setup.splits[on]
     started = time.perf_counter()
-    truth, classes, model = boxes.take(indices), ground.dataset.classes, fitted.model
-    found = objects_on(replace(model, trust=None), ground, indices, progress)
+    truth, classes, model = boxes.take(indices), setup.dataset.classes, fitted.model
+    found = objects_on(replace(model, trust=None), setup, indices, progress)
     calibration: dict[str, Any] = {}
     if model.trust is not None:
         said = reliability(score_objects(found, truth, classes, resamples=0))
@@ -141,47 +141,47 @@ def _scored(
     told = reliability(scores)
     calibration = {"boxes": int(told.count.sum()), "ece": plain(told.error), **calibration}
     tested = time.perf_counter() - started
-    warnings = score_warnings(ground.dataset, on)
+    warnings = score_warnings(setup.dataset, on)
     for sentence in warnings:
         progress.say(sentence)
     test = {**scores.as_dict(), "split": on, "calibration": calibration}
-    metrics = _metrics(ground, fitted, "detect", test, warnings, tested, began)
+    metrics = _metrics(setup, fitted, "detect", test, warnings, tested, began)
     from foveal.report.detection_page import write_detection_report  # with its plotting library
 
     report = folder / "report.html"
     size = (folder / MODEL_FILE).stat().st_size
-    write_detection_report(folder.name, ground, fitted, on, found, scores, metrics, warnings, size, report)
+    write_detection_report(folder.name, setup, fitted, on, found, scores, metrics, warnings, size, report)
     metrics["seconds"]["total"] = round(time.perf_counter() - began, 3)
     write_text(folder / "metrics.json", json_text(metrics) + "\n")
     return fitted.model, metrics, report
 
 
 def _placed(
-    folder: Path, ground: DetectionGround, fitted: Fitted[Detector], progress: Progress, began: float
+    folder: Path, setup: DetectionSetup, fitted: Fitted[Detector], progress: Progress, began: float
 ) -> tuple[Detector, dict[str, Any], Path]:
     """As `_scored`, of one object a picture."""
-    boxes = ground.dataset.boxes
+    boxes = setup.dataset.boxes
     assert boxes is not None
-    on = next((name for name in ("test", "val") if boxes.counts[ground.splits[name]].sum()), "train")
+    on = next((name for name in ("test", "val") if boxes.counts[setup.splits[name]].sum()), "train")
     started = time.perf_counter()
-    found, scores = located(fitted.model, ground, ground.splits[on], progress)
+    found, scores = located(fitted.model, setup, setup.splits[on], progress)
     tested = time.perf_counter() - started
-    warnings = score_warnings(ground.dataset, on)
+    warnings = score_warnings(setup.dataset, on)
     for sentence in warnings:
         progress.say(sentence)
-    metrics = _metrics(ground, fitted, "localise", {**scores.as_dict(), "split": on}, warnings, tested, began)
+    metrics = _metrics(setup, fitted, "localise", {**scores.as_dict(), "split": on}, warnings, tested, began)
     from foveal.report.localisation_page import write_localisation_report
 
     report = folder / "report.html"
     size = (folder / MODEL_FILE).stat().st_size
-    write_localisation_report(folder.name, ground, fitted, on, found, scores, metrics, warnings, size, report)
+    write_localisation_report(folder.name, setup, fitted, on, found, scores, metrics, warnings, size, report)
     metrics["seconds"]["total"] = round(time.perf_counter() - began, 3)
     write_text(folder / "metrics.json", json_text(metrics) + "\n")
     return fitted.model, metrics, report
 
 
 def _metrics(
-    ground: DetectionGround,
+    setup: DetectionSetup,
     fitted: Fitted[Detector],
     task: str,
     test: dict[str, Any],
@@ -190,43 +190,43 @@ def _metrics(
     began: float,
 ) -> dict[str, Any]:
     """The content of metrics.json."""
-    boxes = ground.dataset.boxes
+    boxes = setup.dataset.boxes
     assert boxes is not None
     return {
         "task": task,
         "test": test,
-        "weights": ground.start.as_dict() if ground.start else None,
+        "weights": setup.start.as_dict() if setup.start else None,
         "threshold": fitted.model.threshold,
         "parameters": {
-            "all": sum(p.numel() for p in ground.network.parameters()),
-            "trained": sum(p.numel() for p in ground.network.parameters() if p.requires_grad),
+            "all": sum(p.numel() for p in setup.network.parameters()),
+            "trained": sum(p.numel() for p in setup.network.parameters() if p.requires_grad),
         },
         "epochs": len(fitted.history),
         "best_epoch": fitted.best_epoch,
         "stopped_early": fitted.stopped_early,
-        "pictures": {name: len(i) for name, i in ground.splits.items()},
-        "boxes": {name: int(boxes.counts[i].sum()) for name, i in ground.splits.items()},
-        "left_out": len(ground.dataset.skipped),
+        "pictures": {name: len(i) for name, i in setup.splits.items()},
+        "boxes": {name: int(boxes.counts[i].sum()) for name, i in setup.splits.items()},
+        "left_out": len(setup.dataset.skipped),
         "warnings": warnings,
         "seconds": {
-            "store": round(ground.store.seconds, 3),
-            "measure": round(ground.measured.seconds, 3),
+            "store": round(setup.store.seconds, 3),
+            "measure": round(setup.measured.seconds, 3),
             "train": round(fitted.seconds, 3),
             "test": round(tested, 3),
             "total": round(time.perf_counter() - began, 3),
         },
         "arithmetic": {
-            **ground.measured.as_dict(), "chosen": ground.arithmetic.name, "device": ground.arithmetic.device,
+            **setup.measured.as_dict(), "chosen": setup.arithmetic.name, "device": setup.arithmetic.device,
         },
         "machine": machine(),
     }  # fmt: skip
 
 
-def _tell_plan(ground: DetectionGround, progress: Progress) -> None:
-    t = ground.recipe.training
-    parameters = sum(p.numel() for p in ground.network.parameters())
+def _tell_plan(setup: DetectionSetup, progress: Progress) -> None:
+    t = setup.recipe.training
+    parameters = sum(p.numel() for p in setup.network.parameters())
     progress.say(
-        f"Detecting with {ground.recipe.network.name} as trunk ({parameters:,} parameters in all) on "
-        f"{ground.recipe.data.size}, {t.epochs} epochs of {len(ground.batches)} steps of {t.batch_size}, {t.optimizer} "
+        f"Detecting with {setup.recipe.network.name} as trunk ({parameters:,} parameters in all) on "
+        f"{setup.recipe.data.size}, {t.epochs} epochs of {len(setup.batches)} steps of {t.batch_size}, {t.optimizer} "
         f"at {t.learning_rate:g}, {t.schedule}."
     )

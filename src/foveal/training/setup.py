@@ -1,6 +1,6 @@
-"""The ground that a training stands on: everything that is settled before the first step and stays.
+"""The setup that a training stands on: everything that is settled before the first step and stays.
 
-`lay_ground` fills the store, builds the network that `settle` has chosen, measures the arithmetic and, with --minutes,
+`set_up` fills the store, builds the network that `settle` has chosen, measures the arithmetic and, with --minutes,
 rehearses the loop to plan the epochs.
 """
 
@@ -31,23 +31,23 @@ from foveal.recipe import Recipe, parse_size
 from foveal.tasks.classification import Classification, balanced_weights
 from foveal.training import planner
 from foveal.training.arithmetic import Arithmetic
-from foveal.training.learner import Averaged, Learner, Origin
+from foveal.training.initial_weights import InitialWeights, initial_weights
 from foveal.training.loop import Watch, train_epochs
 from foveal.training.measuring import Measured, given
 from foveal.training.optimisers import make_optimizer, slow_down
 from foveal.training.rehearsal import measured_anew, planned_epochs, with_arithmetic
 from foveal.training.settle import usual_shape
-from foveal.training.start import Start, start_from
+from foveal.training.train_state import Averaged, Origin, TrainState
 from foveal.training.transfer import Transfer, check_stages, freeze, prepared, rates, transfer_to
 
-__all__ = ["Ground", "lay_ground", "options_of", "with_statistics"]
+__all__ = ["Setup", "set_up", "options_of", "with_statistics"]
 
 STATISTICS_OF = 4096  # training pictures for mean and deviation
 SIGHT_OF = 2048  # training pictures that a network's `prepare` sees
 
 
 @dataclass(frozen=True, eq=False)
-class Ground:
+class Setup:
     """What is settled before the first step and stays."""
 
     dataset: Dataset
@@ -60,7 +60,7 @@ class Ground:
     task: Classification
     arithmetic: Arithmetic
     measured: Measured
-    start: Start | None = None  # from whose weights
+    start: InitialWeights | None = None  # from whose weights
     transfer: Transfer | None = None  # how much of them is trained anew, and the head that was fitted on them
 
     @property
@@ -78,8 +78,8 @@ class Ground:
         """The fastest way of computing as things are now."""
         return measured_anew(self)
 
-    def learner(self) -> Learner:
-        """A learner at the start."""
+    def state(self) -> TrainState:
+        """A state at the start."""
         network, name = self.arithmetic.network(self.network), self.recipe.network.name
         frozen = freeze(network, name, self.recipe.network.train) if self.start else ()
         optimizer = make_optimizer(network, self.recipe.training)
@@ -87,27 +87,27 @@ class Ground:
             slow_down(optimizer, rates(network, name, self.transfer.path))
         decay, blend = float(self.recipe.training.ema), float(self.recipe.training.blend)
         averaged = Averaged(network, decay) if decay else None
-        return Learner(network, optimizer, averaged, Origin(network, blend) if blend else None, frozen=frozen)
+        return TrainState(network, optimizer, averaged, Origin(network, blend) if blend else None, frozen=frozen)
 
-    def train(self, learner: Learner, watch: Watch) -> None:
-        """The loop, from where the learner stands."""
+    def train(self, state: TrainState, watch: Watch) -> None:
+        """The loop, from where the state stands."""
         train_epochs(
-            learner,
+            state,
             self.plan,
             self.batches,
             self.task,
             self.preprocess,
             self.arithmetic,
-            lambda state: self.validate(state, learner),
+            lambda weights: self.validate(weights, state),
             watch,
         )
 
-    def validate(self, state: dict[str, Tensor], learner: Learner) -> tuple[float, float]:
+    def validate(self, weights: dict[str, Tensor], state: TrainState) -> tuple[float, float]:
         """Loss (without smoothing) and top-1 on validation; NaN where there is none."""
         indices = self.splits["val"]
         if not len(indices):
             return math.nan, math.nan
-        network = learner.network.eval()
+        network = state.network.eval()
         loss, right = 0.0, 0
         plain = Classification(self.dataset.classes)
         labels = torch.from_numpy(self.dataset.labels[indices])
@@ -116,7 +116,7 @@ class Ground:
             for pixels in batches_in_order(self.store, indices, self.batches.batch_size):
                 images = self.arithmetic.images(self.preprocess.tensor(pixels.to(self.arithmetic.device)))
                 with self.arithmetic.autocast():
-                    logits = functional_call(network, state, (images,))
+                    logits = functional_call(network, weights, (images,))
                 logits = logits.float().cpu()
                 truth = labels[done : done + len(pixels)]
                 loss += float(plain.loss(logits, truth)) * len(pixels)
@@ -125,14 +125,14 @@ class Ground:
         return loss / len(indices), right / len(indices)
 
 
-def lay_ground(
+def set_up(
     dataset: Dataset,
     recipe: Recipe,
     network: nn.Module | None = None,
     *,
     progress: Progress = SILENT,
     loading_threads: int = 0,
-) -> Ground:
+) -> Setup:
     """Store, preprocessing, network, arithmetic of a settled recipe. Says what was chosen.
 
     Raises: BadData, BadRecipe, NoSpace; nothing is written but the cache.
@@ -145,7 +145,7 @@ def lay_ground(
     torch.manual_seed(recipe.training.seed)
     if network is None:  # before the pictures are decoded, so that a size too small is refused at once
         network = build(name, len(dataset.classes), channels, size, options_of(recipe))
-    start = start_from(network, recipe, progress)
+    start = initial_weights(network, recipe, progress)
     if start is not None:
         preprocess = start.prepared(preprocess)
         recipe = recipe.with_settings({"network.weights": start.setting})
@@ -176,11 +176,11 @@ def lay_ground(
         batches = DeviceBatches.upload(batches, device)
     progress.say(f"Augmentation {in_words(recipe.augment)}.")
     asked = Arithmetic("fp32", device)
-    ground = Ground(dataset, store, splits, preprocess, recipe, network, batches, task, asked, given(asked.name), start)
-    ground = with_arithmetic(ground, progress)
+    setup = Setup(dataset, store, splits, preprocess, recipe, network, batches, task, asked, given(asked.name), start)
+    setup = with_arithmetic(setup, progress)
     if start is not None:
-        ground = _with_transfer(ground, progress)
-    return _planned(ground, progress)
+        setup = _with_transfer(setup, progress)
+    return _planned(setup, progress)
 
 
 def options_of(recipe: Recipe) -> dict[str, Any]:
@@ -192,29 +192,29 @@ def options_of(recipe: Recipe) -> dict[str, Any]:
     return options
 
 
-def _with_transfer(ground: Ground, progress: Progress) -> Ground:
+def _with_transfer(setup: Setup, progress: Progress) -> Setup:
     """The head fitted on frozen features, and what else is to be trained decided."""
-    recipe, name = ground.recipe, ground.recipe.network.name
-    check_stages(ground.network, name, recipe.network.train)
+    recipe, name = setup.recipe, setup.recipe.network.name
+    check_stages(setup.network, name, recipe.network.train)
 
     def rival() -> nn.Module:
         """The same network with random weights."""
         if name == CUSTOM:
-            return with_random_weights(ground.network)
-        size = (ground.preprocess.height, ground.preprocess.width)
-        return build(name, len(ground.dataset.classes), ground.preprocess.channels, size, options_of(recipe))
+            return with_random_weights(setup.network)
+        size = (setup.preprocess.height, setup.preprocess.width)
+        return build(name, len(setup.dataset.classes), setup.preprocess.channels, size, options_of(recipe))
 
     transfer = transfer_to(
-        ground.network, name, recipe, ground.preprocess, ground.store, ground.dataset, ground.splits,
-        ground.arithmetic, ground.task.class_weights is not None, rival, progress,
+        setup.network, name, recipe, setup.preprocess, setup.store, setup.dataset, setup.splits,
+        setup.arithmetic, setup.task.class_weights is not None, rival, progress,
     )  # fmt: skip
     if transfer is None:
-        return replace(ground, recipe=recipe.with_settings({"network.train": "all", "training.blend": 0.0}))
-    prepared(ground.network, transfer)
+        return replace(setup, recipe=recipe.with_settings({"network.train": "all", "training.blend": 0.0}))
+    prepared(setup.network, transfer)
     progress.say(transfer.reason)
     if transfer.curve is not None:
         progress.say(transfer.curve.sentence)
-    return replace(ground, transfer=transfer, recipe=recipe.with_settings({"network.train": transfer.train}))
+    return replace(setup, transfer=transfer, recipe=recipe.with_settings({"network.train": transfer.train}))
 
 
 def _without_broken(dataset: Dataset, store: PixelStore) -> tuple[Dataset, dict[str, NDArray[np.int64]]]:
@@ -266,9 +266,9 @@ def _check_batch(network: nn.Module, recipe: Recipe, pictures: int) -> None:
         raise BadRecipe("batch norm needs at least 2 pictures a step; use a larger --batch, or a network without it.")
 
 
-def _planned(ground: Ground, progress: Progress) -> Ground:
+def _planned(setup: Setup, progress: Progress) -> Setup:
     """With --minutes: the epochs that fit."""
-    asked = ground.recipe
+    asked = setup.recipe
     if not asked.training.minutes or asked.training.epochs != "auto" or asked.network.train == "head":
-        return ground
-    return replace(ground, recipe=asked.with_settings({"training.epochs": planned_epochs(ground, progress)}))
+        return setup
+    return replace(setup, recipe=asked.with_settings({"training.epochs": planned_epochs(setup, progress)}))

@@ -19,8 +19,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from foveal.ops.boxes import box_iou
-from foveal.tasks.detectors._proposals import Proposed, box_to_deltas
-from foveal.tasks.detectors._regions import BOX_WEIGHTS, Said
+from foveal.tasks.heads._proposals import Proposed, box_to_deltas
+from foveal.tasks.heads._regions import BOX_WEIGHTS, Said
 
 __all__ = ["ANCHORS", "NOTHING", "PROPOSALS", "UNUSED", "Parts", "Rule", "Sampled", "draw", "match"]
 __all__ += ["proposal_loss", "region_loss"]

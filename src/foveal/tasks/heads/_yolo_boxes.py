@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from foveal.ops.suppression import batched_nms
-from foveal.tasks.objects import Objects
+from foveal.tasks.answers import Detections
 
 __all__ = ["Priors", "boxes_of", "decode"]
 
@@ -69,12 +69,12 @@ def decode(
     score: float = 0.25,
     iou: float = 0.45,
     most: int = 300,
-) -> list[Objects]:
+) -> list[Detections]:
     """The objects that the maps of N pictures say, class by class without doubles.
 
     Args:    outputs: (N, A·(5 + K), H, W) each; size: the input's height and width; score: the least
              objectness × class probability; iou: boxes of one class that overlap more are one object.
-    Returns: N `Objects` in pixels of the network's input, clipped to it; at most `most` each.
+    Returns: N `Detections` in pixels of the network's input, clipped to it; at most `most` each.
     """
     boxes, scores = [], []
     for output, prior in zip(outputs, priors, strict=True):
@@ -86,7 +86,7 @@ def decode(
     return [_objects(b, s, size, score, iou, most) for b, s in together]
 
 
-def _objects(boxes: Tensor, scores: Tensor, size: tuple[int, int], score: float, iou: float, most: int) -> Objects:
+def _objects(boxes: Tensor, scores: Tensor, size: tuple[int, int], score: float, iou: float, most: int) -> Detections:
     """(P, 4), (P, K) -> the objects of one picture."""
     sound = torch.isfinite(boxes).all(1, keepdim=True) & torch.isfinite(scores)  # weights may be anything
     where, labels = ((scores > score) & sound).nonzero(as_tuple=True)
@@ -96,4 +96,4 @@ def _objects(boxes: Tensor, scores: Tensor, size: tuple[int, int], score: float,
     kept = batched_nms(boxes, best, labels, iou)[:most]
     limits = torch.tensor([size[1], size[0]] * 2, dtype=boxes.dtype, device=boxes.device)
     inside = boxes[kept].clamp(min=torch.zeros_like(limits), max=limits)
-    return Objects(inside.cpu().numpy(), labels[kept].cpu().numpy(), best[kept].double().cpu().numpy())
+    return Detections(inside.cpu().numpy(), labels[kept].cpu().numpy(), best[kept].double().cpu().numpy())

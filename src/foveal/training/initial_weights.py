@@ -22,7 +22,7 @@ from foveal.progress import SILENT, Progress
 from foveal.recipe import IMAGENET, Recipe, parse_weights
 from foveal.training.asking import check_start, start_file
 
-__all__ = ["Start", "start_from"]
+__all__ = ["InitialWeights", "initial_weights"]
 
 KIND = "converted"  # a file of weights that is no safetensors, as safetensors
 ROOM = 4  # times the network's own bytes: a training script may have kept its optimiser's tensors in the file
@@ -30,7 +30,7 @@ SPARE = 64 << 20  # and bytes for whatever else
 
 
 @dataclass(frozen=True)
-class Start:
+class InitialWeights:
     """The weights that a network started from."""
 
     asked: str  # "imagenet", or a file as typed
@@ -62,7 +62,7 @@ class Start:
         return f"Weights from {shown(self.found.path)} ({package}sha256 {self.found.sha256[:12]}): {done}.{usual}"
 
 
-def start_from(network: nn.Module, recipe: Recipe, progress: Progress = SILENT) -> Start | None:
+def initial_weights(network: nn.Module, recipe: Recipe, progress: Progress = SILENT) -> InitialWeights | None:
     """Put the weights that the recipe names into the network; None where it starts from chance.
 
     Raises: BadModel (damaged, hostile, another network's, not the very file), BadRecipe, Missing, BadData.
@@ -83,7 +83,7 @@ def start_from(network: nn.Module, recipe: Recipe, progress: Progress = SILENT) 
     notes = fit_weights(
         network, without_trust(tensors) if ours else tensors, source=str(found.path), entry=_named(entry, ours)
     )
-    start = Start(asked, found, ours or (entry.weights.preprocess if entry and entry.weights else None), notes)
+    start = InitialWeights(asked, found, ours or (entry.weights.preprocess if entry and entry.weights else None), notes)
     progress.say(str(start))
     return start
 

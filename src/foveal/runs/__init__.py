@@ -1,0 +1,7 @@
+"""A run's folder: train into it, go on with it, score what it holds, compare several."""
+
+from __future__ import annotations
+
+from foveal.runs.run import Run, evaluate, loop_script, resume, train
+
+__all__ = ["Run", "evaluate", "loop_script", "resume", "train"]
