@@ -1,13 +1,139 @@
-"""What a detector says of one picture: boxes with a class and a score each."""
+"""What one picture is answered with, as values for people, tables and programs. NumPy alone: no PyTorch is needed.
+
+Every answer tells itself in the same three ways: `rows()` for a table (a row a label or object), `as_dict()` for JSON,
+`to_pandas()` for a notebook. What files are made of them stands in `tasks/formats`.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from importlib import import_module
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Detections"]
+from foveal.errors import Missing
+
+__all__ = ["Answer", "Detections", "Label", "Labels", "Prediction"]
+
+Row = dict[str, Any]
+
+
+@runtime_checkable
+class Answer(Protocol):
+    """What a task says of one picture."""
+
+    NOTHING: ClassVar[Mapping[str, Any]]  # `as_dict` of a picture without an answer
+    HEADINGS: ClassVar[tuple[str, ...]]  # of `lines`
+    DIGITS: ClassVar[Mapping[str, int]]  # behind the point, of the columns of `rows` that are fractions
+
+    @staticmethod
+    def columns(top: int, /) -> list[str]:
+        """The columns of a table; top, how many answers a picture were asked for."""
+        ...
+
+    def rows(self) -> list[Row]:
+        """A row a label or object: column -> value."""
+        ...
+
+    def lines(self) -> list[list[str]]:
+        """The same for a terminal: cells under `HEADINGS`, and a remark, empty where there is none."""
+        ...
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        ...
+
+    def to_pandas(self) -> Any:
+        """A data frame of `rows`. Raises: Missing without pandas."""
+        ...
+
+
+@dataclass(frozen=True)
+class Label:
+    """What one picture is taken for."""
+
+    label: str
+    probability: float  # calibrated, in [0, 1]
+    runners_up: tuple[tuple[str, float], ...] = ()  # the next best, descending
+    passed: bool = False  # less sure than the wished accuracy asks for: better not to rely on it
+    unlike: bool = False  # the picture is unlike those of the training: nothing is known about such answers
+
+    NOTHING: ClassVar[Mapping[str, Any]] = {"label": None}
+    HEADINGS: ClassVar[tuple[str, ...]] = ("answer", "probability", "runners-up")
+    DIGITS: ClassVar[Mapping[str, int]] = {"probability": 6}
+
+    @staticmethod
+    def columns(top: int) -> list[str]:
+        """label, probability, label_2, probability_2, …, passed, unlike."""
+        others = [f"{word}_{rank}" for rank in range(2, top + 1) for word in ("label", "probability")]
+        return ["label", "probability", *others, "passed", "unlike"]
+
+    @property
+    def ranked(self) -> tuple[tuple[str, float], ...]:
+        """All answers, the likeliest first."""
+        return ((self.label, self.probability), *self.runners_up)
+
+    def rows(self) -> list[Row]:
+        """One row."""
+        cells: Row = {}
+        for rank, (label, probability) in enumerate(self.ranked, 1):
+            behind = "" if rank == 1 else f"_{rank}"
+            cells |= {f"label{behind}": label, f"probability{behind}": probability}
+        return [cells | {"passed": self.passed, "unlike": self.unlike}]
+
+    def lines(self) -> list[list[str]]:
+        """One line."""
+        others = ", ".join(f"{label} {_percent(probability)}" for label, probability in self.runners_up)
+        marks = (("not sure enough", self.passed), ("unlike the training", self.unlike))
+        remark = ", ".join(words for words, holds in marks if holds)
+        return [[f"({self.label}?)" if self.passed else self.label, _percent(self.probability), others, remark]]
+
+    def as_dict(self) -> dict[str, Any]:
+        """label, probability, runners_up, passed, unlike."""
+        top = [{"label": label, "probability": probability} for label, probability in self.ranked]
+        return {**top[0], "runners_up": top[1:], "passed": self.passed, "unlike": self.unlike}
+
+    def to_pandas(self) -> Any:
+        """A data frame of one row. Raises: Missing without pandas."""
+        return _frame(self.rows(), self.columns(len(self.ranked)))
+
+
+@dataclass(frozen=True)
+class Labels:
+    """All that one picture shows, where it may be several things at once or none."""
+
+    labels: tuple[str, ...]  # whose probability reached their bound, the likeliest first
+    probabilities: Mapping[str, float]  # of every class, calibrated
+    unlike: bool = False  # as of `Label`
+
+    NOTHING: ClassVar[Mapping[str, Any]] = {"labels": None}
+    HEADINGS: ClassVar[tuple[str, ...]] = ("labels",)
+    DIGITS: ClassVar[Mapping[str, int]] = {"probability": 6}
+
+    @staticmethod
+    def columns(_top: int) -> list[str]:
+        """label, probability, unlike."""
+        return ["label", "probability", "unlike"]
+
+    def rows(self) -> list[Row]:
+        """A row a label."""
+        return [{"label": name, "probability": self.probabilities[name], "unlike": self.unlike} for name in self.labels]
+
+    def lines(self) -> list[list[str]]:
+        """One line."""
+        named = ", ".join(f"{name} {_percent(self.probabilities[name])}" for name in self.labels)
+        return [[named or "–", "unlike the training" if self.unlike else ""]]
+
+    def as_dict(self) -> dict[str, Any]:
+        """labels, probabilities, unlike."""
+        return {"labels": list(self.labels), "probabilities": dict(self.probabilities), "unlike": self.unlike}
+
+    def to_pandas(self) -> Any:
+        """A data frame, a row a label. Raises: Missing without pandas."""
+        return _frame(self.rows(), self.columns(1))
 
 
 @dataclass(frozen=True, eq=False)
@@ -17,10 +143,93 @@ class Detections:
     xyxy: NDArray[np.float64]  # (n, 4) pixels of the picture as it is shown
     labels: NDArray[np.int64]  # (n,) index into the classes
     scores: NDArray[np.float64]  # (n,) in [0, 1], descending
+    classes: tuple[str, ...] = ()  # their names; without them a label is its number
+
+    NOTHING: ClassVar[Mapping[str, Any]] = {"objects": None}
+    HEADINGS: ClassVar[tuple[str, ...]] = ("object", "score", "box")
+    DIGITS: ClassVar[Mapping[str, int]] = {"score": 4, "x1": 1, "y1": 1, "x2": 1, "y2": 1}
+
+    @staticmethod
+    def columns(_top: int) -> list[str]:
+        """label, score, x1, y1, x2, y2."""
+        return ["label", "score", "x1", "y1", "x2", "y2"]
 
     def __len__(self) -> int:
         return len(self.scores)
 
+    def __iter__(self) -> Iterator[tuple[str, float, tuple[float, float, float, float]]]:
+        """Name, score and box of each object."""
+        for xyxy, label, score in zip(self.xyxy.tolist(), self.labels.tolist(), self.scores.tolist(), strict=True):
+            yield self.name(label), score, tuple(xyxy)
+
+    def name(self, label: int) -> str:
+        """What an index into the classes is called."""
+        return self.classes[label] if self.classes else str(label)
+
     def take(self, chosen: NDArray[np.int64] | NDArray[np.bool_] | slice) -> Detections:
         """Some of them."""
-        return Detections(self.xyxy[chosen], self.labels[chosen], self.scores[chosen])
+        return replace(self, xyxy=self.xyxy[chosen], labels=self.labels[chosen], scores=self.scores[chosen])
+
+    def rows(self) -> list[Row]:
+        """A row an object; none where there is none."""
+        return [
+            {"label": name, "score": score, **dict(zip(("x1", "y1", "x2", "y2"), xyxy, strict=True))}
+            for name, score, xyxy in self
+        ]
+
+    def lines(self) -> list[list[str]]:
+        """A line an object."""
+        if not len(self):
+            return [["–", "", "   ", "no object"]]
+        return [[name, f"{score:.4f}", " ".join(f"{v:.1f}" for v in xyxy), ""] for name, score, xyxy in self]
+
+    def as_dict(self) -> dict[str, Any]:
+        """objects: label, score and box of each, in hundredths of a pixel."""
+        return {
+            "objects": [
+                {"label": name, "score": score, "box": [round(v, 2) for v in xyxy]} for name, score, xyxy in self
+            ]
+        }
+
+    def to_pandas(self) -> Any:
+        """A data frame, a row an object. Raises: Missing without pandas."""
+        return _frame(self.rows(), self.columns(1))
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What became of one picture: an answer, or the reason why there is none."""
+
+    name: str
+    answer: Label | Labels | Detections | Any | None
+    reason: str = ""
+    size: tuple[int, int] = (0, 0)  # height and width of the upright picture, where it could be read
+
+    def as_dict(self, nothing: Mapping[str, Any] = {"answer": None}) -> dict[str, Any]:
+        """Plain values for JSON. Args: nothing, what stands for the answer where there is none."""
+        if self.answer is None:
+            return {"picture": self.name, **nothing, "reason": self.reason}
+        sides = {"height": self.size[0], "width": self.size[1]} if isinstance(self.answer, Detections) else {}
+        return {"picture": self.name, **sides, **self.answer.as_dict()}
+
+    def rows(self) -> list[Row]:
+        """The answer's rows with the picture's name before and a reason behind; one row where it has none."""
+        rows = self.answer.rows() if self.answer is not None else []
+        reason = self.reason or ("" if rows else "no object")
+        return [{"picture": self.name, **row, "reason": reason} for row in rows or [{}]]
+
+    def to_pandas(self) -> Any:
+        """A data frame of `rows`. Raises: Missing without pandas."""
+        return _frame(self.rows(), None)
+
+
+def _percent(share: float) -> str:
+    return f"{share * 100:.2f} %"
+
+
+def _frame(rows: Sequence[Row], columns: Sequence[str] | None) -> Any:
+    try:
+        pandas = import_module("pandas")
+    except ModuleNotFoundError:
+        raise Missing("data frames need pandas: pip install pandas.") from None
+    return pandas.DataFrame(list(rows), columns=None if columns is None else list(columns))
