@@ -6,6 +6,7 @@ import copy
 import inspect
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -15,9 +16,10 @@ from foveal.networks.catalogue import find
 from foveal.networks.entry import main_logits
 from foveal.networks.index import CUSTOM
 from foveal.ops.logistic import Linear
+from foveal.recipe import Recipe
 
 __all__ = [
-    "CUSTOM", "Taken", "classifier_path", "has_bias", "has_linear_head", "put_head", "scale_behind", "taking_features",
+    "CUSTOM", "Taken", "classifier_path", "has_bias", "has_linear_head", "options_of", "put_head", "scale_behind", "taking_features",
     "with_random_weights",
 ]  # fmt: skip
 
@@ -70,6 +72,15 @@ def taking_features(network: nn.Module, path: str) -> Iterator[Taken]:
 def has_linear_head(name: str) -> bool:
     """Whether a network's builder must be asked for a classifier without a non-linearity behind it."""
     return name != CUSTOM and "linear_head" in inspect.signature(find(name).build).parameters
+
+
+def options_of(recipe: Recipe) -> dict[str, Any]:
+    """What a recipe asks of the network's builder."""
+    asked = {"dropout": recipe.network.dropout, "batch_norm": recipe.network.batch_norm}
+    options: dict[str, Any] = {key: value for key, value in asked.items() if value != "auto"}
+    if recipe.from_weights and has_linear_head(recipe.network.name):
+        options["linear_head"] = True  # a head that is fitted as a plane must be one
+    return options
 
 
 def has_bias(network: nn.Module, path: str) -> bool:

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 __all__ = [
-    "box_area", "box_iou", "clip_boxes", "complete_iou", "cxcywh_to_xyxy", "elementwise_iou", "generalized_iou",
-    "map_boxes", "xywh_to_xyxy", "xyxy_to_cxcywh", "xyxy_to_xywh",
+    "box_area", "box_iou", "clip_boxes", "clip_to", "complete_iou", "cxcywh_to_xyxy", "elementwise_iou",
+    "generalized_iou", "map_boxes", "xywh_to_xyxy", "xyxy_to_cxcywh", "xyxy_to_xywh",
 ]  # fmt: skip
 
 Floats = NDArray[np.float64]
@@ -136,6 +136,12 @@ def _shape_angle(boxes: Tensor) -> Tensor:
 def _tiny(like: Tensor) -> float:
     """Divisors below this would overflow a gradient."""
     return 1e-9 if like.dtype.itemsize > 2 else 1e-4
+
+
+def clip_to(boxes: Tensor, size: tuple[int, int]) -> Tensor:
+    """(..., 4) xyxy cut to a picture of (height, width)."""
+    limits = boxes.new_tensor([size[1], size[0]] * 2)
+    return boxes.clamp_min(0).minimum(limits)
 
 
 def clip_boxes(xyxy: Floats, width: float, height: float) -> Floats:

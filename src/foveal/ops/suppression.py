@@ -9,12 +9,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+from numpy.typing import NDArray
+
 from foveal.ops.boxes import box_iou
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["batched_nms", "nms", "soft_nms"]
+__all__ = ["batched_nms", "nms", "soft_nms", "suppressed"]
+
+Floats = NDArray[np.float64]
+Labels = NDArray[np.int64]
 
 BLOCK = 1024  # boxes that are judged together: bounds the memory, and the rounds
 
@@ -86,3 +92,24 @@ def soft_nms(
         factor = torch.exp(-overlap.square() / sigma) if method == "gaussian" else 1 - overlap * (overlap > iou)
         lowered[left] = lowered[left] * factor
     return (torch.stack(kept), torch.stack(found)) if kept else (left[:0], lowered[:0])
+
+
+def suppressed(xyxy: Floats, scores: Floats, labels: Labels, iou: float = 0.5, most: int = 100) -> Labels:
+    """As `batched_nms`, of NumPy's arrays: (k,) indices of at most `most` boxes that stay, the best first.
+
+    Only so many rounds are made as boxes stay, each against those that are left.
+    Args: xyxy (n, 4) float64; scores (n,); labels (n,) int64.
+    """
+    order = np.argsort(-scores, kind="stable")
+    boxes, kinds = xyxy[order], labels[order]
+    areas = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
+    left = np.arange(len(order))
+    kept: list[int] = []
+    while len(left) and len(kept) < most:
+        best, left = left[0], left[1:]
+        kept.append(int(best))
+        corners = np.maximum(boxes[best, :2], boxes[left, :2]), np.minimum(boxes[best, 2:], boxes[left, 2:])
+        both = np.maximum(corners[1] - corners[0], 0).prod(1)
+        over = both > iou * np.maximum(areas[best] + areas[left] - both, np.finfo(np.float64).tiny)
+        left = left[~(over & (kinds[left] == kinds[best]))]
+    return order[np.array(kept, np.int64)]

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from foveal.data.dataset import Boxes
 from foveal.errors import BadData
+from foveal.files.plain_table import in_thousandths, table
 from foveal.ops.detection import RECALLS, best_f1, precision_floor
 from foveal.progress import SILENT, Progress
 from foveal.tasks._coco_scorer import CocoTables, coco_tables
@@ -76,6 +77,19 @@ class DetectionScores:
         asked = ~self.matches.ignored[0]
         bound = precision_floor(self.matches.scores[asked], self.matches.hit[0, asked], precision)
         return None if math.isnan(bound) else bound
+
+    def lines(self, on: str, views: str = "none") -> list[str]:
+        """A page for a terminal: the headline, and each class."""
+        low, high = (in_thousandths(end) for end in self.ap50_interval)
+        rows = zip(self.classes, self.class_ap, self.class_ap50, self.class_objects, strict=True)
+        cells = [[name, in_thousandths(ap), in_thousandths(ap50), str(int(n))] for name, ap, ap50, n in rows]
+        return [
+            f"{on}: AP {in_thousandths(self.ap)}, AP50 {in_thousandths(self.ap50)} (95 % interval {low} to {high}), "
+            f"AP75 {in_thousandths(self.ap75)}: {self.objects} objects on {self.n} pictures",
+            f"best F1 {in_thousandths(self.f1)} at a score of {in_thousandths(self.threshold)}",
+            "",
+            table(["class", "AP", "AP50", "objects"], cells),
+        ]
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON; null for what is not known."""

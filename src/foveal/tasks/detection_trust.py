@@ -6,7 +6,7 @@ Both are set on pictures that the network has not learnt from, and are kept with
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
 import numpy as np
@@ -45,7 +45,7 @@ class DetectionTrust:
         """The same boxes with scores that are probabilities of being right, the surest first."""
         scores = self.maps.apply(objects.scores, objects.labels)
         order = np.argsort(-scores, kind="stable")
-        return Detections(objects.xyxy[order], objects.labels[order], scores[order])
+        return replace(objects.take(order), scores=scores[order])
 
     def bound_for(self, precision: float) -> float:
         """The least score to tell so that this share of the boxes is right; infinite when out of reach."""
@@ -100,14 +100,14 @@ class TriedPrecision:
         }
 
     @property
-    def sentence(self) -> str:
+    def sentences(self) -> tuple[str, ...]:
         """What happened, for people."""
         wished = f"{100 * self.precision:g} %"
         if not self.told:
-            return f"Asked for {wished} right, it tells of no box."
+            return (f"Asked for {wished} right, it tells of no box.",)
         return (
             f"Asked for {wished} right: it tells of {self.told} boxes (score {self.bound:.3f} and above), {self.right} "
-            f"of them right ({self.right / self.told:.1%}), and so finds {self.right} of {self.objects} objects."
+            f"of them right ({self.right / self.told:.1%}), and so finds {self.right} of {self.objects} objects.",
         )
 
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from foveal.data.dataset import Boxes
 from foveal.errors import BadData
+from foveal.files.plain_table import in_thousandths, percent
 from foveal.tasks.answers import Detections
 
 __all__ = [
@@ -53,6 +54,19 @@ class LocalisationScores:
     def error(self) -> float:
         """The localisation error at IoU 0.5."""
         return 1 - self.located
+
+    def lines(self, on: str, views: str = "none") -> list[str]:
+        """Two lines for a terminal. Args: on, the name of the split; "" where it has been told."""
+        before = f"{on}: " if on else ""
+        low, high = (in_thousandths(end) for end in self.mean_iou_interval)
+        known = not math.isnan(self.constant_iou)
+        beside = f"; the same box everywhere {self.constant_iou:.3f}" if known else ""
+        return [
+            f"{before}mean IoU {in_thousandths(self.mean_iou)} (95 % interval {low} to {high}{beside}) of "
+            f"{self.objects} objects on {self.n} pictures",
+            f"{' ' * len(before)}presence {percent(self.presence)}, class {percent(self.top1)}, placed with "
+            f"an IoU of 0.5 and the class right {percent(self.located)}",
+        ]
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON; null for what is not known."""

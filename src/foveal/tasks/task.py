@@ -1,46 +1,247 @@
-"""What an answer is: the protocol that every task fulfils, and all that training and `Model` know of one.
+"""What an answer is: the protocol that every task fulfils, and all that training, `Model` and the runs know of one.
 
-A task is the part of learning that knows what the numbers mean. A network turns pictures into outputs; the task turns
-labels into targets, targets and outputs into a loss, outputs into answers for people, and many answers into scores.
+A task is the part of learning that knows what the numbers mean. What differs between tasks is asked of it and stands in
+its file; a list of all of them is `tasks/registry.py`. PyTorch is imported by what computes losses, and by nothing else.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel
+
+from foveal.data.dataset import Dataset
+from foveal.preprocess import Preprocess, Views
+from foveal.recipe import AugmentRecipe, Recipe
+from foveal.tasks.answers import Answer
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
 
-__all__ = ["Scored", "Task"]
+    from foveal.data.batches import Rows, TrainingBatches
+    from foveal.data.box_batches import BoxBatches
 
-Truth = TypeVar("Truth", contravariant=True)  # labels as a data set has them: class indices, boxes
-Answer = TypeVar("Answer")  # what one picture is answered with
-Figures = TypeVar("Figures", bound="Scored", covariant=True)
+__all__ = ["SHARED_KEYS", "Arrays", "Ask", "Calibration", "Facts", "Indices", "Scores", "Task", "Tried"]
+
+Indices = NDArray[np.int64]
+Arrays = Mapping[str, NDArray[Any]]
+
+SHARED_KEYS = frozenset({
+    "data.source", "data.split", "data.test_if", "data.exclude", "data.group_by", "data.size", "data.store",
+    "data.max_megapixels", "network.name", "network.weights", "network.train", "network.dropout", "network.batch_norm",
+    "training.task", "training.epochs", "training.minutes", "training.batch_size", "training.optimizer",
+    "training.learning_rate", "training.momentum", "training.weight_decay", "training.schedule", "training.warmup",
+    "training.ema", "training.clip", "training.early_stopping", "training.on_nan", "training.seed",
+    "training.arithmetic", "training.optimizer_arithmetic", "training.threads", "training.device", "augment.preset",
+    "augment.flip", "augment.crop", "augment.zoom", "augment.translate", "augment.rotate", "augment.shear",
+    "augment.pad_crop", "augment.color", "augment.cutout", "augment.mixup",
+})  # fmt: skip
 
 
-class Scored(Protocol):
+@dataclass(frozen=True)
+class Facts:
+    """What is known of the data before anything is trained."""
+
+    pictures: int  # to train on
+    side: tuple[int, int]  # usual (height, width) of a picture
+    channels: int
+    counts: tuple[int, ...]  # training pictures of each class
+
+
+@dataclass(frozen=True)
+class Ask:
+    """What is asked of a model beside the pictures; None and 0 where nothing is."""
+
+    top: int | None = None  # answers a picture
+    views: Views = "none"  # whose answers are averaged
+    accuracy: float | None = None  # wished share of right answers
+    score: float | None = None  # least score that is told
+    precision: float | None = None  # wished share of right boxes
+    iou: float | None = None  # above which two boxes of a class are one object
+    tile: int = 0  # pixels a side: larger pictures are looked at piece by piece
+
+    def given(self) -> list[str]:
+        """The names of what is asked for."""
+        plain = Ask()
+        return [name for name, value in vars(self).items() if value != getattr(plain, name)]
+
+
+class Calibration(Protocol):
+    """What a model knows of how far its answers carry."""
+
+    def facts(self) -> dict[str, Any]:
+        """For a model's metadata."""
+        ...
+
+    def tensors(self) -> dict[str, NDArray[Any]]:
+        """For a model's file, by names that no network has."""
+        ...
+
+
+class CalibrationFacts(Protocol):
+    """The same out of a file, checked; a pydantic model."""
+
+    def shapes(self) -> dict[str, tuple[tuple[int, ...], type[np.generic]]]:
+        """Shape and type of the tensors that must be in the file."""
+        ...
+
+    def calibration(self, tensors: Arrays) -> Calibration:
+        """As `Calibration.facts` and `Calibration.tensors` told it."""
+        ...
+
+
+class Scores(Protocol):
     """How well a split was answered."""
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for `metrics.json`."""
         ...
 
-
-class Task(Protocol[Truth, Answer, Figures]):
-    """Targets, loss, answers, scores."""
-
-    def encode(self, labels: Truth) -> Tensor:
-        """Labels of N pictures -> the targets that `loss` compares with."""
+    def lines(self, on: str, views: str = "none") -> list[str]:
+        """A page for a terminal. Args: on, the name of the split."""
         ...
 
-    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Outputs of N pictures and their targets -> a scalar to go down."""
+
+class Tried(Protocol):
+    """What became of a wish on labelled pictures."""
+
+    @property
+    def sentences(self) -> tuple[str, ...]: ...
+
+    def as_dict(self) -> dict[str, Any]: ...
+
+
+class Task(Protocol):
+    """Targets, loss, answers, scores; of the data set's or the model's classes."""
+
+    name: ClassVar[str]  # in recipes: "classify"
+    word: ClassVar[str]  # in models' files: "classification"
+    kind: ClassVar[str]  # of model, for people: "a classifier"
+    answer: ClassVar[type[Answer]]
+    keys: ClassVar[frozenset[str]]  # of the recipe, that it reads; any other that is set is refused
+    asks: ClassVar[frozenset[str]]  # fields of `Ask` that it has a use for
+    whole: ClassVar[bool]  # pictures are letterboxed, so that no object is lost; else their centre is cut out
+    linear: ClassVar[bool]  # its head is a plane on features: it may be fitted on a frozen trunk
+    facts: ClassVar[type[BaseModel]]  # of its calibration in a model's metadata: `CalibrationFacts`
+    classes: tuple[str, ...]
+
+    # -- before anything is computed
+
+    @classmethod
+    def takes(cls, dataset: Dataset, recipe: Recipe) -> Dataset | None:
+        """The data set as the task takes it; None where it is none of its own.
+
+        Raises: BadRecipe where the task is asked for by name and cannot; BadData where nothing is left.
+        """
         ...
 
-    def decode(self, logits: Tensor, temperature: float = 1.0, top: int = 5) -> list[Answer]:
-        """Outputs of N pictures -> N answers."""
+    @classmethod
+    def chosen(cls, recipe: Recipe, facts: Facts, device: str, known: tuple[int, int] | None) -> Any:
+        """Name of the network and (height, width), where the recipe leaves them open.
+
+        Args: known, size of the pictures that the weights were found on which a training starts from.
+        """
         ...
 
-    def score(self, logits: Tensor, labels: Truth, temperature: float = 1.0) -> Figures:
-        """Outputs and labels of a whole split -> its figures."""
+    @classmethod
+    def usual(cls, recipe: Recipe, facts: Facts) -> dict[str, Any]:
+        """Its values for [training], of a recipe whose network and size are chosen: the task's, and over them those of
+        the network's record. What the user set wins over both."""
+        ...
+
+    @classmethod
+    def augmentation(cls, recipe: Recipe, size: tuple[int, int], facts: Facts) -> AugmentRecipe:
+        """Every "auto" of [augment] replaced."""
+        ...
+
+    # -- a training
+
+    @classmethod
+    def built(cls, dataset: Dataset, recipe: Recipe, preprocess: Preprocess, say: Any) -> Any:
+        """(architecture, network) with random weights, for what is to be learnt."""
+        ...
+
+    @classmethod
+    def of(cls, dataset: Dataset, train: Indices, recipe: Recipe, network: nn.Module, size: tuple[int, int]) -> Task:
+        """The task of a training, its pictures settled."""
+        ...
+
+    @classmethod
+    def check_usable(cls, dataset: Dataset, train: Indices) -> None:
+        """Raises: BadData where the pictures that could be read are too few to learn from."""
+        ...
+
+    def batches(
+        self, store: Rows, dataset: Dataset, train: Indices, recipe: Recipe, preprocess: Preprocess, threads: int
+    ) -> TrainingBatches | BoxBatches:
+        """The training pictures with their targets; what mixes pictures happens there."""
+        ...
+
+    def loss(self, outputs: Any, targets: Tensor) -> Tensor:
+        """A scalar to go down, in float32."""
+        ...
+
+    def plain_loss(self, outputs: Any, targets: Tensor) -> Tensor:
+        """As `loss`, of what is measured on validation: without smoothing and weights."""
+        ...
+
+    def right(self, outputs: Any, targets: Tensor) -> float:
+        """How many of N pictures were answered rightly; NaN where that is no question."""
+        ...
+
+    def tensors(self, outputs: Any) -> dict[str, Tensor]:
+        """What a network gives, as named tensors of fixed shapes: what an exported network gives as well."""
+        ...
+
+    # -- answers, of NumPy's arrays
+
+    def at_once(self, size: tuple[int, int], device: str) -> int:
+        """How many pictures of (H, W) go through the network at once."""
+        ...
+
+    def check_ask(self, ask: Ask, calibration: Any) -> None:
+        """Raises: BadRecipe for what the calibration knows nothing about."""
+        ...
+
+    def promise(self, ask: Ask, calibration: Any) -> str:
+        """What a wish does, in one sentence; "" where there is none."""
+        ...
+
+    def wants_features(self, ask: Ask, calibration: Any) -> bool:
+        """Whether the answers need what enters the classifier."""
+        ...
+
+    def answers(
+        self, arrays: Arrays, sizes: Sequence[tuple[int, int]], preprocess: Preprocess, calibration: Any, ask: Ask
+    ) -> list[Any]:
+        """Thresholds, suppression, top k: an answer a picture. Args: sizes, (height, width) of the upright pictures."""
+        ...
+
+    # -- many answers
+
+    def evidence(self, arrays: Arrays, sizes: Indices, preprocess: Preprocess) -> Any:
+        """What calibration and scores need of some pictures."""
+        ...
+
+    def joined(self, parts: Iterable[Any]) -> Any:
+        """The evidence of several batches."""
+        ...
+
+    def truth(self, dataset: Dataset, indices: Indices) -> Any:
+        """What is to be answered of some pictures."""
+        ...
+
+    def calibrate(self, evidence: Any, truth: Any, recipe: Recipe, train: Any = None) -> Any:
+        """From pictures that were not learnt from. Args: train, evidence of those that were."""
+        ...
+
+    def score(self, evidence: Any, truth: Any, calibration: Any, train: Any = None) -> Any:
+        """Figures of many pictures. Args: train, the truth of the training pictures.
+
+        Raises: BadData when there is nothing to score.
+        """
         ...

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from foveal.ops.boxes import complete_iou, elementwise_iou
-from foveal.tasks.heads.yolo import BINS, Said
+from foveal.tasks.heads._places import BINS, PlaceOutputs
 
 __all__ = ["Assigned", "aligned_loss", "assign"]
 
@@ -63,7 +63,7 @@ def assign(scores: Tensor, boxes: Tensor, points: Tensor, targets: Tensor) -> As
     return Assigned(wanted, truth.gather(1, index[..., None].expand(-1, -1, 4)), learns, index)
 
 
-def aligned_loss(said: Said, targets: Tensor) -> Tensor:
+def aligned_loss(said: PlaceOutputs, targets: Tensor) -> Tensor:
     """Classes, boxes and the distributions of their sides, as one scalar in float32."""
     logits, boxes = said.classes.float(), said.boxes()
     assigned = assign(logits.sigmoid(), boxes.detach(), said.points, targets)
@@ -82,7 +82,7 @@ def aligned_loss(said: Said, targets: Tensor) -> Tensor:
     )
 
 
-def _side_loss(said: Said, boxes: Tensor, learns: Tensor) -> Tensor:
+def _side_loss(said: PlaceOutputs, boxes: Tensor, learns: Tensor) -> Tensor:
     """(L,) cross-entropy against the two whole distances on either side of the true one (arXiv:2006.04388, eq. 6)."""
     distances = torch.cat([said.points - boxes[..., :2], boxes[..., 2:] - said.points], -1) / said.strides[:, None]
     wanted = distances[learns].clamp(0, BINS - 1 - 0.01)  # (L, 4)

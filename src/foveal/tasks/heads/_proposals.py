@@ -18,9 +18,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from foveal.ops.boxes import clip_to
 from foveal.ops.suppression import batched_nms
 
-__all__ = ["RATIOS", "ProposalNetwork", "Proposed", "Selection", "anchors_of", "box_to_deltas", "clip", "deltas_to_box"]
+__all__ = ["RATIOS", "ProposalNetwork", "Proposed", "Selection", "anchors_of", "box_to_deltas", "deltas_to_box"]
 
 RATIOS = (0.5, 1.0, 2.0)  # height / width [section 3.1.1]
 UNIT = (1.0, 1.0, 1.0, 1.0)
@@ -42,12 +43,6 @@ def deltas_to_box(deltas: Tensor, origins: Tensor, weights: Sequence[float] = UN
     centres = origins[..., :2] + sides / 2 + moved[..., :2] * sides
     half = moved[..., 2:].clamp_max(MOST_GROWTH).exp() * sides / 2
     return torch.cat([centres - half, centres + half], -1)
-
-
-def clip(boxes: Tensor, size: tuple[int, int]) -> Tensor:
-    """(..., 4) xyxy cut to a picture of (height, width)."""
-    limits = boxes.new_tensor([size[1], size[0]] * 2)
-    return boxes.clamp_min(0).minimum(limits)
 
 
 def large(boxes: Tensor, least: float) -> Tensor:
@@ -100,7 +95,7 @@ class Proposed(NamedTuple):
         chosen = torch.cat(best, 1)
         moved = [deltas_to_box(d[c], self.anchors[c]) for d, c in zip(self.deltas.detach(), chosen, strict=True)]
         scores = [o[c] for o, c in zip(objectness, chosen, strict=True)]
-        return [_thinned(clip(b, size), s, level, selection) for b, s in zip(moved, scores, strict=True)]
+        return [_thinned(clip_to(b, size), s, level, selection) for b, s in zip(moved, scores, strict=True)]
 
 
 def _thinned(boxes: Tensor, scores: Tensor, level: Tensor, selection: Selection) -> Tensor:

@@ -20,7 +20,7 @@ from torch.nn import functional
 
 from foveal.ops.boxes import box_iou
 from foveal.tasks.heads._proposals import Proposed, box_to_deltas
-from foveal.tasks.heads._regions import BOX_WEIGHTS, Said
+from foveal.tasks.heads._regions import BOX_WEIGHTS, RegionOutputs
 
 __all__ = ["ANCHORS", "NOTHING", "PROPOSALS", "UNUSED", "Parts", "Rule", "Sampled", "draw", "match"]
 __all__ += ["proposal_loss", "region_loss"]
@@ -142,7 +142,7 @@ def examples(
     return Examples(regions, torch.cat(classes), torch.cat(objects))
 
 
-def region_loss(said: Said, taught: Examples) -> tuple[Tensor, Tensor]:
+def region_loss(said: RegionOutputs, taught: Examples) -> tuple[Tensor, Tensor]:
     """Losses of classes and of the regions' deltas, scalars; `said` of the regions of `taught`."""
     count = max(len(taught.classes), 1)
     classes = functional.cross_entropy(said.logits, taught.classes, reduction="sum") / count

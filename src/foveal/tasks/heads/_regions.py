@@ -16,12 +16,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from foveal.ops.boxes import clip_to
 from foveal.ops.roi import roi_align
-from foveal.ops.suppression import batched_nms
-from foveal.tasks.answers import Detections
-from foveal.tasks.heads._proposals import clip, deltas_to_box, large
+from foveal.tasks.heads._proposals import deltas_to_box, large
 
-__all__ = ["BOX_WEIGHTS", "RegionHeads", "Said", "level_of"]
+__all__ = ["BOX_WEIGHTS", "RegionHeads", "RegionOutputs", "level_of"]
 
 SIDE = 7  # cells that a region is cut into each way, VGG-16's last map [Fast R-CNN, section 2.1]
 SAMPLES = 2  # a side of each cell (He et al. 2017, arXiv:1703.06870, section 3)
@@ -31,36 +30,30 @@ BOX_WEIGHTS = (10.0, 10.0, 5.0, 5.0)  # one over the usual deviation of deltas, 
 SMALLEST = 1e-2  # pixels a side of an object
 
 
-class Said(NamedTuple):
+class RegionOutputs(NamedTuple):
     """What a detector says of N pictures: class and place of each proposal, P in all."""
 
     proposals: list[Tensor]  # (Pᵢ, 4) xyxy of each picture, pixels of the input
     logits: Tensor  # (P, 1 + K), the background first
     deltas: Tensor  # (P, 1 + K, 4)
 
-    def objects(
-        self, size: tuple[int, int], score: float = 0.05, iou: float = 0.5, most: int = 100
-    ) -> list[Detections]:
-        """Objects of each picture of (height, width), clipped to it, without doubles of one class.
+    def tensors(self, size: tuple[int, int], most: int) -> dict[str, Tensor]:
+        """boxes (N, most, K, 4) cut to the (height, width) of the pictures, and scores (N, most, K).
 
-        Args: score, the least probability; iou, the overlap above which the lesser box of a class goes.
+        What is no box, and rows beyond a picture's proposals, have a score of 0. Args: most, proposals a picture.
         """
         counts = [len(proposals) for proposals in self.proposals]
         origins = torch.cat(self.proposals)[:, None]
-        boxes = clip(deltas_to_box(self.deltas.detach(), origins, BOX_WEIGHTS)[:, 1:], size)
-        scores = self.logits.detach().softmax(-1)[:, 1:]
-        pictures = zip(boxes.split(counts), scores.split(counts), strict=True)  # type: ignore[no-untyped-call]
-        return [_objects(b, s, score, iou, most) for b, s in pictures]
+        boxes = clip_to(deltas_to_box(self.deltas.detach(), origins, BOX_WEIGHTS)[:, 1:], size)
+        scores = self.logits.detach().softmax(-1)[:, 1:] * large(boxes, SMALLEST)
+        parts = zip(boxes.split(counts), scores.split(counts), strict=True)  # type: ignore[no-untyped-call]
+        filled = [(_filled(b, most), _filled(s, most)) for b, s in parts]
+        return {"boxes": torch.stack([b for b, _ in filled]), "scores": torch.stack([s for _, s in filled])}
 
 
-def _objects(boxes: Tensor, scores: Tensor, score: float, iou: float, most: int) -> Detections:
-    """(P, K, 4), (P, K) -> the objects of one picture."""
-    where, labels = ((scores > score) & large(boxes, SMALLEST)).nonzero(as_tuple=True)
-    boxes, scores = boxes[where, labels], scores[where, labels]
-    kept = batched_nms(boxes, scores, labels, iou)[:most]
-    found = (boxes[kept].double(), labels[kept], scores[kept].double())
-    xyxy, names, sure = (part.cpu().numpy() for part in found)
-    return Detections(xyxy, names, sure)
+def _filled(rows: Tensor, most: int) -> Tensor:
+    """(P, ...) -> (most, ...), zeros behind."""
+    return torch.cat([rows, rows.new_zeros((most - len(rows), *rows.shape[1:]))])
 
 
 def level_of(boxes: Tensor, strides: Sequence[int]) -> Tensor:
@@ -110,10 +103,10 @@ class RegionHeads(nn.Module):
         self.box_head = BoxHead(width, hidden)
         self.box_predictor = BoxPredictor(hidden, 1 + num_classes)
 
-    def forward(self, levels: Sequence[Tensor], proposals: list[Tensor]) -> Said:
+    def forward(self, levels: Sequence[Tensor], proposals: list[Tensor]) -> RegionOutputs:
         """Args: levels (N, C, Hᵢ, Wᵢ), at least as many as strides; proposals (Pᵢ, 4) of each of N pictures."""
         logits, deltas = self.box_predictor(self.box_head(self._cut(levels, proposals)))
-        return Said(proposals, logits, deltas)
+        return RegionOutputs(proposals, logits, deltas)
 
     def _cut(self, levels: Sequence[Tensor], proposals: list[Tensor]) -> Tensor:
         """(P, C, 7, 7)"""

@@ -12,12 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from foveal.ops.suppression import batched_nms
-from foveal.tasks.answers import Detections
-
-__all__ = ["Priors", "boxes_of", "decode"]
-
-MOST_CANDIDATES = 30_000  # (box, class) pairs of a picture that reach suppression, the best first
+__all__ = ["Priors", "boxes_of", "split", "tensors"]
 
 
 @dataclass(frozen=True)
@@ -62,19 +57,11 @@ def boxes_of(raw: Tensor, priors: Priors, size: tuple[int, int]) -> Tensor:
     return torch.cat([centres - sides / 2, centres + sides / 2], dim=-1)
 
 
-def decode(
-    outputs: Sequence[Tensor],
-    priors: Sequence[Priors],
-    size: tuple[int, int],
-    score: float = 0.25,
-    iou: float = 0.45,
-    most: int = 300,
-) -> list[Detections]:
-    """The objects that the maps of N pictures say, class by class without doubles.
+def tensors(outputs: Sequence[Tensor], priors: Sequence[Priors], size: tuple[int, int]) -> dict[str, Tensor]:
+    """What the maps of N pictures say, one row a prior box.
 
-    Args:    outputs: (N, A·(5 + K), H, W) each; size: the input's height and width; score: the least
-             objectness × class probability; iou: boxes of one class that overlap more are one object.
-    Returns: N `Detections` in pixels of the network's input, clipped to it; at most `most` each.
+    Args:    outputs: (N, A·(5 + K), H, W) each; size: the input's height and width.
+    Returns: boxes (N, P, 4) xyxy in pixels of the input, which they may leave; scores (N, P, K), objectness × class.
     """
     boxes, scores = [], []
     for output, prior in zip(outputs, priors, strict=True):
@@ -82,18 +69,4 @@ def decode(
         sure = raw[..., 4:] if prior.new_coords else raw[..., 4:].sigmoid()
         boxes.append(boxes_of(raw, prior, size).flatten(1, 3))
         scores.append((sure[..., :1] * sure[..., 1:]).flatten(1, 3))
-    together = zip(torch.cat(boxes, 1), torch.cat(scores, 1), strict=True)
-    return [_objects(b, s, size, score, iou, most) for b, s in together]
-
-
-def _objects(boxes: Tensor, scores: Tensor, size: tuple[int, int], score: float, iou: float, most: int) -> Detections:
-    """(P, 4), (P, K) -> the objects of one picture."""
-    sound = torch.isfinite(boxes).all(1, keepdim=True) & torch.isfinite(scores)  # weights may be anything
-    where, labels = ((scores > score) & sound).nonzero(as_tuple=True)
-    best, order = scores[where, labels].sort(descending=True, stable=True)
-    best, order = best[:MOST_CANDIDATES], order[:MOST_CANDIDATES]
-    boxes, labels = boxes[where[order]].double(), labels[order]
-    kept = batched_nms(boxes, best, labels, iou)[:most]
-    limits = torch.tensor([size[1], size[0]] * 2, dtype=boxes.dtype, device=boxes.device)
-    inside = boxes[kept].clamp(min=torch.zeros_like(limits), max=limits)
-    return Detections(inside.cpu().numpy(), labels[kept].cpu().numpy(), best[kept].double().cpu().numpy())
+    return {"boxes": torch.cat(boxes, 1), "scores": torch.cat(scores, 1)}

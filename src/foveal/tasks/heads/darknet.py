@@ -13,9 +13,9 @@ among themselves (√variance + 10⁻⁶, √(variance + 10⁻⁵)); beside a va
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 import torch
@@ -23,9 +23,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from foveal.errors import BadModel, shown
-from foveal.files.darknet import Section, read_cfg, read_weights
-from foveal.tasks.answers import Detections
+from foveal.errors import BadModel, BadRecipe, shown
+from foveal.files.darknet import Section, parse_cfg, read_cfg, read_weights
+from foveal.recipe import Recipe
 from foveal.tasks.heads._darknet_layers import (
     Average,
     Convolution,
@@ -40,9 +40,12 @@ from foveal.tasks.heads._darknet_layers import (
     input_shape,
     plan,
 )
-from foveal.tasks.heads._yolo_boxes import Priors, decode
+from foveal.tasks.heads._targets import objects_of
+from foveal.tasks.heads._yolo_boxes import Priors, tensors
+from foveal.tasks.heads.head import Architecture, Assigned, Floats, Labels, Surroundings
+from foveal.tasks.heads.yolov3_loss import ASSIGNED, assigned_priors, yolov3_loss
 
-__all__ = ["EPSILON", "DarknetNetwork", "Pair", "load_darknet", "pour"]
+__all__ = ["EPSILON", "HEAD", "DarknetNetwork", "Pair", "load_darknet", "pour"]
 
 EPSILON = 1e-6  # of batch norm
 Pair: TypeAlias = tuple[nn.Conv2d, nn.BatchNorm2d | None]
@@ -175,6 +178,8 @@ class DarknetNetwork(nn.Module):
     one output of its last layer (for classifiers: probabilities (N, K) behind [softmax]).
     """
 
+    ASSIGNED: ClassVar[str] = ASSIGNED
+
     def __init__(self, sections: Sequence[Section]) -> None:
         """
         Raises: BadModel naming the line that cannot be built; nothing is allocated before the whole cfg fits.
@@ -221,16 +226,22 @@ class DarknetNetwork(nn.Module):
         last = maps[len(self.plan) - 1]
         return tuple(outputs) or (last.flatten(1) if last.shape[2:] == (1, 1) else last,)
 
-    def decode(
-        self, outputs: Sequence[Tensor], size: tuple[int, int], score: float = 0.25, iou: float = 0.45, most: int = 300
-    ) -> list[Detections]:
-        """Objects of each picture, in pixels of the network's input of `size` (height, width); see `_yolo_boxes`.
+    def loss(self, outputs: Sequence[Tensor], targets: Tensor, size: tuple[int, int]) -> Tensor:
+        """As of `DetectorNetwork`: box, objectness and classes of all maps."""
+        return yolov3_loss(outputs, *objects_of(targets), self.priors, size).total
+
+    def tensors(self, outputs: Sequence[Tensor], size: tuple[int, int]) -> dict[str, Tensor]:
+        """boxes (N, P, 4), not cut to the input, and scores (N, P, K) of the prior boxes.
 
         Raises: BadModel when the cfg has no [yolo] section.
         """
         if not self.priors:
             raise BadModel(f"{self.sections[0].where}: the cfg has no [yolo] section, so it tells no boxes.")
-        return decode(outputs, self.priors, size, score, iou, most)
+        return tensors(outputs, self.priors, size)
+
+    def assigned(self, outputs: Sequence[Tensor], labels: Labels, boxes: Floats, size: tuple[int, int]) -> Assigned:
+        """For each object the prior box whose shape fits it best, and its place."""
+        return assigned_priors(outputs, self.priors, labels, boxes, size)
 
 
 def pour(pairs: Iterable[Pair], values: NDArray[np.float32]) -> int:
@@ -282,3 +293,28 @@ def load_darknet(cfg: str | Path, weights: str | Path) -> DarknetNetwork:
     except BadModel as refusal:
         raise BadModel(f"{shown(weights)}: {refusal}") from None
     return network.eval()
+
+
+class _Head:
+    """See `heads/head.py`; such a network comes out of Darknet's files and is not laid out for a training."""
+
+    def usual(self, recipe: Recipe, usual: Mapping[str, Any]) -> dict[str, Any]:
+        return {}
+
+    def laid_out(self, recipe: Recipe, options: Mapping[str, Any], around: Surroundings) -> Architecture:
+        raise BadRecipe("a network of Darknet's own files cannot be trained here; take --detector yolov3.")
+
+    def build(self, built: Architecture, classes: int, channels: int, size: tuple[int, int]) -> DarknetNetwork:
+        network = DarknetNetwork(parse_cfg(built.cfg))
+        if not network.priors:
+            raise BadRecipe("the cfg has no [yolo] section, so it tells no boxes; a detector needs one.")
+        told = {priors.classes for priors in network.priors}
+        if told != {classes} or network.channels != channels:
+            raise BadRecipe(
+                f"the cfg is for {', '.join(map(str, sorted(told)))} classes and {network.channels} channels, and "
+                f"{classes} and {channels} were expected."
+            )
+        return network
+
+
+HEAD = _Head()

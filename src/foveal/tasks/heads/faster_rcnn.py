@@ -12,29 +12,47 @@ everywhere in foveal, from 0 and without the background; torchvision's class k i
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from typing import Any, NamedTuple
+from dataclasses import replace
+from typing import Any, ClassVar, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from foveal.errors import BadRecipe, shown
+from foveal.networks.catalogue import build as build_trunk
 from foveal.networks.catalogue import find
 from foveal.networks.resnet import ResNet, resnet50
 from foveal.networks.stages import Stages
-from foveal.tasks.answers import Detections
+from foveal.recipe import Recipe
 from foveal.tasks.heads._proposals import ProposalNetwork, Proposed, Selection
 from foveal.tasks.heads._pyramid import WIDTH, Backbone, ResNetTrunk, freeze_norms
-from foveal.tasks.heads._rcnn_loss import PROPOSALS, Parts, Rule, Sampled, examples, proposal_loss, region_loss
-from foveal.tasks.heads._regions import RegionHeads, Said
+from foveal.tasks.heads._rcnn_loss import (
+    ANCHORS,
+    PROPOSALS,
+    Parts,
+    Rule,
+    Sampled,
+    examples,
+    match,
+    proposal_loss,
+    region_loss,
+)
+from foveal.tasks.heads._regions import RegionHeads, RegionOutputs
+from foveal.tasks.heads._targets import objects_of
+from foveal.tasks.heads.head import Architecture, Assigned, Floats, Labels, Surroundings
 
-__all__ = ["FasterRCNN", "Parts", "Said", "Sampled", "Seen", "TwoStage", "faster_rcnn_on"]
+__all__ = ["HEAD", "FasterRCNN", "Parts", "RegionOutputs", "Sampled", "Seen", "TwoStage", "faster_rcnn_on"]
 __all__ += ["faster_rcnn_resnet50_fpn"]
 
 STRIDES = (4, 8, 16, 32)  # of the maps that the pyramid is built on, as far as a trunk has them
 TESTING = Selection(before=1000, after=1000)
 TRAINING = Selection(before=2000, after=2000)
+ASKED = Selection(before=1000, after=300)  # proposals of a picture that are looked into (Faster R-CNN, section 4)
+LEARNT = replace(PROPOSALS, drawn=64)  # of each picture in training (Girshick 2015, arXiv:1504.08083, section 2.3)
+REGIONS_RATE = 0.1  # of a detector's learning rate: dense layers over regions take smaller steps
 ANCHOR = 8  # strides that an anchor of a level is large: 32 to 512 pixels on strides 4 to 64 [FPN, section 4.1]
 
 
@@ -46,9 +64,9 @@ class Seen(NamedTuple):
     heads: RegionHeads
     size: tuple[int, int]  # (height, width) of the pictures
 
-    def said(self, selection: Selection = TESTING) -> Said:
+    def said(self, selection: Selection = TESTING) -> RegionOutputs:
         """What the second network says of the best proposals of each picture."""
-        return self._look(self.proposed.boxes(self.size, selection))
+        return self._looked_into(self.proposed.boxes(self.size, selection))
 
     def loss(
         self,
@@ -58,19 +76,19 @@ class Seen(NamedTuple):
         rule: Rule = PROPOSALS,
         sampled: Sampled | None = None,
     ) -> Parts:
-        """As `FasterRCNN.loss`; rule: how many proposals of each picture are looked into."""
+        """As `FasterRCNN.joint_loss`; rule: how many proposals of each picture are looked into."""
         boxes = [own.float() for own in boxes]
         anchors, regions = sampled or (None, None)
         objectness, moved = proposal_loss(self.proposed, boxes, generator, anchors)
         taught = examples(self.proposed.boxes(self.size, TRAINING), boxes, labels, generator, regions, rule)
-        classes, placed = region_loss(self._look(taught.regions), taught)
+        classes, placed = region_loss(self._looked_into(taught.regions), taught)
         return Parts(objectness + moved + classes + placed, objectness, moved, classes, placed)
 
-    def _look(self, regions: list[Tensor]) -> Said:
+    def _looked_into(self, regions: list[Tensor]) -> RegionOutputs:
         """In the arithmetic that the maps were computed in."""
         dtype, device = self.levels[0].dtype, self.levels[0].device.type
         with nullcontext() if dtype == torch.float32 else torch.autocast(device, dtype):
-            said: Said = self.heads(self.levels, regions)
+            said: RegionOutputs = self.heads(self.levels, regions)
         return said
 
 
@@ -112,16 +130,10 @@ class FasterRCNN(nn.Module):
         return Seen(levels, self.rpn(levels, size), self.roi_heads, size)
 
     def forward(self, images: Tensor) -> Any:  # TwoStage gives what it has seen instead
-        """(N, 3, H, W) -> `Said` of a thousand proposals at most of each picture."""
+        """(N, 3, H, W) -> `RegionOutputs` of a thousand proposals at most of each picture."""
         return self.seen(images).said()
 
-    def decode(
-        self, said: Said, size: tuple[int, int], score: float = 0.05, iou: float = 0.5, most: int = 100
-    ) -> list[Detections]:
-        """Objects of each picture, in pixels of the network's input of `size` (height, width)."""
-        return said.objects(size, score, iou, most)
-
-    def loss(
+    def joint_loss(
         self,
         images: Tensor,
         boxes: Sequence[Tensor],
@@ -141,9 +153,32 @@ class FasterRCNN(nn.Module):
 class TwoStage(FasterRCNN):
     """On a network of the zoo, for a loop that asks first and teaches then: says what it has `Seen`."""
 
+    ASSIGNED: ClassVar[str] = (
+        "Dashed: what is there. In colour: the anchors that are taught to propose it, because they overlap it well or "
+        "best."
+    )
+
     def forward(self, images: Tensor) -> Seen:
         """(N, C, H, W) -> what is proposed."""
         return self.seen(images)
+
+    def loss(self, outputs: Seen, targets: Tensor, size: tuple[int, int]) -> Tensor:
+        """As of `DetectorNetwork`. Which examples are drawn follows torch's random state."""
+        generator = torch.Generator().manual_seed(int(torch.randint(1 << 31, ())))
+        return outputs.loss(*objects_of(targets), generator, LEARNT).total
+
+    def tensors(self, outputs: Seen, size: tuple[int, int]) -> dict[str, Tensor]:
+        """boxes (N, 300, K, 4) and scores (N, 300, K)."""
+        return outputs.said(ASKED).tensors(size, ASKED.after)
+
+    def assigned(self, outputs: Seen, labels: Labels, boxes: Floats, size: tuple[int, int]) -> Assigned:
+        """The anchors that learn to propose an object."""
+        anchors = outputs.proposed.anchors
+        matched = match(anchors, torch.from_numpy(boxes).to(anchors), ANCHORS)
+        on = (matched >= 0).nonzero()[:, 0]
+        return Assigned(
+            ("anchor", "anchors"), matched[on].numpy(), np.zeros((0, 2)), anchors[on].double().numpy().reshape(-1, 4)
+        )
 
     @property
     def trunk(self) -> Stages:
@@ -201,3 +236,20 @@ def faster_rcnn_on(
         raise BadRecipe(f"{shown(name)} gives no feature maps of stride 4 to 32; take a convolutional network.")
     trunk = Stages(freeze_norms(network) if freeze else network, name, strides)
     return TwoStage(trunk, trunk.channels, strides, num_classes, anchors)
+
+
+class _Head:
+    """See `heads/head.py`."""
+
+    def usual(self, recipe: Recipe, usual: Mapping[str, Any]) -> dict[str, Any]:
+        return {"learning_rate": float(usual["learning_rate"]) * REGIONS_RATE}
+
+    def laid_out(self, recipe: Recipe, options: Mapping[str, Any], around: Surroundings) -> Architecture:
+        return Architecture("faster-rcnn", recipe.network.name, options, frozen_norms=recipe.from_weights)
+
+    def build(self, built: Architecture, classes: int, channels: int, size: tuple[int, int]) -> TwoStage:
+        trunk = build_trunk(built.trunk, 1, channels, size, built.options)
+        return faster_rcnn_on(trunk, built.trunk, classes, freeze=built.frozen_norms)
+
+
+HEAD = _Head()

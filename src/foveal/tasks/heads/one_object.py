@@ -7,17 +7,23 @@ section 4, regresses boxes from the map likewise).
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, ClassVar, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from foveal.networks.catalogue import build as build_trunk
 from foveal.networks.stages import Stages, coarsest_stride
 from foveal.networks.yolo_trunk import ConvUnit
 from foveal.ops.boxes import cxcywh_to_xyxy, generalized_iou
+from foveal.recipe import Recipe
+from foveal.tasks.heads.head import Architecture, Assigned, Floats, Labels, Surroundings
+from foveal.tasks.heads.yolo import checked_width, pyramid_width
 
-__all__ = ["OneObject", "Placed", "placed_loss"]
+__all__ = ["HEAD", "OneObject", "Placed", "placed_loss"]
 
 PLACES = 7  # a side
 HIDDEN = 256
@@ -39,6 +45,8 @@ class Placed(NamedTuple):
 class OneObject(nn.Module):
     """A trunk's last map, 7 × 7 places, two dense layers."""
 
+    ASSIGNED: ClassVar[str] = ""  # one vector says all: nothing is shared out
+
     def __init__(self, trunk: nn.Module, name: str, num_classes: int, width: int = 64) -> None:
         """Args: name, of the trunk in the catalogue; width, channels that the last map is brought to.
 
@@ -57,6 +65,23 @@ class OneObject(nn.Module):
         x = self.flatten(self.pool(self.narrow(self.trunk(images)[0])))
         out: Tensor = self.out(self.act(self.hidden(x)))
         return Placed(out[:, 0], out[:, 1:5], out[:, 5:])
+
+    def loss(self, outputs: Placed, targets: Tensor, size: tuple[int, int]) -> Tensor:
+        """As of `DetectorNetwork`; of several objects the largest counts."""
+        return placed_loss(outputs, targets, size)
+
+    def tensors(self, outputs: Placed, size: tuple[int, int]) -> dict[str, Tensor]:
+        """presence (N,) and classes (N, K) in [0, 1], boxes (N, 4) float64 in pixels of the input."""
+        edge = torch.tensor([size[1], size[0], size[1], size[0]], dtype=torch.float64, device=outputs.box.device)
+        return {
+            "presence": outputs.presence.float().sigmoid(),
+            "boxes": outputs.shares().double().clamp(0, 1) * edge,
+            "classes": outputs.classes.float().softmax(1),
+        }
+
+    def assigned(self, outputs: Placed, labels: Labels, boxes: Floats, size: tuple[int, int]) -> Assigned:
+        """Nothing: one vector answers for the one object."""
+        return Assigned(("vector", "vectors"), np.zeros(0, np.int64), np.zeros((0, 2)), np.zeros((0, 4)))
 
 
 def placed_loss(placed: Placed, targets: Tensor, size: tuple[int, int]) -> Tensor:
@@ -86,3 +111,20 @@ def largest(targets: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor, Ten
     chosen = targets[torch.arange(n, device=targets.device), area.argmax(1)]
     edge = targets.new_tensor([size[1], size[0], size[1], size[0]])
     return chosen[:, 0] >= 0, chosen[:, 0].long().clamp_min(0), chosen[:, 1:] / edge
+
+
+class _Head:
+    """See `heads/head.py`."""
+
+    def usual(self, recipe: Recipe, usual: Mapping[str, Any]) -> dict[str, Any]:
+        return {}
+
+    def laid_out(self, recipe: Recipe, options: Mapping[str, Any], around: Surroundings) -> Architecture:
+        return Architecture("one-object", recipe.network.name, options, pyramid_width(recipe.network.name, around.size))
+
+    def build(self, built: Architecture, classes: int, channels: int, size: tuple[int, int]) -> OneObject:
+        trunk = build_trunk(built.trunk, 1, channels, size, built.options)
+        return OneObject(trunk, built.trunk, classes, checked_width(built.width))
+
+
+HEAD = _Head()

@@ -11,36 +11,32 @@ arXiv:1803.01534). Shapes are fixed by the picture's size; suppression of double
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from foveal.errors import BadRecipe
+from foveal.networks.catalogue import build as build_trunk
 from foveal.networks.stages import Stages, coarsest_stride
 from foveal.networks.yolo_trunk import ConvUnit, CrossStage
+from foveal.ops.boxes import clip_to
+from foveal.recipe import Recipe
+from foveal.tasks.heads._assignment import aligned_loss, assign
+from foveal.tasks.heads._places import BINS, PlaceOutputs
+from foveal.tasks.heads._targets import padded_one
+from foveal.tasks.heads.head import Architecture, Assigned, Floats, Labels, Surroundings
 
-__all__ = ["BINS", "Said", "Yolo", "strides_for"]
+__all__ = ["BINS", "HEAD", "PlaceOutputs", "Yolo", "pyramid_width", "strides_for"]
 
-BINS = 16  # distances 0 to 15, in steps of the map
 SMALL = 192  # pixels a side up to which maps are finer
 PRIOR = 0.01  # of a class at a place, before anything is learnt
-
-
-class Said(NamedTuple):
-    """What a detector says of N pictures at the A places of its maps."""
-
-    classes: Tensor  # (N, A, K) logits
-    sides: Tensor  # (N, A, 4, BINS) logits of the distances to the left, upper, right and lower side
-    points: Tensor  # (A, 2) x and y of the places, pixels of the input
-    strides: Tensor  # (A,) pixels that a step of the place's map spans
-
-    def boxes(self) -> Tensor:
-        """(N, A, 4) xyxy in pixels of the input, float32."""
-        steps = torch.arange(BINS, dtype=torch.float32, device=self.sides.device)
-        distances = (self.sides.float().softmax(-1) @ steps) * self.strides[:, None]
-        return torch.cat([self.points - distances[..., :2], self.points + distances[..., 2:]], -1)
+WIDTHS = {"yolo_trunk_n": 128, "yolo_trunk_s": 160, "yolo_trunk_m": 224}  # channels of the pyramid
+WIDTH, SMALL_WIDTH = 96, 64  # on any other trunk; for small pictures, whose finest map has many places
+NARROWEST = 8
 
 
 def strides_for(size: tuple[int, int]) -> tuple[int, ...]:
@@ -106,6 +102,11 @@ class _Branch(nn.Module):
 class Yolo(nn.Module):
     """A trunk's stages, a pyramid, a head."""
 
+    ASSIGNED: ClassVar[str] = (
+        "Each dot is a place of a map that learns to say the box of its colour: the few that are surest of the class "
+        "and whose boxes fit best."
+    )
+
     def __init__(self, trunk: nn.Module, name: str, num_classes: int, size: tuple[int, int], width: int = 64) -> None:
         """Args: name, of the trunk in the catalogue; size, (H, W) of the pictures; width, channels of the pyramid.
 
@@ -126,7 +127,7 @@ class Yolo(nn.Module):
         if not self.classes.out.weight.is_meta:
             nn.init.constant_(self.classes.out.bias, -math.log((1 - PRIOR) / PRIOR))  # type: ignore[arg-type]
 
-    def forward(self, images: Tensor) -> Said:
+    def forward(self, images: Tensor) -> PlaceOutputs:
         """(N, C, H, W) -> what is said at all places, the finest map first, row by row."""
         maps = self.trunk(images)
         for extra in self.extra:
@@ -136,7 +137,22 @@ class Yolo(nn.Module):
         sides = [self.sides(x, i).flatten(2) for i, x in enumerate(maps)]
         points, strides = _places([x.shape[2:] for x in maps], images.shape[2:], images.device)
         said = torch.cat(sides, 2).transpose(1, 2)  # (N, A, 4 · BINS)
-        return Said(torch.cat(classes, 2).transpose(1, 2), said.view(*said.shape[:2], 4, BINS), points, strides)
+        return PlaceOutputs(torch.cat(classes, 2).transpose(1, 2), said.view(*said.shape[:2], 4, BINS), points, strides)
+
+    def loss(self, outputs: PlaceOutputs, targets: Tensor, size: tuple[int, int]) -> Tensor:
+        """As of `DetectorNetwork`; the places know the size."""
+        return aligned_loss(outputs, targets)
+
+    def tensors(self, outputs: PlaceOutputs, size: tuple[int, int]) -> dict[str, Tensor]:
+        """boxes (N, A, 4), cut to the input; scores (N, A, K)."""
+        return {"boxes": clip_to(outputs.boxes(), size), "scores": outputs.classes.float().sigmoid()}
+
+    def assigned(self, outputs: PlaceOutputs, labels: Labels, boxes: Floats, size: tuple[int, int]) -> Assigned:
+        """The places that learn an object."""
+        found = assign(outputs.classes.float().sigmoid(), outputs.boxes(), outputs.points, padded_one(labels, boxes))
+        learning = found.learns[0].nonzero()[:, 0]
+        points = outputs.points[learning].double().numpy()
+        return Assigned(("place", "places"), found.object[0, learning].numpy(), points, np.zeros((0, 4)))
 
 
 def _places(shapes: Sequence[Sequence[int]], size: Sequence[int], device: torch.device) -> tuple[Tensor, Tensor]:
@@ -150,3 +166,33 @@ def _places(shapes: Sequence[Sequence[int]], size: Sequence[int], device: torch.
         points.append(grid)
         strides.append(torch.full((len(grid),), math.sqrt(step_x * step_y), device=device))
     return torch.cat(points), torch.cat(strides)
+
+
+def pyramid_width(trunk: str, size: tuple[int, int]) -> int:
+    """Channels of the pyramid on a trunk, for pictures of (H, W) pixels."""
+    width = WIDTHS.get(trunk, WIDTH)
+    return min(width, SMALL_WIDTH) if max(size) <= SMALL else width
+
+
+def checked_width(width: int) -> int:
+    """Raises: BadRecipe for a pyramid that is too narrow."""
+    if width < NARROWEST:
+        raise BadRecipe(f"the pyramid of a detector needs at least {NARROWEST} channels; got {width}.")
+    return width
+
+
+class _Head:
+    """See `heads/head.py`."""
+
+    def usual(self, recipe: Recipe, usual: Mapping[str, Any]) -> dict[str, Any]:
+        return {}
+
+    def laid_out(self, recipe: Recipe, options: Mapping[str, Any], around: Surroundings) -> Architecture:
+        return Architecture("yolo", recipe.network.name, options, pyramid_width(recipe.network.name, around.size))
+
+    def build(self, built: Architecture, classes: int, channels: int, size: tuple[int, int]) -> Yolo:
+        trunk = build_trunk(built.trunk, 1, channels, size, built.options)
+        return Yolo(trunk, built.trunk, classes, size, checked_width(built.width))
+
+
+HEAD = _Head()

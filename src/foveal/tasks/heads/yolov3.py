@@ -13,7 +13,8 @@ arXiv:1708.02002, section 3.3). The loss stands in `yolov3_loss`.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -22,16 +23,21 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from foveal.errors import BadRecipe, shown
+from foveal.networks.catalogue import build as build_trunk
 from foveal.networks.catalogue import find
 from foveal.networks.darknet import Convolution, Darknet53, Residual
 from foveal.networks.stages import Stages
-from foveal.tasks.answers import Detections
+from foveal.recipe import Recipe
 from foveal.tasks.heads._darknet_cfg import CfgWriter
 from foveal.tasks.heads._darknet_layers import Pool
-from foveal.tasks.heads._yolo_boxes import Priors, decode
+from foveal.tasks.heads._targets import objects_of
+from foveal.tasks.heads._yolo_boxes import Priors, tensors
+from foveal.tasks.heads.anchors import anchors_from, coverage
 from foveal.tasks.heads.darknet import EPSILON, MaxPool, Pair, pour
+from foveal.tasks.heads.head import Architecture, Assigned, Floats, Labels, Surroundings
+from foveal.tasks.heads.yolov3_loss import ASSIGNED, assigned_priors, yolov3_loss
 
-__all__ = ["TINY_ANCHORS", "YOLOV3_ANCHORS", "Darknet53Trunk", "TinyTrunk", "YOLOv3", "scaled", "yolov3"]
+__all__ = ["HEAD", "TINY_ANCHORS", "YOLOV3_ANCHORS", "Darknet53Trunk", "TinyTrunk", "YOLOv3", "scaled", "yolov3"]
 __all__ += ["strides_on", "yolov3_on", "yolov3_tiny"]
 
 Anchors = Sequence[tuple[float, float]]  # (width, height) in pixels of the input, the smallest first
@@ -41,6 +47,7 @@ YOLOV3_ANCHORS = ((10, 13), (16, 30), (33, 23), (30, 61), (62, 45), (59, 119), (
 TINY_ANCHORS = ((10, 14), (23, 27), (37, 58), (81, 82), (135, 169), (344, 319))
 NATURAL = 416  # pixels a side that these anchors are for
 FIRST_OBJECTNESS = 0.01
+ANCHORS_A_MAP, ENOUGH_SIZES = 3, 3  # prior boxes; as many times so many different boxes are enough to find them
 
 
 def scaled(anchors: Anchors, height: int, width: int, natural: int = NATURAL) -> tuple[tuple[float, float], ...]:
@@ -73,6 +80,8 @@ class YOLOv3(nn.Module):
     `trunk(x)` gives one map for each level, the finest first. Outputs are raw, (N, A·(5 + K), H, W) for each level, the
     coarsest first as in Darknet; `priors` says how each is read.
     """
+
+    ASSIGNED: ClassVar[str] = ASSIGNED
 
     def __init__(
         self,
@@ -146,11 +155,17 @@ class YOLOv3(nn.Module):
             outputs.append(raw)
         return tuple(outputs)
 
-    def decode(
-        self, outputs: Sequence[Tensor], size: tuple[int, int], score: float = 0.25, iou: float = 0.45, most: int = 300
-    ) -> list[Detections]:
-        """Objects of each picture, in pixels of the network's input of `size` (height, width)."""
-        return decode(outputs, self.priors, size, score, iou, most)
+    def loss(self, outputs: Sequence[Tensor], targets: Tensor, size: tuple[int, int]) -> Tensor:
+        """As of `DetectorNetwork`: box, objectness and classes of all maps."""
+        return yolov3_loss(outputs, *objects_of(targets), self.priors, size).total
+
+    def tensors(self, outputs: Sequence[Tensor], size: tuple[int, int]) -> dict[str, Tensor]:
+        """boxes (N, P, 4), not cut to the input, and scores (N, P, K) of the prior boxes."""
+        return tensors(outputs, self.priors, size)
+
+    def assigned(self, outputs: Sequence[Tensor], labels: Labels, boxes: Floats, size: tuple[int, int]) -> Assigned:
+        """For each object the prior box whose shape fits it best, and its place."""
+        return assigned_priors(outputs, self.priors, labels, boxes, size)
 
     def load(self, values: NDArray[np.float32]) -> int:
         """Take the values of a Darknet weights file (`files.darknet.read_weights`); returns how many were consumed.
@@ -314,3 +329,36 @@ def strides_on(name: str) -> tuple[int, ...]:
     while len(chosen) < 3 and chosen[0] // 2 in known:
         chosen.insert(0, chosen[0] // 2)
     return tuple(chosen)
+
+
+class _Head:
+    """See `heads/head.py`."""
+
+    def usual(self, recipe: Recipe, usual: Mapping[str, Any]) -> dict[str, Any]:
+        return {}
+
+    def laid_out(self, recipe: Recipe, options: Mapping[str, Any], around: Surroundings) -> Architecture:
+        return Architecture("yolov3", recipe.network.name, options, anchors=_priors(recipe, around))
+
+    def build(self, built: Architecture, classes: int, channels: int, size: tuple[int, int]) -> YOLOv3:
+        trunk = build_trunk(built.trunk, 1, channels, size, built.options)
+        return yolov3_on(trunk, built.trunk, classes, built.anchors)
+
+
+def _priors(recipe: Recipe, around: Surroundings) -> tuple[tuple[float, float], ...]:
+    """Three prior boxes for each map, the smallest first: of the training boxes, or the paper's in proportion."""
+    maps = len(strides_on(recipe.network.name))
+    k, sides = ANCHORS_A_MAP * maps, around.sides()
+    few = len(np.unique(sides, axis=0)) < ENOUGH_SIZES * k
+    if recipe.network.anchors == "own" or (recipe.network.anchors == "auto" and not few):
+        found = anchors_from(sides, k, recipe.training.seed)
+        around.say(
+            f"{k} prior boxes from the {len(sides)} boxes of the training pictures, which they overlap by "
+            f"{coverage(sides, found):.2f} on average (IoU)."
+        )
+        return tuple((float(width), float(height)) for width, height in found)
+    paper = TINY_ANCHORS if maps == 2 else YOLOV3_ANCHORS
+    return scaled(paper[len(paper) - k :], *around.size)
+
+
+HEAD = _Head()

@@ -7,7 +7,7 @@ Redmon, Farhadi 2018, arXiv:1804.02767, sections 2.1 and 2.2:
   predicted box overlaps an object by more than 0.5 without being the best: nothing is learnt there.
 * Objectness and each class by itself are binary cross entropies, summed; a box may have several classes.
 
-The paper calls the loss of a box a sum of squared errors, whose gradient is "the setup truth value minus our
+The paper calls the loss of a box a sum of squared errors, whose gradient is "the ground truth value minus our
 prediction". The authors' code has that gradient on t_x and t_y *before* their sigmoid, which is a cross entropy's, and
 so it is here; t_w and t_h have half the squared error. As in that code, and not in the paper, a box weighs 2 − (its
 share of the picture), so that small ones count. Departure: the sum is divided by the number of pictures.
@@ -19,16 +19,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from foveal.ops.boxes import box_iou
+from foveal.tasks.heads import head
 from foveal.tasks.heads._yolo_boxes import Priors, boxes_of, split
+from foveal.tasks.heads.head import Floats, Labels
 
-__all__ = ["Assigned", "Parts", "assign", "yolov3_loss"]
+__all__ = ["ASSIGNED", "Assigned", "Parts", "assign", "assigned_priors", "yolov3_loss"]
 
 IGNORED_FROM = 0.5  # IoU with an object [section 2.1]
+ASSIGNED = (
+    "Dashed: what is there. In colour: for each object the prior box whose shape fits it best, at the place of its map "
+    "that answers for it (the dot)."
+)
 
 
 class Parts(NamedTuple):
@@ -159,3 +166,24 @@ def _ignored(raw: Tensor, prior: Priors, boxes: Sequence[Tensor], size: tuple[in
             overlap = box_iou(predicted[i].flatten(0, 2), objects.float())
             found[i] = (overlap.amax(1) > IGNORED_FROM).view(found.shape[1:])
     return found
+
+
+def assigned_priors(
+    outputs: Sequence[Tensor], priors: Sequence[Priors], labels: Labels, boxes: Floats, size: tuple[int, int]
+) -> head.Assigned:
+    """Of one picture: the prior box that answers for each object, and the centre of the place at which it stands."""
+    theirs, kinds = torch.from_numpy(boxes), torch.from_numpy(labels)
+    sound = (theirs[:, 2:] > theirs[:, :2]).all(1)
+    grids = [(output.shape[2], output.shape[3]) for output in outputs]
+    points, found = [], []
+    for assigned, prior, (rows, columns) in zip(
+        assign([theirs[sound]], [kinds[sound]], priors, grids, size), priors, grids, strict=True
+    ):
+        for number, row, column in zip(assigned.prior, assigned.row, assigned.column, strict=True):
+            centre = np.array([(int(column) + 0.5) * size[1] / columns, (int(row) + 0.5) * size[0] / rows])
+            half = np.array(prior.anchors[int(number)]) / 2
+            points.append(centre)
+            found.append(np.concatenate([centre - half, centre + half]))
+    return head.Assigned(
+        ("prior box", "prior boxes"), np.arange(len(found)), np.reshape(points, (-1, 2)), np.reshape(found, (-1, 4))
+    )

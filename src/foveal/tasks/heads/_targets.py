@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
+import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-__all__ = ["objects_of"]
+__all__ = ["objects_of", "padded_one"]
 
 
 def objects_of(targets: Tensor) -> tuple[list[Tensor], list[Tensor]]:
@@ -16,3 +19,9 @@ def objects_of(targets: Tensor) -> tuple[list[Tensor], list[Tensor]]:
     there = (targets[..., 0] >= 0) & (sides > 0).all(-1)
     rows = [picture[own] for picture, own in zip(targets, there, strict=True)]
     return [row[:, 1:] for row in rows], [row[:, 0].long() for row in rows]
+
+
+def padded_one(labels: NDArray[np.int64], boxes: NDArray[np.float64]) -> Tensor:
+    """(1, m, 5) float32: the table of one picture with labels (m,) and boxes (m, 4)."""
+    table = np.concatenate([np.asarray(labels, np.float64)[:, None], boxes.reshape(-1, 4)], 1)
+    return torch.from_numpy(table.astype(np.float32))[None]

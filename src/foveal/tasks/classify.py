@@ -1,0 +1,349 @@
+"""One label a picture: softmax, cross-entropy, calibrated probabilities."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from pydantic import BaseModel, ConfigDict, Field
+
+from foveal.data.augment import resolve
+from foveal.data.batches import Rows, TrainingBatches
+from foveal.data.dataset import NOTHING, Dataset
+from foveal.errors import BadData, BadRecipe, shown
+from foveal.ops.statistics import softmax
+from foveal.preprocess import Preprocess
+from foveal.recipe import AugmentRecipe, Recipe, parse_size
+from foveal.tasks.answers import Label
+from foveal.tasks.classification_scores import Scores, finite_logits, fit_temperature, score_labels
+from foveal.tasks.heads.head import Architecture
+from foveal.tasks.label_defaults import choose_network, choose_size, usual_labels
+from foveal.tasks.task import SHARED_KEYS, Arrays, Ask, Facts, Indices
+from foveal.tasks.trust import BANK, Familiar, Tried, Trust, TrustFacts
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from foveal.networks.entry import WithAuxiliary
+
+__all__ = ["Classify", "LabelCalibration", "LabelOutputs", "balanced_weights"]
+
+PIXELS_AT_ONCE = 3_000_000  # of input in one forward pass: bounds the memory of feature maps
+USUAL_TOP = 5  # answers a picture
+
+
+@dataclass(frozen=True, eq=False)
+class LabelOutputs:
+    """What a network makes of N pictures."""
+
+    logits: NDArray[np.float32]  # (N, K)
+    features: NDArray[np.float32] | None = None  # (N, D): what entered the classifier, of the picture as it is
+
+
+@dataclass(frozen=True, eq=False)
+class LabelCalibration:
+    """How sure a classifier may be."""
+
+    temperature: float = 1.0  # fitted on validation, or out of fold
+    trust: Trust | None = None  # how far its answers carry; None where no picture was kept aside to tell
+
+    def facts(self) -> dict[str, Any]:
+        """For a model's metadata."""
+        return {"temperature": self.temperature, "trust": self.trust.facts() if self.trust else None}
+
+    def tensors(self) -> dict[str, NDArray[Any]]:
+        """For a model's file."""
+        familiar = self.trust.familiar if self.trust else None
+        return {} if familiar is None else {BANK: familiar.bank}
+
+    def asked(self, accuracy: float | None) -> Trust | None:
+        """What is known of the answers, for another wished accuracy where one is given."""
+        return self.trust.asking(accuracy) if self.trust else None
+
+
+class LabelFacts(BaseModel):
+    """The same in a model's metadata."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+    temperature: Annotated[float, Field(gt=0, le=1000, allow_inf_nan=False)]
+    trust: TrustFacts | None  # not in older files
+
+    def shapes(self) -> dict[str, tuple[tuple[int, ...], type[np.generic]]]:
+        """Of the tensors that must be in the file."""
+        return {BANK: (self.trust.shape, np.float16)} if self.trust and self.trust.shape else {}
+
+    def calibration(self, tensors: Arrays) -> LabelCalibration:
+        """As the file holds it."""
+        return LabelCalibration(self.temperature, self.trust.trust(tensors.get(BANK)) if self.trust else None)
+
+
+@dataclass(frozen=True, eq=False)
+class Classify:
+    """One of K classes a picture; the network gives (N, K) logits."""
+
+    classes: tuple[str, ...]
+    label_smoothing: float = 0.0  # the share of the target that is spread over all classes
+    class_weights: Tensor | None = field(default=None)  # (K,) float32
+
+    name: ClassVar[str] = "classify"
+    word: ClassVar[str] = "classification"
+    kind: ClassVar[str] = "a classifier"
+    answer: ClassVar[type[Label]] = Label
+    keys: ClassVar[frozenset[str]] = SHARED_KEYS | {
+        "network.head_decay", "training.label_smoothing", "training.blend", "training.accuracy",
+        "training.class_weights", "augment.cutmix",
+    }  # fmt: skip
+    asks: ClassVar[frozenset[str]] = frozenset({"top", "views", "accuracy"})
+    whole: ClassVar[bool] = False
+    linear: ClassVar[bool] = True
+    facts: ClassVar[type[LabelFacts]] = LabelFacts
+
+    # -- before anything is computed
+
+    @classmethod
+    def takes(cls, dataset: Dataset, recipe: Recipe) -> Dataset | None:
+        """Labels; boxes where it is asked to classify each picture as its largest object.
+
+        Raises: BadData where no picture has one.
+        """
+        if dataset.boxes is None:
+            return dataset
+        if recipe.training.task != cls.name:
+            return None
+        labelled = np.flatnonzero(dataset.labels != NOTHING).astype(np.int64)
+        if not len(labelled):
+            raise BadData(f"{shown(dataset.origin.place)}: no picture has an object to classify.")
+        note = "Each picture is classified as its largest object."
+        return replace(dataset.take(labelled), boxes=None).noted(note)
+
+    @classmethod
+    def chosen(
+        cls, recipe: Recipe, facts: Facts, device: str, known: tuple[int, int] | None
+    ) -> tuple[str, tuple[int, int]]:
+        """Name of the network and (height, width), where the recipe leaves them open."""
+        size = choose_size(recipe, facts, device, known)
+        return choose_network(recipe, size, facts.channels), size
+
+    @classmethod
+    def usual(cls, recipe: Recipe, facts: Facts) -> dict[str, Any]:
+        """See `label_defaults.py`."""
+        return usual_labels(recipe, facts)
+
+    @classmethod
+    def augmentation(cls, recipe: Recipe, size: tuple[int, int], facts: Facts) -> AugmentRecipe:
+        """Every "auto" of [augment] replaced."""
+        return resolve(recipe.augment, size, facts.channels, facts.pictures)
+
+    # -- a training
+
+    @classmethod
+    def built(
+        cls, dataset: Dataset, recipe: Recipe, preprocess: Preprocess, say: Any = None
+    ) -> tuple[Architecture, nn.Module]:
+        """The network of the catalogue for as many classes."""
+        from foveal.networks.catalogue import build
+        from foveal.networks.head import options_of
+
+        options = options_of(recipe)
+        size = parse_size(recipe.data.size)
+        network = build(recipe.network.name, len(dataset.classes), preprocess.channels, size, options)
+        return Architecture("", recipe.network.name, options), network
+
+    @classmethod
+    def of(
+        cls, dataset: Dataset, train: Indices, recipe: Recipe, network: nn.Module, size: tuple[int, int]
+    ) -> Classify:
+        """With smoothing and weights as the recipe has them."""
+        counts = np.bincount(dataset.labels[train], minlength=len(dataset.classes))
+        weights = balanced_weights(counts) if recipe.training.class_weights == "balanced" else None
+        return cls(dataset.classes, float(recipe.training.label_smoothing), weights)
+
+    @classmethod
+    def check_usable(cls, dataset: Dataset, train: Indices) -> None:
+        """Raises: BadData where a class lost all its training pictures."""
+        before = dataset.counts("train")
+        after = np.bincount(dataset.labels[train], minlength=len(before))
+        for lost in np.flatnonzero((before > 0) & (after == 0)):
+            place, name = shown(dataset.origin.place), shown(dataset.classes[lost])
+            raise BadData(f'{place}: class "{name}" has no usable picture to train on.')
+
+    def batches(
+        self, store: Rows, dataset: Dataset, train: Indices, recipe: Recipe, preprocess: Preprocess, threads: int
+    ) -> TrainingBatches:
+        """Labels as indices; mixup and CutMix give shares of classes."""
+        fill = np.round(np.array(preprocess.mean) * 255).astype(np.uint8)
+        return TrainingBatches(
+            store, dataset.labels, train, int(recipe.training.batch_size), recipe.augment, fill, recipe.training.seed,
+            threads, len(self.classes),
+        )  # fmt: skip
+
+    def loss(self, outputs: Tensor | WithAuxiliary, targets: Tensor) -> Tensor:
+        """Cross-entropy, a scalar in float32; auxiliary classifiers add theirs with their weight.
+
+        Args:     outputs (N, K) logits of any float type; targets (N,) int64, or (N, K) float32 whose rows sum to 1
+                  (mixup).
+        Source:   label smoothing: Szegedy et al. 2015, arXiv:1512.00567, section 7; auxiliary classifiers: Szegedy et
+                  al. 2014, arXiv:1409.4842, section 5.
+        """
+        if isinstance(outputs, tuple):
+            beside = [self._cross_entropy(logits, targets) for logits in outputs.auxiliary]
+            return self._cross_entropy(outputs.logits, targets) + outputs.weight * sum(beside)
+        return self._cross_entropy(outputs, targets)
+
+    def plain_loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Cross-entropy without smoothing and weights."""
+        return Classify(self.classes).loss(outputs, targets)
+
+    def right(self, outputs: Tensor | WithAuxiliary, targets: Tensor) -> float:
+        """How many of N pictures were answered rightly; of mixed ones their shares."""
+        guesses = (outputs.logits if isinstance(outputs, tuple) else outputs).detach().argmax(1)
+        if targets.ndim == 1:
+            return float((guesses == targets).sum())
+        return float(targets.gather(1, guesses[:, None]).sum())
+
+    def tensors(self, outputs: Tensor) -> dict[str, Tensor]:
+        """logits (N, K) float32."""
+        return {"logits": outputs.float()}
+
+    def _cross_entropy(self, logits: Tensor, targets: Tensor) -> Tensor:
+        from torch.nn.functional import cross_entropy
+
+        logits = logits.float()  # bf16 has 8 bits of mantissa: differences of near-equal logits would be lost
+        weights = None if self.class_weights is None else self.class_weights.to(logits.device, logits.dtype)
+        smoothing = self.label_smoothing
+        if targets.ndim == 1 or weights is None:
+            return cross_entropy(logits, targets, weight=weights, label_smoothing=smoothing)
+        # PyTorch divides index targets by their summed weight but soft ones by N; here both by the weight, so that a
+        # one-hot row costs what its index costs.
+        total = cross_entropy(logits, targets, weight=weights, label_smoothing=smoothing, reduction="sum")
+        return total / (targets.to(weights.dtype) @ weights).sum()
+
+    # -- answers
+
+    def at_once(self, size: tuple[int, int], device: str) -> int:
+        """How many pictures of (H, W) go through the network at once."""
+        return max(1, PIXELS_AT_ONCE // (size[0] * size[1]))
+
+    def check_ask(self, ask: Ask, calibration: LabelCalibration) -> None:
+        """Raises: BadRecipe for an accuracy that is no share, or of which nothing is known."""
+        if ask.accuracy is None:
+            return
+        if not 0 <= ask.accuracy < 1:
+            raise BadRecipe(f"the wished accuracy is a share such as 0.95, got {ask.accuracy:g}")
+        if calibration.trust is None:
+            raise BadRecipe("this model cannot tell when it is right: no picture was kept aside when it was trained.")
+
+    def promise(self, ask: Ask, calibration: LabelCalibration) -> str:
+        """What the wished accuracy does, in one sentence."""
+        trust = calibration.asked(ask.accuracy)
+        return trust.promise if trust else ""
+
+    def wants_features(self, ask: Ask, calibration: LabelCalibration) -> bool:
+        """Where the model can tell what is unlike the training."""
+        return calibration.trust is not None and calibration.trust.familiar is not None
+
+    def answers(
+        self,
+        arrays: Arrays,
+        sizes: Sequence[tuple[int, int]],
+        preprocess: Preprocess,
+        calibration: LabelCalibration,
+        ask: Ask,
+    ) -> list[Label]:
+        """The likeliest classes, at most `ask.top` of them, with calibrated probabilities.
+
+        Raises: NotFinite when a logit is infinite or NaN.
+        """
+        trust = calibration.asked(ask.accuracy)
+        bound = trust.bound if trust else 0.0
+        unlike = unlike_training(LabelOutputs(arrays["logits"], arrays.get("features")), trust)
+        ranked = self.ranked(arrays["logits"], calibration.temperature, USUAL_TOP if ask.top is None else ask.top)
+        return [
+            Label(best[0][0], best[0][1], tuple(best[1:]), best[0][1] < bound, bool(strange))
+            for best, strange in zip(ranked, unlike, strict=True)
+        ]
+
+    def ranked(self, logits: NDArray[Any], temperature: float = 1.0, top: int = 5) -> list[list[tuple[str, float]]]:
+        """(N, K) logits -> of each picture at most `top` classes and their probabilities, the likeliest first.
+
+        Raises: NotFinite when a logit is infinite or NaN.
+        """
+        probabilities = softmax(finite_logits(logits, len(self.classes)) / temperature)
+        order = np.argsort(-probabilities, axis=1, kind="stable")[:, : max(1, top)]  # stable: equals in class order
+        return [[(self.classes[k], float(row[k])) for k in best] for row, best in zip(probabilities, order, strict=True)]
+
+    # -- many answers
+
+    def evidence(self, arrays: Arrays, sizes: Indices, preprocess: Preprocess) -> LabelOutputs:
+        """Logits, and features where they were asked for."""
+        return LabelOutputs(arrays["logits"], arrays.get("features"))
+
+    def joined(self, parts: Iterable[LabelOutputs]) -> LabelOutputs:
+        """The outputs of several batches."""
+        parts = list(parts)
+        if not parts:
+            return LabelOutputs(np.zeros((0, len(self.classes)), np.float32))
+        features = [part.features for part in parts if part.features is not None]
+        return LabelOutputs(np.concatenate([p.logits for p in parts]), np.concatenate(features) if features else None)
+
+    def truth(self, dataset: Dataset, indices: Indices) -> NDArray[np.int64]:
+        """(n,) class indices."""
+        return dataset.labels[indices]
+
+    def calibrate(
+        self, evidence: LabelOutputs, truth: NDArray[np.int64], recipe: Recipe, train: LabelOutputs | None = None
+    ) -> LabelCalibration:
+        """Temperature, and the bounds of trust. Args: train, with features: what is like the training can then be told.
+
+        Where the evidence has no features of its own, the training's are held against each other.
+        """
+        temperature = fit_temperature(evidence.logits, truth)
+        trust = Trust.of(evidence.logits, truth, temperature, recipe.training.accuracy)
+        known = train is not None and train.features is not None
+        familiar = Familiar.of(train.features, evidence.features) if known else None  # type: ignore[union-attr,arg-type]
+        return LabelCalibration(temperature, replace(trust, familiar=familiar))
+
+    def score(
+        self, evidence: LabelOutputs, truth: NDArray[np.int64], calibration: LabelCalibration, train: Any = None
+    ) -> Scores:
+        """Raises: BadData when there is nothing to score."""
+        return score_labels(evidence.logits, truth, self.classes, calibration.temperature)
+
+    def tried(
+        self,
+        evidence: LabelOutputs,
+        truth: NDArray[np.int64],
+        scores: Scores,
+        calibration: LabelCalibration,
+        ask: Ask = Ask(),  # noqa: B008 - frozen
+    ) -> Tried | None:
+        """How the model's own bounds do on other pictures; None where it has none."""
+        trust = calibration.asked(ask.accuracy)
+        if trust is None:
+            return None
+        return trust.tried(evidence.logits, truth, calibration.temperature, unlike_training(evidence, trust))
+
+
+def unlike_training(outputs: LabelOutputs, trust: Trust | None) -> NDArray[np.bool_]:
+    """(N,) whether each picture is unlike those of the training; nowhere, where the model does not know."""
+    if trust is None or trust.familiar is None or outputs.features is None:
+        return np.zeros(len(outputs.logits), bool)
+    return trust.familiar.unlike(outputs.features)
+
+
+def balanced_weights(counts: ArrayLike) -> Tensor:
+    """(K,) training pictures of each class -> (K,) float32 weights under which every class counts the same.
+
+    wₖ = N / (K · nₖ) over the K classes that have pictures (the mean weight of a picture is 1); 1 for a class without.
+    Source: King and Zeng 2001, Political Analysis 9:137–163.
+    """
+    import torch
+
+    n = np.asarray(counts, dtype=np.float64)
+    present = n > 0
+    weights = np.ones_like(n)
+    weights[present] = n.sum() / (present.sum() * n[present])
+    return torch.from_numpy(weights.astype(np.float32))

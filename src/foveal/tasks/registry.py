@@ -1,0 +1,75 @@
+"""All tasks, and which of them a recipe, a data set or a model's file means."""
+
+from __future__ import annotations
+
+from foveal.data.dataset import Dataset
+from foveal.errors import BadRecipe, did_you_mean, shown
+from foveal.recipe import Recipe
+from foveal.tasks.classify import Classify
+from foveal.tasks.detect import Detect
+from foveal.tasks.heads import HEADS
+from foveal.tasks.localise import Localise
+from foveal.tasks.task import Task
+
+__all__ = ["TASKS", "asked_task", "check_keys", "check_words", "task_of_file"]
+
+TASKS: tuple[type[Task], ...] = (Classify, Localise, Detect)
+UNSET = ("auto", "none", "", 0, 0.0, False)  # values that ask for nothing
+
+
+def check_words(recipe: Recipe) -> None:
+    """Raises: BadRecipe for a task or a head that there is not."""
+    names = ["auto", *(task.name for task in TASKS)]
+    if recipe.training.task not in names:
+        raise BadRecipe(_no_such("training.task", recipe.training.task, names))
+    trained = [name for name, entry in HEADS.items() if entry.task == Detect.name]
+    if recipe.network.detector not in trained:
+        raise BadRecipe(_no_such("network.detector", recipe.network.detector, trained))
+
+
+def asked_task(dataset: Dataset, recipe: Recipe) -> tuple[type[Task], Dataset]:
+    """The task that a recipe asks for, and the data set as that task takes it.
+
+    Raises: BadRecipe for boxes that are not there, BadData where nothing is left to classify.
+    """
+    check_words(recipe)
+    asked = recipe.training.task
+    for task in TASKS:
+        if asked in ("auto", task.name) and (taken := task.takes(dataset, recipe)) is not None:
+            return task, taken
+    place, kind = shown(dataset.origin.place), shown(dataset.origin.format)
+    raise BadRecipe(f"--task {asked} needs other pictures than those of {place} ({kind}).")
+
+
+def unread_keys(task: type[Task], recipe: Recipe) -> list[str]:
+    """Keys that are set and that the task does not read."""
+    read = task.keys | (HEADS[recipe.network.detector].keys if task is Detect else frozenset())
+    usual, set_ = Recipe().model_dump(), recipe.model_dump()
+    return [
+        f"{section}.{key}"
+        for section, keys in set_.items()
+        for key, value in keys.items()
+        if f"{section}.{key}" not in read and value != usual[section][key] and value not in UNSET
+    ]
+
+
+def check_keys(task: type[Task], recipe: Recipe, boxes: bool) -> None:
+    """Raises: BadRecipe for a key that is set and that the task does not read. Args: boxes, whether the data has them."""
+    unread = [key for key in unread_keys(task, recipe) if not (boxes and key == "data.unlabelled")]
+    if not unread:
+        return
+    reading = [other.name for other in TASKS if unread[0] in other.keys]
+    readers = [name for name, entry in HEADS.items() if unread[0] in entry.keys]
+    who = f"--task {' or '.join(reading)} does" if reading else f"--detector {' or '.join(readers)} does"
+    raise BadRecipe(f"{unread[0]} is set, and --task {task.name} does not read it; {who}. Leave it out.")
+
+
+def task_of_file(word: str, head: str) -> type[Task] | None:
+    """The task of a model's file, by its word for it and the head that the file names; None for an unknown one."""
+    trained = HEADS[head].task if head in HEADS else ""
+    fitting = [task for task in TASKS if task.word == word]
+    return next((task for task in fitting if task.name == trained), fitting[-1] if fitting else None)
+
+
+def _no_such(key: str, value: str, known: list[str]) -> str:
+    return f'{key} must be one of {", ".join(known)}, is "{shown(value[:60])}"{did_you_mean(value[:60], known)}'
