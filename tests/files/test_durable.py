@@ -16,7 +16,7 @@ import pytest
 
 from foveal.errors import Busy, FovealError, NoSpace, NotWritable
 from foveal.files import durable
-from foveal.files.durable import RunLock, new_folder, sweep, write_bytes, write_text
+from foveal.files.durable import RunLock, check_new_file, new_folder, sweep, write_bytes, write_text, writing
 from foveal.files.places import cache_folder, data_folders
 
 
@@ -122,6 +122,94 @@ except FovealError as error:
     assert err == ""
     assert path.read_bytes() == b"old"
     assert os.listdir(tmp_path) == ["a"]
+
+
+def test_what_is_written_bit_by_bit_stands_there_at_the_end_and_not_before(tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_text("old")
+    before = os.umask(0o027)
+    try:
+        with writing(path) as file:
+            for number in range(100_000):
+                file.write(f"größer {number}\r\n")
+            assert path.read_text() == "old"
+            (temporary,) = (name for name in os.listdir(tmp_path) if name != "rows.csv")
+            assert (tmp_path / temporary).stat().st_size > 1_000_000, "rows are on the disk as they come"
+    finally:
+        os.umask(before)
+    assert path.read_bytes() == "".join(f"größer {n}\r\n" for n in range(100_000)).encode()
+    assert path.stat().st_mode & 0o777 == 0o640
+    assert os.listdir(tmp_path) == ["rows.csv"]
+    assert file.closed
+
+
+@pytest.mark.parametrize("kind", [ValueError, KeyboardInterrupt, OSError, GeneratorExit])
+def test_what_goes_wrong_inside_is_told_as_it_is_and_leaves_nothing(tmp_path: Path, kind: type[BaseException]) -> None:
+    def failing() -> None:
+        with writing(tmp_path / "new") as file:
+            file.write("x" * 200_000)
+            raise kind("mine")
+
+    with pytest.raises(kind, match="mine"):
+        failing()
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize(("code", "kind"), [(errno.ENOSPC, NoSpace), (errno.EACCES, NotWritable)])
+def test_whichever_step_of_many_writes_fails_the_old_content_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str, code: int, kind: type[FovealError]
+) -> None:
+    path = tmp_path / "a"
+    path.write_bytes(b"old")
+    plain = getattr(os, step)
+
+    def failing(*args: object, **options: object) -> object:
+        if step == "close":
+            plain(*args)
+        raise OSError(code, os.strerror(code))
+
+    def many_writes() -> None:
+        with writing(path) as file:
+            for _ in range(10):
+                file.write("new" * 10_000)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(durable.os, step, failing)
+        with pytest.raises(kind) as raised:
+            many_writes()
+    assert str(path) in str(raised.value)
+    assert path.read_bytes() == b"old"
+    assert os.listdir(tmp_path) == ["a"]
+
+
+def test_a_disk_that_fills_up_while_rows_come_is_one_sentence(tmp_path: Path) -> None:
+    code = """
+import resource, sys
+from pathlib import Path
+from foveal.errors import FovealError
+from foveal.files.durable import writing
+resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+try:
+    with writing(Path(sys.argv[1])) as file:
+        for number in range(100_000):
+            file.write(f"row {number}\\n")
+except FovealError as error:
+    print(error.exit_code, number < 99_999, error)
+"""
+    out, err = child(code, tmp_path / "a").communicate(timeout=60)
+    assert out.startswith(f"3 True no space left while writing {tmp_path / 'a'}; ")
+    assert err == ""
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_new_file_is_one_that_is_not_there_in_a_folder_that_is(tmp_path: Path) -> None:
+    check_new_file(tmp_path / "a")
+    (tmp_path / "link").symlink_to("nowhere")
+    for name, words in (("link", "overwrites nothing"), ("none/a", "there is no folder")):
+        with pytest.raises(NotWritable, match=words):
+            check_new_file(tmp_path / name)
+    assert os.listdir(tmp_path) == ["link"]
 
 
 def test_killed_at_any_moment_the_file_is_whole(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ one stays.
 from __future__ import annotations
 
 import errno
+import io
 import os
 import secrets
 import socket
@@ -17,10 +18,21 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
+from typing import Any, TextIO
 
 from foveal.errors import Busy, FovealError, NoSpace, NotWritable, shown
 
-__all__ = ["RunLock", "new_folder", "no_write", "sweep", "sync_folder", "write_bytes", "write_text"]
+__all__ = [
+    "RunLock",
+    "check_new_file",
+    "new_folder",
+    "no_write",
+    "sweep",
+    "sync_folder",
+    "write_bytes",
+    "write_text",
+    "writing",
+]
 
 _PREFIX, _SUFFIX = ".foveal-", ".tmp"  # short, and not made of the target's name, which may already be at the limit
 _FULL = frozenset(
@@ -38,20 +50,67 @@ def write_bytes(path: Path, data: bytes | bytearray | memoryview) -> None:
 
     Raises: NoSpace when the disk, a quota or the device refuses midway; NotWritable when the place cannot be written.
     """
+    with _replacing(path) as descriptor, no_write(path):
+        _write_all(descriptor, memoryview(data))
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[TextIO]:
+    """`with writing(path) as file: file.write(…)`: UTF-8 text bit by bit, in its place when the block ends well.
+
+    What the block raises leaves the old content, or no file. Lines end as they are given.
+    Raises: as `write_bytes`, from within the block as well.
+    """
+    with _replacing(path) as descriptor:
+        raw = _Raw(descriptor, path)
+        file = io.TextIOWrapper(io.BufferedWriter(raw, 1 << 16), "utf-8", "surrogateescape", newline="")
+        try:
+            yield file
+            file.flush()
+        finally:
+            raw.given_up = True  # closing writes what is left, which after a failure has no place any more
+            file.close()
+
+
+class _Raw(io.RawIOBase):
+    """An open file whose errors are sentences about `path`."""
+
+    def __init__(self, descriptor: int, path: Path) -> None:
+        self._descriptor = descriptor
+        self._path = path
+        self.given_up = False
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any, /) -> int:
+        if self.given_up:
+            return len(data)
+        with no_write(self._path):
+            return os.write(self._descriptor, data)
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[int]:
+    """The descriptor of a temporary file that takes the place of `path` when the block ends well, else goes."""
     temporary = path.parent / temporary_name()
     with no_write(path):
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
+    try:
         try:
-            try:
-                _write_all(descriptor, memoryview(data))
+            yield descriptor
+            with no_write(path):
                 sync(descriptor)
-            finally:
+        finally:
+            with no_write(path):
                 os.close(descriptor)  # may itself report that the disk is full
+        with no_write(path):
             os.replace(temporary, path)
-        except BaseException:
-            with suppress(OSError):
-                os.unlink(temporary)
-            raise
+    except BaseException:
+        with suppress(OSError):
+            os.unlink(temporary)
+        raise
+    with no_write(path):
         sync_folder(path.parent)
 
 
@@ -119,6 +178,14 @@ def failed_write(path: Path, error: OSError) -> FovealError:
     if error.errno == errno.ENOENT:
         return NotWritable(f"cannot write to {shown(path)}: its folder does not exist.")
     return NotWritable(f"cannot write to {shown(path)} ({reason}); choose another place.")
+
+
+def check_new_file(path: Path) -> None:
+    """Raises: NotWritable for a file that exists, or whose folder does not."""
+    if os.path.lexists(path):
+        raise NotWritable(f"{shown(path)} exists, and foveal overwrites nothing; choose another name.")
+    if not path.parent.is_dir():
+        raise NotWritable(f"{shown(path)} cannot be written: there is no folder {shown(path.parent)}.")
 
 
 def new_folder(path: Path) -> None:
