@@ -24,8 +24,11 @@ class Advance(Protocol):
 class Progress(Protocol):
     """Where progress and notes go."""
 
-    def task(self, name: str, total: int, unit: str = "pictures") -> AbstractContextManager[Advance]:
-        """A bar while the block runs: `with progress.task("decoding", n) as advance: advance(1)`. Thread-safe."""
+    def task(self, name: str, total: int | None, unit: str = "pictures") -> AbstractContextManager[Advance]:
+        """A bar while the block runs: `with progress.task("decoding", n) as advance: advance(1)`. Thread-safe.
+
+        Args: total, how many there are to do; None where nobody knows.
+        """
         ...
 
     def say(self, sentence: str) -> None:
@@ -39,7 +42,7 @@ def _unheard(n: int, note: str = "", /) -> None:
 
 class _Silent:
     @contextmanager
-    def task(self, name: str, total: int, unit: str = "pictures") -> Iterator[Advance]:
+    def task(self, name: str, total: int | None, unit: str = "pictures") -> Iterator[Advance]:
         yield _unheard
 
     def say(self, sentence: str) -> None:

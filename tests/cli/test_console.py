@@ -46,6 +46,22 @@ def test_more_steps_than_announced_do_no_harm(total):
     assert out.getvalue() == ""
 
 
+def test_without_a_known_end_it_is_told_how_far_things_are():
+    out, clock = io.StringIO(), Clock()
+    with Lines(out, clock).task("predicting", None) as advance:
+        clock.now += 6
+        advance(300, "slowly")
+    assert out.getvalue() == "predicting: 300 pictures, slowly\n"
+    rich = pytest.importorskip("rich.console")
+    terminal = Terminal(rich.Console(file=out, force_terminal=True, width=100))
+    with terminal.task("predicting", None) as advance:
+        advance(300)
+        assert terminal._bars is not None
+        terminal._bars.refresh()
+    assert "300 pictures" in out.getvalue()
+    assert "left" not in out.getvalue()
+
+
 def test_progress_counts_right_from_many_threads():
     rich = pytest.importorskip("rich.console")
     out = io.StringIO()

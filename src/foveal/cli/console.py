@@ -67,7 +67,7 @@ class Lines:
             print(safe(sentence), file=self._stream, flush=True)
 
     @contextmanager
-    def task(self, name: str, total: int, unit: str = "pictures") -> Iterator[Advance]:
+    def task(self, name: str, total: int | None, unit: str = "pictures") -> Iterator[Advance]:
         started = told = self._clock()
         done = 0
 
@@ -76,15 +76,20 @@ class Lines:
             with self._lock:
                 done += n
                 now = self._clock()
-                if now - told < LINE_EVERY_SECONDS or done >= total:
+                if now - told < LINE_EVERY_SECONDS or (total is not None and done >= total):
                     return
                 told = now
-                left = (now - started) * (total - done) / done if done else 0.0
-                line = f"{name}: {done} of {total} {unit} ({done / total:.0%}), {duration(left)} left"
-                line += f", {note}" if note else ""
+                line = f"{name}: {_so_far(done, total, unit, now - started)}" + (f", {note}" if note else "")
                 print(safe(line), file=self._stream, flush=True)
 
         yield advance
+
+
+def _so_far(done: int, total: int | None, unit: str, seconds: float) -> str:
+    if total is None:
+        return f"{done} {unit}"
+    left = seconds * (total - done) / done if done else 0.0
+    return f"{done} of {total} {unit} ({done / total:.0%}), {duration(left)} left"
 
 
 class Terminal:
@@ -102,9 +107,10 @@ class Terminal:
         self._console.print(safe(sentence), markup=False, highlight=False, soft_wrap=True)
 
     @contextmanager
-    def task(self, name: str, total: int, unit: str = "pictures") -> Iterator[Advance]:
+    def task(self, name: str, total: int | None, unit: str = "pictures") -> Iterator[Advance]:
         bars = self._enter()
-        bar = bars.add_task(safe(name).replace("[", r"\["), total=total, unit=unit, note="")
+        of, left = ("", "") if total is None else (f"/{total}", "left  ")
+        bar = bars.add_task(safe(name).replace("[", r"\["), total=total, of=of, unit=unit, left=left, note="")
 
         def advance(n: int, note: str = "", /) -> None:
             bars.update(bar, advance=n, note=note)
@@ -124,9 +130,9 @@ class Terminal:
                 self._bars = rich.Progress(
                     rich.TextColumn("{task.description}"),
                     rich.BarColumn(),
-                    rich.TextColumn("{task.completed:.0f}/{task.total:.0f} {task.fields[unit]}"),
+                    rich.TextColumn("{task.completed:.0f}{task.fields[of]} {task.fields[unit]}"),
                     rich.TimeRemainingColumn(compact=True),
-                    rich.TextColumn("left  {task.fields[note]}"),
+                    rich.TextColumn("{task.fields[left]}{task.fields[note]}"),
                     console=self._console,
                     transient=True,
                 )

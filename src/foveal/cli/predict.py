@@ -10,10 +10,11 @@ import typer
 
 from foveal.cli import console
 from foveal.cli._options import Accuracy, Precision, one_of
-from foveal.errors import BadData, BadRecipe, Missing, NotWritable, shown
+from foveal.errors import BadData, BadRecipe, NotWritable, shown
 
 if TYPE_CHECKING:
     from foveal.detector import Found
+    from foveal.files.given import TypedPaths
     from foveal.model import Prediction
 
 __all__ = ["predict"]
@@ -73,12 +74,12 @@ def predict(
 
     detects = model_file(model).detects
     _check_options(detects, accuracy, score, precision, tile, draw, as_coco)
-    places = [place for text in pictures for place in _places(text)]
-    from foveal.files.given import picture_files
+    from foveal.files.given import TypedPaths
     from foveal.preprocess import VIEWS
 
     chosen = one_of("--views", views, VIEWS)
-    files = picture_files(places)
+    files = TypedPaths(pictures)
+    files.check()
     if detects:
         _predict_objects(model, files, score, precision, tile, draw, kind, output)
         return
@@ -125,7 +126,7 @@ def _check_options(
 
 def _predict_objects(
     model: Path,
-    files: Sequence[Path],
+    files: TypedPaths,
     score: float | None,
     precision: float | None,
     tile: int,
@@ -173,19 +174,6 @@ def _kind(as_csv: bool, as_json: bool, output: Path | None) -> str:
     if as_csv or (suffix == ".csv" and not as_json):
         return "csv"
     return "json" if as_json or suffix == ".json" else "table"
-
-
-def _places(text: str) -> list[Path]:
-    """The path, or what a pattern matches that no shell has expanded; a file whose name looks like one is a file."""
-    import glob
-
-    if not glob.has_magic(text) or Path(text).exists():
-        return [Path(text)]
-    # Not Path.glob, which refuses absolute patterns.
-    found = sorted(glob.glob(text, recursive=True))
-    if not found:
-        raise Missing(f'no file matches "{shown(text)}".')
-    return [Path(name) for name in found]
 
 
 def _tell_unused(answers: Sequence[Prediction | Found]) -> None:

@@ -1,8 +1,14 @@
-"""Pictures as a user hands them over: paths, folders, bytes, arrays, and what has a `convert`, such as PIL's."""
+"""Pictures as a user hands them over: paths, folders, bytes, arrays, and what has a `convert`, such as PIL's.
+
+A folder or a pattern may stand for millions of them: names are looked up as they are needed, and never all held.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import glob
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -10,41 +16,112 @@ from numpy.typing import NDArray
 
 from foveal.errors import Missing, shown
 from foveal.files.pictures import Encoded, is_picture_name
-from foveal.files.safely import walk
+from foveal.files.safely import walk_lazily
 
-__all__ = ["Picture", "named_pictures", "picture_files"]
+__all__ = ["Picture", "TypedPaths", "count_pictures", "named_pictures"]
 
 Picture = Encoded | str | NDArray[np.uint8]  # or a PIL picture, which turns into an array
 
 
+@dataclass(frozen=True)
+class TypedPaths:
+    """Paths as they were typed, and those that patterns among them match, which no shell has expanded.
+
+    A file whose name looks like a pattern is that file.
+    """
+
+    texts: Sequence[str]
+
+    def __iter__(self) -> Iterator[Path]:
+        """Each path; those of one pattern sorted. Raises: Missing for a pattern that matches nothing."""
+        for text in self.texts:
+            if not _is_pattern(text):
+                yield Path(text)
+            elif found := sorted(glob.iglob(text, recursive=True)):  # not Path.glob, which refuses absolute patterns
+                yield from map(Path, found)
+            else:
+                raise _no_match(text)
+
+    def check(self) -> None:
+        """At once, without listing what they stand for. Raises: Missing where one of them stands for no picture."""
+        for text in self.texts:
+            if not _is_pattern(text):
+                _check(Path(text))
+            elif next(glob.iglob(text, recursive=True), None) is None:
+                raise _no_match(text)
+
+
 def named_pictures(pictures: Picture | Iterable[Picture]) -> Iterator[tuple[str, Encoded | NDArray[np.uint8]]]:
-    """Name and content of each picture; a folder stands for all pictures below it.
+    """Name and content of each picture, as they are asked for; a folder stands for all pictures below it.
 
     Raises: Missing for a path that is not there, or a folder without pictures.
     """
-    if isinstance(pictures, str | Path | bytes | np.ndarray) or hasattr(pictures, "convert"):
-        pictures = [pictures]  # type: ignore[list-item]
-    for number, picture in enumerate(pictures):
+    for number, picture in enumerate(_several(pictures)):
         if isinstance(picture, bytes):
             yield f"picture {number}", picture
         elif isinstance(picture, str | Path):
-            yield from _paths(Path(picture))
+            yield from ((str(file), file) for file in _files(Path(picture)))
         else:
             yield f"picture {number}", np.asarray(picture.convert("RGB") if hasattr(picture, "convert") else picture)
 
 
-def picture_files(paths: Iterable[Path]) -> list[Path]:
-    """The files that paths stand for: a folder for all pictures below it. Raises: as `named_pictures`."""
-    return [file for path in paths for _, file in _paths(path)]
+def count_pictures(pictures: Picture | Iterable[Picture]) -> int | None:
+    """How many `named_pictures` gives, without keeping one; None where only reading them all would tell.
+
+    Raises: as `named_pictures`, for the first path that stands for no picture.
+    """
+    several = _several(pictures)
+    if not isinstance(several, list | tuple | TypedPaths):
+        return None
+    return sum(sum(1 for _ in _files(Path(one))) if isinstance(one, str | Path) else 1 for one in several)
 
 
-def _paths(path: Path) -> Iterator[tuple[str, Path]]:
+def _several(pictures: Picture | Iterable[Picture]) -> Iterable[Picture]:
+    if isinstance(pictures, str | Path | bytes | np.ndarray) or hasattr(pictures, "convert"):
+        return [pictures]  # type: ignore[list-item]
+    return pictures
+
+
+def _files(path: Path) -> Iterator[Path]:
+    """The path, or the pictures below it."""
+    if not path.is_dir():
+        _check(path)
+        yield path
+        return
+    found = False
+    for name in walk_lazily(path):
+        if is_picture_name(name):
+            found = True
+            yield path / name
+    if not found:
+        raise _no_picture(path)
+
+
+def _check(path: Path) -> None:
+    """Raises: Missing for a path that is not there, or a folder without pictures, of which the first is enough."""
     if path.is_dir():
-        found = [name for name in walk(path) if is_picture_name(name)]
-        if not found:
-            raise Missing(f"{shown(path)} holds no picture (JPEG, PNG, GIF, BMP, TIFF, WebP).")
-        yield from ((str(path / name), path / name) for name in found)
-    elif path.exists() or path.is_symlink():
-        yield str(path), path
-    else:
+        if not _holds_picture(path) and not any(map(is_picture_name, walk_lazily(path))):
+            raise _no_picture(path)
+    elif not os.path.lexists(path):
         raise Missing(f"{shown(path)} does not exist.")
+
+
+def _holds_picture(folder: Path) -> bool:
+    """Whether one lies right in the folder: told by the first of its entries, mostly."""
+    try:
+        with os.scandir(folder) as entries:
+            return any(is_picture_name(entry.name) and entry.is_file() for entry in entries)
+    except OSError:
+        return False  # the walk tells why
+
+
+def _is_pattern(text: str) -> bool:
+    return glob.has_magic(text) and not Path(text).exists()
+
+
+def _no_match(text: str) -> Missing:
+    return Missing(f'no file matches "{shown(text)}".')
+
+
+def _no_picture(folder: Path) -> Missing:
+    return Missing(f"{shown(folder)} holds no picture (JPEG, PNG, GIF, BMP, TIFF, WebP).")

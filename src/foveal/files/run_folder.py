@@ -95,7 +95,7 @@ class _Tee:
     progress: Progress
     write: Callable[[str], Any]
 
-    def task(self, name: str, total: int, unit: str = "pictures") -> AbstractContextManager[Advance]:
+    def task(self, name: str, total: int | None, unit: str = "pictures") -> AbstractContextManager[Advance]:
         return self.progress.task(name, total, unit)
 
     def say(self, sentence: str) -> None:

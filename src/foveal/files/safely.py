@@ -25,6 +25,7 @@ __all__ = [
     "read_bytes",
     "walk",
     "walk_counted",
+    "walk_lazily",
     "why",
 ]
 
@@ -166,29 +167,58 @@ def walk_counted(root: Path) -> Walked:
 
     Raises: FovealError when `root` itself cannot be listed.
     """
-    found, seen = Walked(), set[tuple[int, int]]()
+    found = Walked()
+    found.files.extend(_walk(root, found))
+    found.files.sort(key=os.fsencode)
+    found.odd.sort(key=lambda row: os.fsencode(row[0]))
+    return found
+
+
+def walk_lazily(root: Path) -> Iterator[str]:
+    """As `walk`, one name after another: no more is held than the folders on the way to it.
+
+    Sorted by bytes as well, but for what lies behind links to folders, which comes last.
+    """
+    return _walk(root, Walked())
+
+
+Identity = tuple[int, int]  # of a folder: device and number
+
+
+def _walk(root: Path, found: Walked) -> Iterator[str]:
+    seen = set[Identity]()
     links: list[str] = []  # links to folders: followed last, so that a folder is met under its own name
     try:
-        status = os.stat(root)
-        os.listdir(root)
+        identity = _identity(root)
+        os.scandir(root).close()
     except OSError as error:
         raise FovealError(f"{shown(root)} {why(error, root)}.") from None
-    pending = [("", (status.st_dev, status.st_ino))]
+    pending: list[tuple[str, Identity | None]] = [("", identity)]  # the next one last; a file has no identity
     while pending or links:
         if not pending:
             links.sort(key=os.fsencode, reverse=True)
             link = links.pop()
-            status = os.stat(root / link)
-            pending.append((link, (status.st_dev, status.st_ino)))
-        folder, identity = pending.pop()
-        if identity in seen:
-            continue
-        seen.add(identity)
-        for path, entry in _entries(root, folder, found):
-            _sort_in(path, entry, found, pending, links)
-    found.files.sort(key=os.fsencode)
-    found.odd.sort(key=lambda row: os.fsencode(row[0]))
-    return found
+            pending.append((link, _identity(root / link)))
+        path, folder = pending.pop()
+        if folder is None:
+            yield path
+        elif folder not in seen:
+            seen.add(folder)
+            here: list[tuple[str, Identity | None]] = []
+            for inside, entry in _entries(root, path, found):
+                _sort_in(inside, entry, found, here, links)
+            pending += sorted(here, key=_in_order, reverse=True)
+
+
+def _identity(folder: Path) -> Identity:
+    status = os.stat(folder)
+    return status.st_dev, status.st_ino
+
+
+def _in_order(entry: tuple[str, Identity | None]) -> bytes:
+    """What to sort the entries of one folder by, so that whole paths come sorted by their bytes."""
+    path, folder = entry
+    return os.fsencode(path if folder is None else f"{path}/")
 
 
 def _entries(root: Path, folder: str, found: Walked) -> Iterator[tuple[str, os.DirEntry[str]]]:
@@ -207,12 +237,12 @@ def _sort_in(
     path: str,
     entry: os.DirEntry[str],
     found: Walked,
-    pending: list[tuple[str, tuple[int, int]]],
+    here: list[tuple[str, Identity | None]],
     links: list[str],
 ) -> None:
     try:
         if entry.is_file(follow_symlinks=False):  # known without a system call: most entries end here
-            found.files.append(path)
+            here.append((path, None))
             return
         status = os.stat(entry.path)  # follows links; not entry.stat, whose numbers are zero on Windows
     except OSError as error:
@@ -222,8 +252,8 @@ def _sort_in(
         if entry.is_symlink():
             links.append(path)
         else:
-            pending.append((path, (status.st_dev, status.st_ino)))
+            here.append((path, (status.st_dev, status.st_ino)))
     elif stat.S_ISREG(status.st_mode):
-        found.files.append(path)
+        here.append((path, None))
     else:
         found.odd.append((path, "is not a regular file"))
