@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from foveal.data.augment import draw, warp
+from foveal.data.augment import draw, mix, warp
 from foveal.machine import cores_allowed
 from foveal.ops.draws import shuffled
 from foveal.recipe import AugmentRecipe
 
 if TYPE_CHECKING:
     import torch
+    from torch import Tensor
 
 T = TypeVar("T")
 
@@ -62,6 +63,7 @@ class TrainingBatches:
     fill: NDArray[np.uint8]  # (C,) what cutout shows
     seed: int
     loading_threads: int = 0  # 0: one a core; changes no bit
+    classes: int = 0  # that labels count, for pictures that are mixed
 
     def __len__(self) -> int:
         """Steps in an epoch."""
@@ -84,6 +86,16 @@ class TrainingBatches:
         height, width, channels = pictures.shape[1:]
         drawn = draw(self.augment, (height, width), channels, self.seed, epoch, chosen)
         return warp(pictures, drawn, self.fill)
+
+    def mixed(self, images: Tensor, labels: Tensor, epoch: int, step: int) -> tuple[Tensor, Tensor]:
+        """A step's images (N, C, H, W) and targets: labels (N,) as they are, or shares (N, K) of what was mixed."""
+        return mix(self.augment, images, labels, self.classes, self.seed, epoch, step)
+
+    def targets(self, chosen: NDArray[np.int64]) -> torch.Tensor:
+        """(n,) int64 labels of some pictures as they are."""
+        import torch
+
+        return torch.from_numpy(self.labels[chosen])
 
     def _batch(self, chosen: NDArray[np.int64], epoch: int, step: int) -> Batch:
         import torch

@@ -22,6 +22,7 @@ from foveal.recipe import AugmentRecipe
 
 if TYPE_CHECKING:
     import torch
+    from torch import Tensor
 
 __all__ = ["BoxBatches", "padded"]
 
@@ -165,6 +166,14 @@ class BoxBatches:
             labels.append(own)
             boxes.append(moved + np.array([left, top, left, top]))
         return recolored(canvas, drawn, number), (np.concatenate(labels), np.concatenate(boxes))
+
+    def mixed(self, images: Tensor, labels: Tensor, epoch: int, step: int) -> tuple[Tensor, Tensor]:
+        """As they are: what joins pictures is done to their pixels."""
+        return images, labels
+
+    def targets(self, chosen: NDArray[np.int64]) -> Tensor:
+        """(n, M, 5) boxes of some pictures as they are."""
+        return padded([(self.boxes.labels[own], self.boxes.xyxy[own]) for own in map(self.boxes.of, chosen.tolist())])
 
     def _batch(self, chosen: NDArray[np.int64], epoch: int, step: int) -> Batch:
         import torch

@@ -84,6 +84,18 @@ def read_image(
         raise BadPicture(label, _words(error)) from error
 
 
+def picture_bytes(
+    source: Encoded | NDArray[np.uint8], name: str = "", max_megapixels: float = 100.0
+) -> bytes | NDArray[np.uint8]:
+    """A file's content, so that it is opened once whatever is asked of it; pixels as they are. Raises: BadPicture."""
+    if not isinstance(source, Path):
+        return source
+    try:
+        return read_all(source, _largest_file(max_megapixels))
+    except Unreadable as error:
+        raise BadPicture(name or str(source), error.reason) from None
+
+
 def _words(error: Exception) -> str:
     text = str(error).lower()
     if "truncated" in text or "unexpected end" in text:

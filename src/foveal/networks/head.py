@@ -19,8 +19,8 @@ from foveal.ops.logistic import Linear
 from foveal.recipe import Recipe
 
 __all__ = [
-    "CUSTOM", "Taken", "classifier_path", "has_bias", "has_linear_head", "options_of", "put_head", "scale_behind", "taking_features",
-    "with_random_weights",
+    "CUSTOM", "Taken", "classifier_path", "has_bias", "has_linear_head", "options_of", "put_head", "scale_behind",
+    "taking_features", "with_random_weights",
 ]  # fmt: skip
 
 

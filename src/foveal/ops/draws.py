@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["batch_generator", "shuffled", "step_seed", "uniforms"]
+__all__ = ["batch_generator", "evenly", "shuffled", "step_seed", "uniforms"]
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
@@ -51,3 +51,8 @@ def step_seed(seed: int, step: int) -> int:
 def batch_generator(seed: int, epoch: int, step: int) -> np.random.Generator:
     """A generator for what belongs to a whole batch (mixup's share), the same wherever a run is resumed."""
     return np.random.Generator(np.random.Philox(key=int(_keys(seed, epoch, np.array([step]))[0])))
+
+
+def evenly(n: int, most: int) -> NDArray[np.int64]:
+    """At most so many of n, evenly: (k,) ascending indices, the first and the last among them; no chance is in it."""
+    return np.unique(np.linspace(0, n - 1, min(most, n)).astype(np.int64)) if n else np.zeros(0, np.int64)

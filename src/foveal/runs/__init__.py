@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
-from foveal.runs.run import Run, evaluate, loop_script, resume, train
+from foveal.runs.evaluate import Evaluation, evaluate
+from foveal.runs.run import Run, loop_script, resume, train
 
-__all__ = ["Run", "evaluate", "loop_script", "resume", "train"]
+__all__ = ["Evaluation", "Run", "evaluate", "loop_script", "resume", "train"]

@@ -20,18 +20,18 @@ from foveal.recipe import Recipe
 from foveal.report.ways_page import WayRow, gain, write_ways
 from foveal.runs.run import Source, train
 
-__all__ = ["WAYS", "Way", "compare_ways"]
+__all__ = ["STARTS", "Compared", "compare_starts"]
 
-WAYS = ("head", "last:1", "all", "scratch")
+STARTS = ("head", "last:1", "all", "scratch")
 MINUTES = 8.0  # for all of them, where nothing else is asked for
 FILE, PAGE = "comparison.json", "comparison.html"
 
 
 @dataclass(frozen=True)
-class Way:
-    """What came of one."""
+class Compared:
+    """What came of one way to start."""
 
-    train: str  # of WAYS
+    train: str  # of STARTS
     top1: float
     interval: tuple[float, float]  # 95 %, Wilson
     seconds: float  # of the whole run
@@ -40,14 +40,14 @@ class Way:
     pictures: int  # of the test
 
 
-def compare_ways(
+def compare_starts(
     source: Source,
     *,
     out: Path | str | None = None,
     recipe: Recipe | None = None,
     settings: Mapping[str, Any] | None = None,
     progress: Progress = SILENT,
-) -> list[Way]:
+) -> list[Compared]:
     """A run for each way, in folders of one folder; the table is written beside them as comparison.json.
 
     Args:   as of `train`; `training.minutes` is for all of them together.
@@ -61,10 +61,10 @@ def compare_ways(
         check_place(Path(out).expanduser(), name)
     folder = Path(out).expanduser() if out is not None else free_folder(name or "arrays", "compare")
     new_folder(folder)
-    share = (recipe.training.minutes or MINUTES) / len(WAYS)
+    share = (recipe.training.minutes or MINUTES) / len(STARTS)
     found = []
-    for number, word in enumerate(WAYS, 1):
-        progress.say(f"{number} of {len(WAYS)}: --train {word}, {share:.2g} minutes at most.")
+    for number, word in enumerate(STARTS, 1):
+        progress.say(f"{number} of {len(STARTS)}: --train {word}, {share:.2g} minutes at most.")
         asked = recipe.with_settings({"network.train": word, "training.minutes": share, "training.epochs": "auto"})
         found.append(_one(source, folder / word.replace(":", "-"), asked, word, progress))
     write_text(folder / FILE, json_text([asdict(way) for way in found]) + "\n")
@@ -78,9 +78,9 @@ def compare_ways(
     return found
 
 
-def _one(source: Source, folder: Path, recipe: Recipe, word: str, progress: Progress) -> Way:
+def _one(source: Source, folder: Path, recipe: Recipe, word: str, progress: Progress) -> Compared:
     metrics = train(source, out=folder, recipe=recipe, progress=progress).metrics
     test = metrics["test"]
     low, high = test["top1_interval"]
     seconds, parameters = metrics["seconds"]["total"], metrics["parameters"]["trained"]
-    return Way(word, test["top1"], (low, high), seconds, parameters, str(folder), test["n"])
+    return Compared(word, test["top1"], (low, high), seconds, parameters, str(folder), test["n"])

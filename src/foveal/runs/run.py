@@ -1,7 +1,7 @@
-"""Runs: `foveal.train`, `foveal.resume`, `foveal.evaluate`. The pictures, what is settled about them, a run's folder.
+"""Runs: `foveal.train`, `foveal.resume`. The pictures, what is settled about them, a run's folder.
 
-What computes (`label_runs`, `detection_runs`) is imported where it begins: PyTorch takes seconds to import, and what is
-wrong with names, sizes, paths and folders is refused before.
+What computes (`training_run.py`) is imported where it begins: PyTorch takes seconds to import, and what is wrong with
+names, sizes, paths and folders is refused before.
 """
 
 from __future__ import annotations
@@ -12,36 +12,27 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from foveal.data.dataset import SPLITS, Dataset
-from foveal.data.finding import check_source
 from foveal.data.sources import open_dataset
-from foveal.errors import BadData, BadRecipe, FovealError, did_you_mean, shown
+from foveal.errors import BadRecipe, FovealError, shown
 from foveal.files.durable import RunLock, new_folder, write_text
-from foveal.files.model_file import model_file
 from foveal.files.run_folder import check_run, free_folder, leave_no_folder, logged, tell_left_out
 from foveal.networks.index import CUSTOM
-from foveal.preprocess import VIEWS
 from foveal.progress import SILENT, Progress
 from foveal.recipe import Recipe, read_recipe
-from foveal.tasks.asked import asked_task
+from foveal.tasks.registry import asked_task, check_keys
+from foveal.tasks.task import Task
 from foveal.training.asking import check_asked
 from foveal.training.settle import settle
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from foveal.detector import Detector
     from foveal.model import Model
-    from foveal.runs.detection_runs import DetectionEvaluation
-    from foveal.runs.label_runs import Evaluation
 
-__all__ = ["Run", "evaluate", "loop_script", "resume", "train"]
+__all__ = ["Run", "Source", "loop_script", "resume", "train"]
 
 Source = str | Path | tuple[Any, Any]
-
-CLASSIFIER = "--precision is for detectors, and this model is a classifier; it has --accuracy."
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +40,7 @@ class Run:
     """A finished run."""
 
     folder: Path
-    model: Model | Detector
+    model: Model
     metrics: dict[str, Any]  # the content of metrics.json
     report: Path
 
@@ -82,15 +73,19 @@ def train(
         recipe = recipe.with_settings({"network.name": CUSTOM})
     place = Path(out).expanduser() if out is not None else None
     check_asked(recipe, name, place)
-    task, dataset = asked_task(_opened(source, recipe, progress), recipe)
-    recipe = _settled(task, dataset, recipe, network)
+    task, dataset = _asked(source, recipe, progress)
+    if network is not None and not task.linear:
+        raise BadRecipe("a network of one's own has no stages to detect on; name a trunk of the catalogue.")
+    recipe = settle(task, dataset, recipe, network)
     folder = place or free_folder(dataset.origin.source or "arrays", recipe.network.name)
     new_folder(folder)
     try:
         with RunLock(folder), logged(folder, progress) as told:
             write_text(folder / "recipe.toml", recipe.to_toml())
             _tell(dataset, told)
-            return _carried_out(task, folder, dataset, recipe, network, told, began, loading_threads)
+            from foveal.runs.training_run import carried_out  # with PyTorch
+
+            return Run(folder, *carried_out(task, folder, dataset, recipe, network, told, began, loading_threads))
     except FovealError as error:
         if error.exit_code == 2:  # refused before anything was trained
             leave_no_folder(folder)
@@ -118,58 +113,12 @@ def resume(
     if recipe.network.name == CUSTOM and network is None:
         raise BadRecipe(f"{shown(folder)} trains a network of one's own: foveal.resume(folder, network=TheNetwork()).")
     with RunLock(folder), logged(folder, progress) as told:
-        dataset = _opened(source if source is not None else recipe.data.source, changed, told)
+        opened = opened_as_asked(source if source is not None else recipe.data.source, changed, told)
         write_text(folder / "recipe.toml", changed.to_toml())
-        task, dataset = asked_task(dataset, changed)
-        return _carried_out(task, folder, dataset, changed, network, told, began, going_on=True)
+        task, dataset = asked_task(opened, changed)
+        from foveal.runs.training_run import carried_out
 
-
-def evaluate(
-    model_path: str | Path | Model | Detector,
-    source: Source,
-    *,
-    on: str = "test",
-    views: str = "none",
-    split: str | Path | None = None,
-    test_if: str | None = None,
-    exclude: str | Path | None = None,
-    group_by: str | None = None,
-    accuracy: float | None = None,
-    precision: float | None = None,
-    progress: Progress = SILENT,
-) -> Evaluation | DetectionEvaluation:
-    """Score a model on one split of a source, or on "all". Classes are matched by name, never by position.
-
-    Args:   accuracy, the share of right answers that is wished for, by default what the model was trained for;
-            precision, of a detector: the share of right boxes that is wished for.
-    Raises: BadData when no picture of a class that the model knows is there; BadRecipe for an unknown split or view.
-    """
-    if views not in VIEWS:
-        raise BadRecipe(f'--views is one of {", ".join(VIEWS)}, got "{shown(views)}"{did_you_mean(views, VIEWS)}')
-    if on not in (*SPLITS, "all"):
-        raise BadRecipe(
-            f'--on is one of {", ".join(SPLITS)}, all, got "{shown(on)}"{did_you_mean(on, (*SPLITS, "all"))}'
-        )
-    if isinstance(model_path, str | Path) and not model_file(model_path).detects and precision is not None:
-        raise BadRecipe(CLASSIFIER)
-    if isinstance(source, str | Path):
-        check_source(str(source))
-    asked: dict[str, Any] = {"split": split, "test_if": test_if, "exclude": exclude, "group_by": group_by}
-    dataset = open_dataset(source, **asked, min_classes=1, progress=progress)
-    chosen = np.arange(len(dataset)) if on == "all" else dataset.indices(on)
-    if not len(chosen):
-        raise BadData(f"{shown(dataset.origin.place)} has no {on} pictures; use --on all, or --split FILE.csv.")
-    from foveal.detector import Detector
-    from foveal.model import load
-    from foveal.runs.detection_runs import evaluate_detector
-    from foveal.runs.label_runs import evaluate_classifier
-
-    model = load(model_path) if isinstance(model_path, str | Path) else model_path
-    if isinstance(model, Detector):
-        return evaluate_detector(model, dataset, chosen, precision, progress)
-    if precision is not None:
-        raise BadRecipe(CLASSIFIER)
-    return evaluate_classifier(model, dataset, chosen, views, accuracy, progress)
+        return Run(folder, *carried_out(task, folder, dataset, changed, network, told, began, going_on=True))
 
 
 def loop_script(source: Source, recipe: Recipe | None = None, settings: Mapping[str, Any] | None = None) -> str:
@@ -178,48 +127,23 @@ def loop_script(source: Source, recipe: Recipe | None = None, settings: Mapping[
         raise BadRecipe("--show-loop needs a source that a script can open: a folder, a file or a name.")
     recipe = (recipe or Recipe()).with_settings({"data.source": str(source), **(settings or {})}, "settings")
     check_asked(recipe, recipe.data.source)
-    task, dataset = asked_task(_opened(source, recipe, SILENT), recipe)
-    if task != "classify":
-        raise BadRecipe("--show-loop writes out trainings with labels only as yet.")
-    recipe = settle(dataset, recipe)
-    from foveal.runs.label_runs import script_of
+    task, dataset = _asked(source, recipe, SILENT)
+    recipe = settle(task, dataset, recipe)
+    from foveal.runs.training_run import script_of
 
-    return script_of(dataset, recipe)
+    return script_of(task, dataset, recipe)
 
 
-def _settled(task: str, dataset: Dataset, recipe: Recipe, network: nn.Module | None) -> Recipe:
-    if task == "classify":
-        return settle(dataset, recipe, network)
-    if network is not None:
-        raise BadRecipe("a network of one's own has no stages to detect on; name a trunk of the catalogue.")
-    from foveal.training.detecting import settle_detection
-
-    return settle_detection(dataset, recipe, task)
+def _asked(source: Source, recipe: Recipe, progress: Progress) -> tuple[type[Task], Dataset]:
+    """The task, and its data set. Raises: BadRecipe for a key that nobody reads; as `open_dataset`, `asked_task`."""
+    opened = opened_as_asked(source, recipe, progress)
+    task, dataset = asked_task(opened, recipe)
+    check_keys(task, recipe, opened.boxes is not None)
+    return task, dataset
 
 
-def _carried_out(
-    task: str,
-    folder: Path,
-    dataset: Dataset,
-    recipe: Recipe,
-    network: nn.Module | None,
-    progress: Progress,
-    began: float,
-    loading_threads: int = 0,
-    going_on: bool = False,
-) -> Run:
-    """Train, score and report. PyTorch is imported here."""
-    if task == "classify":
-        from foveal.runs.label_runs import run_labels
-
-        done = run_labels(folder, dataset, recipe, network, progress, began, loading_threads, going_on)
-        return Run(folder, *done)
-    from foveal.runs.detection_runs import run_detection
-
-    return Run(folder, *run_detection(folder, dataset, recipe, progress, began, loading_threads, going_on))
-
-
-def _opened(source: Source, recipe: Recipe, progress: Progress) -> Dataset:
+def opened_as_asked(source: Source, recipe: Recipe, progress: Progress) -> Dataset:
+    """The pictures, as a recipe says how to read and split them."""
     return open_dataset(
         source,
         split=recipe.data.split or None,

@@ -6,8 +6,9 @@ Every answer tells itself in the same three ways: `rows()` for a table (a row a 
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from importlib import import_module
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
@@ -201,9 +202,10 @@ class Prediction:
     """What became of one picture: an answer, or the reason why there is none."""
 
     name: str
-    answer: Label | Labels | Detections | Any | None
+    answer: Any | None  # an `Answer`: a Label, Labels, Detections
     reason: str = ""
     size: tuple[int, int] = (0, 0)  # height and width of the upright picture, where it could be read
+    picture: bytes | NDArray[np.uint8] | None = field(default=None, repr=False, compare=False)  # where it is kept
 
     def as_dict(self, nothing: Mapping[str, Any] = {"answer": None}) -> dict[str, Any]:
         """Plain values for JSON. Args: nothing, what stands for the answer where there is none."""
@@ -221,6 +223,28 @@ class Prediction:
     def to_pandas(self) -> Any:
         """A data frame of `rows`. Raises: Missing without pandas."""
         return _frame(self.rows(), None)
+
+    @property
+    def objects(self) -> Any | None:
+        """The answer, as detectors called it before 0.3."""
+        _renamed("Prediction.objects", "Prediction.answer")
+        return self.answer
+
+    @property
+    def passed(self) -> bool:
+        """As of the answer, where classifiers had it before 0.3."""
+        _renamed("Prediction.passed", "Prediction.answer.passed")
+        return bool(getattr(self.answer, "passed", False))
+
+    @property
+    def unlike(self) -> bool:
+        """As of the answer, where classifiers had it before 0.3."""
+        _renamed("Prediction.unlike", "Prediction.answer.unlike")
+        return bool(getattr(self.answer, "unlike", False))
+
+
+def _renamed(was: str, now: str) -> None:
+    warnings.warn(f"{was} is {now} now", DeprecationWarning, stacklevel=3)
 
 
 def _percent(share: float) -> str:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -84,10 +84,17 @@ class BoxTask:
 
     word: ClassVar[str] = "detection"
     kind: ClassVar[str] = "a detector"
-    answer: ClassVar[type[Detections]] = Detections
+    answer: ClassVar[Any] = Detections
     whole: ClassVar[bool] = True
     linear: ClassVar[bool] = False
-    facts: ClassVar[type[BoxFacts]] = BoxFacts
+    facts: ClassVar[Any] = BoxFacts
+
+    @classmethod
+    def reading(
+        cls, classes: tuple[str, ...], architecture: Architecture, size: tuple[int, int], network: Any = None
+    ) -> Self:
+        """The outputs are of the head that the architecture names."""
+        return cls(classes, architecture.kind, size, network)
 
     @classmethod
     def head_for(cls, recipe: Recipe) -> str:
@@ -131,7 +138,7 @@ class BoxTask:
         return architecture, head.build(architecture, len(dataset.classes), preprocess.channels, size)
 
     @classmethod
-    def of(cls, dataset: Dataset, train: Indices, recipe: Recipe, network: Any, size: tuple[int, int]) -> BoxTask:
+    def of(cls, dataset: Dataset, train: Indices, recipe: Recipe, network: Any, size: tuple[int, int]) -> Self:
         """With the network whose outputs it reads."""
         return cls(dataset.classes, cls.head_for(recipe), size, network)
 
@@ -178,6 +185,10 @@ class BoxTask:
         pixels = PIXELS_AT_ONCE.get(device, PIXELS_AT_ONCE_ELSEWHERE)
         return max(1, min(PICTURES_AT_ONCE, pixels // (size[0] * size[1])))
 
+    def uncalibrated(self) -> BoxCalibration:
+        """Of answers that are what the network says."""
+        return BoxCalibration()
+
     def wants_features(self, ask: Ask, calibration: BoxCalibration) -> bool:
         """Never: what is unlike the training is not told of detectors."""
         return False
@@ -185,6 +196,40 @@ class BoxTask:
     def joined(self, parts: Iterable[list[Detections]]) -> list[Detections]:
         """The objects of several batches, picture by picture."""
         return [objects for part in parts for objects in part]
+
+    def matched(self, dataset: Dataset) -> tuple[Dataset, list[str]]:
+        """All pictures with the boxes of classes that the model knows, and what is left out.
+
+        Raises: BadData without boxes, or none of a class that the model knows.
+        """
+        place = shown(dataset.origin.place)
+        if dataset.boxes is None:
+            raise BadData(f"{place} has labels and no boxes; a detector is scored against boxes.")
+        index_of = {name: i for i, name in enumerate(self.classes)}
+        known = np.array([index_of.get(name, -1) for name in dataset.classes], np.int64)
+        unknown = [shown(name) for name, index in zip(dataset.classes, known, strict=True) if index < 0]
+        boxes = relabelled(dataset.boxes, known[dataset.boxes.labels])
+        if not len(boxes):
+            raise BadData(f"{place}: no box of a class that the detector knows.")
+        note = f"The detector does not know {', '.join(unknown[:10])}: their boxes are left out."
+        theirs = replace(dataset, boxes=boxes, labels=boxes.of_largest, classes=self.classes)
+        return theirs, [note] if unknown else []
+
+    @staticmethod
+    def scored_on(dataset: Dataset, splits: Mapping[str, Indices]) -> str:
+        """The split whose figures count: test, else validation, where they show an object; else the training."""
+        assert dataset.boxes is not None
+        counts = dataset.boxes.counts
+        return next((name for name in ("test", "val") if counts[splits[name]].sum()), "train")
+
+    def figures(
+        self, dataset: Dataset, splits: Mapping[str, Indices], calibration: BoxCalibration, tried: Any
+    ) -> dict[str, Any]:
+        """What metrics.json tells besides of a run."""
+        assert dataset.boxes is not None
+        counts = dataset.boxes.counts
+        boxes = {name: int(counts[indices].sum()) for name, indices in splits.items()}
+        return {"threshold": calibration.threshold, "boxes": boxes}
 
     def truth(self, dataset: Dataset, indices: Indices) -> Boxes:
         """The boxes of some pictures."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
@@ -91,7 +91,7 @@ class Classify:
     name: ClassVar[str] = "classify"
     word: ClassVar[str] = "classification"
     kind: ClassVar[str] = "a classifier"
-    answer: ClassVar[type[Label]] = Label
+    answer: ClassVar[Any] = Label
     keys: ClassVar[frozenset[str]] = SHARED_KEYS | {
         "network.head_decay", "training.label_smoothing", "training.blend", "training.accuracy",
         "training.class_weights", "augment.cutmix",
@@ -99,7 +99,14 @@ class Classify:
     asks: ClassVar[frozenset[str]] = frozenset({"top", "views", "accuracy"})
     whole: ClassVar[bool] = False
     linear: ClassVar[bool] = True
-    facts: ClassVar[type[LabelFacts]] = LabelFacts
+    facts: ClassVar[Any] = LabelFacts
+
+    @classmethod
+    def reading(
+        cls, classes: tuple[str, ...], architecture: Architecture, size: tuple[int, int], network: Any = None
+    ) -> Classify:
+        """Logits need nothing but the classes."""
+        return cls(classes)
 
     # -- before anything is computed
 
@@ -241,6 +248,10 @@ class Classify:
         trust = calibration.asked(ask.accuracy)
         return trust.promise if trust else ""
 
+    def uncalibrated(self) -> LabelCalibration:
+        """Of answers that are what the network says."""
+        return LabelCalibration()
+
     def wants_features(self, ask: Ask, calibration: LabelCalibration) -> bool:
         """Where the model can tell what is unlike the training."""
         return calibration.trust is not None and calibration.trust.familiar is not None
@@ -273,7 +284,9 @@ class Classify:
         """
         probabilities = softmax(finite_logits(logits, len(self.classes)) / temperature)
         order = np.argsort(-probabilities, axis=1, kind="stable")[:, : max(1, top)]  # stable: equals in class order
-        return [[(self.classes[k], float(row[k])) for k in best] for row, best in zip(probabilities, order, strict=True)]
+        return [
+            [(self.classes[k], float(row[k])) for k in best] for row, best in zip(probabilities, order, strict=True)
+        ]
 
     # -- many answers
 
@@ -288,6 +301,43 @@ class Classify:
             return LabelOutputs(np.zeros((0, len(self.classes)), np.float32))
         features = [part.features for part in parts if part.features is not None]
         return LabelOutputs(np.concatenate([p.logits for p in parts]), np.concatenate(features) if features else None)
+
+    def matched(self, dataset: Dataset) -> tuple[Dataset, list[str]]:
+        """The pictures of a class that the model knows, with its classes, and what is left out.
+
+        Raises: BadData where there is none.
+        """
+        index_of = {name: i for i, name in enumerate(self.classes)}
+        labels = np.array([index_of.get(dataset.classes[k], NOTHING) for k in dataset.labels], np.int64)
+        unknown = sorted(set(dataset.classes) - set(self.classes))
+        names = ", ".join(shown(name) for name in unknown[:10])
+        note = f"The model does not know {len(unknown)} of the classes ({names}): their pictures are left out."
+        usable = np.flatnonzero(labels != NOTHING).astype(np.int64)
+        if not len(usable):
+            raise BadData(f"{shown(dataset.origin.place)}: no usable picture of a class that the model knows.")
+        known = replace(dataset.take(usable), labels=labels[usable], classes=self.classes, boxes=None)
+        return known, [note] if unknown else []
+
+    @staticmethod
+    def scored_on(dataset: Dataset, splits: Mapping[str, Indices]) -> str:
+        """The split whose figures count: test, else validation, else the training pictures."""
+        return next((name for name in ("test", "val") if len(splits[name])), "train")
+
+    def figures(
+        self, dataset: Dataset, splits: Mapping[str, Indices], calibration: LabelCalibration, tried: Tried | None
+    ) -> dict[str, Any]:
+        """What metrics.json tells besides of a run."""
+        return {"temperature": calibration.temperature, "trust": tried.as_dict() if tried else None}
+
+    def test_figures(
+        self, evidence: LabelOutputs, truth: NDArray[np.int64], scores: Scores, calibration: LabelCalibration
+    ) -> dict[str, Any]:
+        """What metrics.json tells besides of the scored split."""
+        return {"views": "none"}
+
+    def for_page(self, evidence: LabelOutputs, calibration: LabelCalibration) -> NDArray[np.float32]:
+        """What the report draws: (n, K) logits."""
+        return evidence.logits
 
     def truth(self, dataset: Dataset, indices: Indices) -> NDArray[np.int64]:
         """(n,) class indices."""

@@ -21,8 +21,8 @@ from foveal.preprocess import Preprocess
 from foveal.recipe import Recipe
 from foveal.tasks.answers import Detections
 from foveal.tasks.boxed import BOX_KEYS, BoxCalibration, BoxTask, at_home
-from foveal.tasks.detection_scores import DetectionScores, score_objects
-from foveal.tasks.detection_trust import DetectionTrust
+from foveal.tasks.detection_scores import DetectionScores, plain, score_objects
+from foveal.tasks.detection_trust import DetectionTrust, reliability
 from foveal.tasks.heads import HEADS
 from foveal.tasks.task import Arrays, Ask, Indices
 
@@ -92,7 +92,9 @@ class Detect(BoxTask):
             score = min(calibration.trust.bound_for(ask.precision), 2.0)  # above 1 where that is out of reach
         trust = calibration.trust
         least = score if trust is None else max(LEAST_SCORE, trust.maps.lowest(score))
-        found = self._found(arrays, (preprocess.height, preprocess.width), least, OVERLAP if ask.iou is None else ask.iou)
+        found = self._found(
+            arrays, (preprocess.height, preprocess.width), least, OVERLAP if ask.iou is None else ask.iou
+        )
         if trust is not None:
             found = [trust.calibrated(objects) for objects in found]
             if score > LEAST_SCORE:
@@ -104,9 +106,7 @@ class Detect(BoxTask):
         found = self._found(arrays, (preprocess.height, preprocess.width), LEAST_SCORE, OVERLAP)
         return [at_home(objects, (int(h), int(w)), preprocess) for objects, (h, w) in zip(found, sizes, strict=True)]
 
-    def calibrate(
-        self, evidence: list[Detections], truth: Boxes, recipe: Recipe, train: Any = None
-    ) -> BoxCalibration:
+    def calibrate(self, evidence: list[Detections], truth: Boxes, recipe: Recipe, train: Any = None) -> BoxCalibration:
         """Scores made probabilities class by class, and the bound on them with the best F1.
 
         As trained, where no picture that was not learnt from shows an object.
@@ -135,6 +135,21 @@ class Detect(BoxTask):
         if calibration.trust is None or ask.precision is None:
             return None
         return calibration.trust.tried(scores, ask.precision)
+
+    def test_figures(
+        self, evidence: list[Detections], truth: Boxes, scores: DetectionScores, calibration: BoxCalibration
+    ) -> dict[str, Any]:
+        """How well calibrated the scores are, before and after."""
+        told = reliability(scores)
+        figures = {"boxes": int(told.count.sum()), "ece": plain(told.error)}
+        if calibration.trust is not None:
+            before = reliability(score_objects(evidence, truth, self.classes, resamples=0))
+            figures["ece_before"] = plain(before.error)
+        return {"calibration": figures}
+
+    def for_page(self, evidence: list[Detections], calibration: BoxCalibration) -> list[Detections]:
+        """What the report draws: objects with calibrated scores."""
+        return calibrated(evidence, calibration.trust)
 
     def _found(self, arrays: Arrays, size: tuple[int, int], score: float, iou: float) -> list[Detections]:
         most = HEADS[self.head].candidates if self.head in HEADS else MOST_CANDIDATES

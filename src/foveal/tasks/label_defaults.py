@@ -10,7 +10,16 @@ from foveal.networks.index import CUSTOM, facts_of
 from foveal.recipe import Recipe, parse_size
 from foveal.tasks.task import Facts
 
-__all__ = ["FEW", "SMALL_SIDE", "WITH_WEIGHTS", "choose_network", "choose_size", "epochs_for", "smallest_side", "usual_labels"]
+__all__ = [
+    "FEW",
+    "SMALL_SIDE",
+    "WITH_WEIGHTS",
+    "choose_network",
+    "choose_size",
+    "epochs_for",
+    "smallest_side",
+    "usual_labels",
+]
 
 # What a network of the user's own gets, and what the zoo's entries leave open.
 DEFAULTS: dict[str, Any] = {
@@ -143,5 +152,3 @@ def _class_weights(counts: Sequence[int]) -> str:
     """Balanced weights where the largest class has more than three times the pictures of the smallest."""
     some = [c for c in counts if c]
     return "balanced" if some and max(some) > 3 * min(some) else "none"
-
-

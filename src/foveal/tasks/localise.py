@@ -62,6 +62,10 @@ class Localise(BoxTask):
     def check_ask(self, ask: Ask, calibration: BoxCalibration) -> None:
         """Anything goes."""
 
+    def uncalibrated(self) -> BoxCalibration:
+        """Presence is taken at its word."""
+        return BoxCalibration(threshold=PRESENT)
+
     def promise(self, ask: Ask, calibration: BoxCalibration) -> str:
         """None."""
         return ""
@@ -109,3 +113,13 @@ class Localise(BoxTask):
         ask: Ask = Ask(),  # noqa: B008 - frozen
     ) -> None:
         """Nothing is promised."""
+
+    def test_figures(
+        self, evidence: list[Detections], truth: Boxes, scores: LocalisationScores, calibration: BoxCalibration
+    ) -> dict[str, Any]:
+        """Nothing besides."""
+        return {}
+
+    def for_page(self, evidence: list[Detections], calibration: BoxCalibration) -> list[Detections]:
+        """What the report draws: the object of each picture."""
+        return evidence

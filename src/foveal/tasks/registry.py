@@ -11,7 +11,7 @@ from foveal.tasks.heads import HEADS
 from foveal.tasks.localise import Localise
 from foveal.tasks.task import Task
 
-__all__ = ["TASKS", "asked_task", "check_keys", "check_words", "task_of_file"]
+__all__ = ["TASKS", "asked_task", "check_keys", "check_words", "task_of_file", "unread_keys"]
 
 TASKS: tuple[type[Task], ...] = (Classify, Localise, Detect)
 UNSET = ("auto", "none", "", 0, 0.0, False)  # values that ask for nothing
@@ -43,7 +43,8 @@ def asked_task(dataset: Dataset, recipe: Recipe) -> tuple[type[Task], Dataset]:
 
 def unread_keys(task: type[Task], recipe: Recipe) -> list[str]:
     """Keys that are set and that the task does not read."""
-    read = task.keys | (HEADS[recipe.network.detector].keys if task is Detect else frozenset())
+    head = HEADS[recipe.network.detector]
+    read = task.keys | (head.keys if head.task == task.name else frozenset())
     usual, set_ = Recipe().model_dump(), recipe.model_dump()
     return [
         f"{section}.{key}"
@@ -54,7 +55,8 @@ def unread_keys(task: type[Task], recipe: Recipe) -> list[str]:
 
 
 def check_keys(task: type[Task], recipe: Recipe, boxes: bool) -> None:
-    """Raises: BadRecipe for a key that is set and that the task does not read. Args: boxes, whether the data has them."""
+    """Raises: BadRecipe for a key that is set and that nobody reads. Args: boxes, whether the source has them: what
+    becomes of its pictures without any is settled before a task is known."""
     unread = [key for key in unread_keys(task, recipe) if not (boxes and key == "data.unlabelled")]
     if not unread:
         return

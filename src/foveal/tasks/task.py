@@ -1,7 +1,7 @@
 """What an answer is: the protocol that every task fulfils, and all that training, `Model` and the runs know of one.
 
 A task is the part of learning that knows what the numbers mean. What differs between tasks is asked of it and stands in
-its file; a list of all of them is `tasks/registry.py`. PyTorch is imported by what computes losses, and by nothing else.
+its file; a list of all of them is `tasks/registry.py`. PyTorch is imported by what computes losses and nothing else.
 """
 
 from __future__ import annotations
@@ -12,12 +12,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel
-
 from foveal.data.dataset import Dataset
 from foveal.preprocess import Preprocess, Views
 from foveal.recipe import AugmentRecipe, Recipe
-from foveal.tasks.answers import Answer
+from foveal.tasks.heads.head import Architecture
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -121,13 +119,24 @@ class Task(Protocol):
     name: ClassVar[str]  # in recipes: "classify"
     word: ClassVar[str]  # in models' files: "classification"
     kind: ClassVar[str]  # of model, for people: "a classifier"
-    answer: ClassVar[type[Answer]]
+    answer: ClassVar[Any]  # a type of `Answer`
     keys: ClassVar[frozenset[str]]  # of the recipe, that it reads; any other that is set is refused
     asks: ClassVar[frozenset[str]]  # fields of `Ask` that it has a use for
     whole: ClassVar[bool]  # pictures are letterboxed, so that no object is lost; else their centre is cut out
     linear: ClassVar[bool]  # its head is a plane on features: it may be fitted on a frozen trunk
-    facts: ClassVar[type[BaseModel]]  # of its calibration in a model's metadata: `CalibrationFacts`
-    classes: tuple[str, ...]
+    facts: ClassVar[Any]  # of its calibration in a model's metadata: a pydantic model, `CalibrationFacts`
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """What is told apart."""
+        ...
+
+    @classmethod
+    def reading(
+        cls, classes: tuple[str, ...], architecture: Architecture, size: tuple[int, int], network: Any = None
+    ) -> Task:
+        """The task that reads what a network says of (H, W) = size pictures; without one its named arrays alone."""
+        ...
 
     # -- before anything is computed
 
@@ -211,6 +220,10 @@ class Task(Protocol):
         """What a wish does, in one sentence; "" where there is none."""
         ...
 
+    def uncalibrated(self) -> Any:
+        """The calibration of a network that was never held against other pictures."""
+        ...
+
     def wants_features(self, ask: Ask, calibration: Any) -> bool:
         """Whether the answers need what enters the classifier."""
         ...
@@ -231,6 +244,30 @@ class Task(Protocol):
         """The evidence of several batches."""
         ...
 
+    def matched(self, dataset: Dataset) -> tuple[Dataset, list[str]]:
+        """The pictures of other data that can be scored, with the model's classes (by name), and notes on what cannot.
+
+        Raises: BadData where nothing of what the model knows is there.
+        """
+        ...
+
+    @staticmethod
+    def scored_on(dataset: Dataset, splits: Mapping[str, Indices]) -> str:
+        """The split whose figures count."""
+        ...
+
+    def figures(self, dataset: Dataset, splits: Mapping[str, Indices], calibration: Any, tried: Any) -> dict[str, Any]:
+        """What metrics.json tells besides of a run."""
+        ...
+
+    def test_figures(self, evidence: Any, truth: Any, scores: Any, calibration: Any) -> dict[str, Any]:
+        """What metrics.json tells besides of the scored split."""
+        ...
+
+    def for_page(self, evidence: Any, calibration: Any) -> Any:
+        """What the report draws of the scored pictures."""
+        ...
+
     def truth(self, dataset: Dataset, indices: Indices) -> Any:
         """What is to be answered of some pictures."""
         ...
@@ -244,4 +281,8 @@ class Task(Protocol):
 
         Raises: BadData when there is nothing to score.
         """
+        ...
+
+    def tried(self, evidence: Any, truth: Any, scores: Any, calibration: Any, ask: Ask) -> Tried | None:
+        """What became of the model's own bounds, or of a wish, on these pictures; None where it has none."""
         ...

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
+from foveal.ops.draws import evenly
 from foveal.ops.rejection import RiskCoverage, conformal_bound, nearest_distances, risk_coverage
 from foveal.ops.statistics import softmax, wilson_interval
 
@@ -53,7 +54,7 @@ class Familiar:
         Without the others each training picture is compared with the rest, which is right where the network has not
         learnt from them. None where there is too little to compare with.
         """
-        bank = _some(train)
+        bank = train[evenly(len(train), MOST_KEPT)]
         rows = bank if held_out is None else held_out
         if len(bank) <= RANK or not len(rows):
             return None
@@ -182,11 +183,6 @@ class Tried:
                 f"({self.unlike / self.n:.1%}; of pictures like them {self.rate:.1%} are expected)."
             )
         return tuple(told)
-
-
-def _some(rows: NDArray[np.float32]) -> NDArray[np.float32]:
-    """At most so many rows as a model keeps, evenly chosen."""
-    return rows[np.unique(np.linspace(0, len(rows) - 1, min(MOST_KEPT, len(rows))).astype(np.int64))]
 
 
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]

@@ -6,9 +6,7 @@ a frozen trunk, all pictures of the training, each answered by a head that had n
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,30 +14,31 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from foveal.data.batches import batches_in_order
 from foveal.errors import BadRecipe, NotFinite
-from foveal.model import Model, Outputs
+from foveal.model import Model, model_of
 from foveal.networks.head import classifier_path
+from foveal.ops.draws import evenly
 from foveal.progress import SILENT, Progress
-from foveal.tasks.classification import fit_temperature
-from foveal.tasks.trust import MOST_KEPT, Familiar, Trust
+from foveal.tasks.classify import LabelOutputs
+from foveal.tasks.trust import MOST_KEPT
 from foveal.training.arithmetic import Arithmetic
 from foveal.training.features import Trunk
-from foveal.training.fit import Fitted, fit
-from foveal.training.setup import Setup, options_of
+from foveal.training.setup import Setup
 from foveal.training.train_state import TrainState
 from foveal.training.transfer import prepared
 
-__all__ = ["finished", "fit_labels", "finished_head", "outputs_of", "outputs_of_head"]
+__all__ = ["calibrated", "evidence_of", "outputs_of_head"]
 
 Indices = NDArray[np.int64]
 
 
-def finished(setup: Setup, state: TrainState) -> Model:
-    """The state's result, calibrated on validation.
+def calibrated(setup: Setup, state: TrainState | None) -> Model:
+    """The model of a training that has ended. Args: state, None where a fitted head needed no loop.
 
     Raises: NotFinite when a weight is not.
     """
+    if state is None:
+        return _with_fitted_head(setup)
     network = setup.network
     network.load_state_dict({name: value.detach().clone() for name, value in state.result().items()})
     network = network.to("cpu")
@@ -49,36 +48,24 @@ def finished(setup: Setup, state: TrainState) -> Model:
     model, held_out = _model(setup, network, state.epoch), setup.splits["val"]
     if not len(held_out):
         return model
-    try:
-        classifier_path(network, model.network_name)
-    except BadRecipe:  # nothing plain enters its logits: no features to tell what is unlike the training
-        return _calibrated(setup, model, outputs_of(model.plain_outputs, setup, held_out), held_out, None)
-    seen = outputs_of(model.outputs, setup, held_out)
-    train = outputs_of(model.outputs, setup, _evenly(setup.splits["train"]))
-    assert train.features is not None
-    assert seen.features is not None
-    familiar = Familiar.of(train.features.numpy(), seen.features.numpy())
-    return _calibrated(setup, model, seen, held_out, familiar)
+    features = setup.task.linear and _has_features(network, model.network_name)
+    evidence = evidence_of(model, setup, held_out, features)
+    known = setup.splits["train"][evenly(len(setup.splits["train"]), MOST_KEPT)]
+    train = evidence_of(model, setup, known, features) if features else None
+    truth = setup.task.truth(setup.dataset, held_out)
+    return replace(model, calibration=setup.task.calibrate(evidence, truth, setup.recipe, train))
 
 
-def finished_head(setup: Setup) -> Model:
-    """The frozen trunk with the fitted head, calibrated on what heads said of pictures they had not seen."""
-    transfer = setup.transfer
-    assert transfer is not None
-    prepared(setup.network, transfer)
-    model = _model(setup, setup.network.to("cpu"), 0)
-    unseen = Outputs(torch.from_numpy(transfer.chosen.logits))
-    return _calibrated(setup, model, unseen, transfer.indices, Familiar.of(transfer.features, None))
+def evidence_of(
+    model: Model, setup: Setup, indices: Indices, features: bool = False, progress: Progress = SILENT
+) -> Any:
+    """What calibration and scores need of stored pictures."""
+    boxes = setup.dataset.boxes
+    sizes = None if boxes is None else boxes.sizes[indices]
+    return model.evidence(setup.store, indices, sizes, features=features, progress=progress)
 
 
-def fit_labels(setup: Setup, folder: Path, *, resume: bool = False, progress: Progress = SILENT) -> Fitted[Model]:
-    """Train a classifier in a run's folder; a head that was fitted on a frozen trunk needs no loop."""
-    if setup.transfer is not None and setup.transfer.train == "head":
-        return Fitted(finished_head(setup), [], setup.transfer.seconds, 0, False)
-    return fit(setup, folder, finished, resume=resume, progress=progress)
-
-
-def outputs_of_head(setup: Setup, model: Model, indices: Indices, progress: Progress = SILENT) -> Outputs:
+def outputs_of_head(setup: Setup, model: Model, indices: Indices, progress: Progress = SILENT) -> LabelOutputs:
     """What a head on a frozen trunk answers for stored pictures, as the model computes: its features are kept, so that
     another seed or penalty makes no pass of the trunk here either."""
     transfer = setup.transfer
@@ -90,26 +77,27 @@ def outputs_of_head(setup: Setup, model: Model, indices: Indices, progress: Prog
         setup.recipe.augment, progress,
     )  # fmt: skip
     features = trunk.view(indices, 0)
-    return Outputs(torch.from_numpy(transfer.head.logits(features)), torch.from_numpy(features))
+    return LabelOutputs(transfer.head.logits(features), features)
 
 
-def outputs_of(through: Callable[[torch.Tensor], Outputs], setup: Setup, indices: Indices) -> Outputs:
-    """Of stored pictures."""
-    parts = [through(pixels) for pixels in batches_in_order(setup.store, indices, 512)]
-    return Outputs.joined(parts, len(setup.dataset.classes))
+def _with_fitted_head(setup: Setup) -> Model:
+    """The frozen trunk with the fitted head, calibrated on what heads said of pictures they had not seen."""
+    transfer = setup.transfer
+    assert transfer is not None
+    prepared(setup.network, transfer)
+    model = _model(setup, setup.network.to("cpu"), 0)
+    unseen, known = LabelOutputs(transfer.chosen.logits), LabelOutputs(transfer.chosen.logits, transfer.features)
+    truth = setup.task.truth(setup.dataset, transfer.indices)
+    return replace(model, calibration=setup.task.calibrate(unseen, truth, setup.recipe, known))
 
 
-def _calibrated(setup: Setup, model: Model, unseen: Outputs, indices: Indices, familiar: Familiar | None) -> Model:
-    """With temperature and trust from what was made of pictures that were not learnt from."""
-    logits, truth = unseen.logits.numpy(), setup.dataset.labels[indices]
-    temperature = fit_temperature(logits, truth)
-    trust = Trust.of(logits, truth, temperature, setup.recipe.training.accuracy)
-    return replace(model, temperature=temperature, trust=replace(trust, familiar=familiar))
-
-
-def _evenly(indices: Indices) -> Indices:
-    """At most so many as a model keeps."""
-    return indices[np.unique(np.linspace(0, len(indices) - 1, min(MOST_KEPT, len(indices))).astype(np.int64))]
+def _has_features(network: nn.Module, name: str) -> bool:
+    """Whether something plain enters its logits, to tell by what is unlike the training."""
+    try:
+        classifier_path(network, name)
+    except BadRecipe:
+        return False
+    return True
 
 
 def _model(setup: Setup, network: nn.Module, epochs: int) -> Model:
@@ -122,5 +110,5 @@ def _model(setup: Setup, network: nn.Module, epochs: int) -> Model:
         "train": setup.recipe.network.train,
         "recipe": setup.recipe.to_toml(),
     }
-    name, options = setup.recipe.network.name, options_of(setup.recipe)
-    return Model(network, setup.preprocess, setup.dataset.classes, name, options, trained=trained)
+    classes, built = setup.dataset.classes, setup.architecture
+    return model_of(network, type(setup.task), classes, setup.preprocess, built, trained=trained)

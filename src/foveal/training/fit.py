@@ -10,115 +10,49 @@ import shutil
 import signal
 import threading
 import time
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from types import FrameType
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any
 
 import numpy as np
 import torch
 
-from foveal.data.batches import TrainingBatches
-from foveal.data.box_batches import BoxBatches
-from foveal.data.dataset import Dataset
 from foveal.errors import BadData, BadModel, Interrupted, shown
 from foveal.files.durable import write_text
 from foveal.progress import SILENT, Advance, Progress
 from foveal.recipe import Recipe
 from foveal.training import checkpoint, planner
-from foveal.training.loop import Watch
-from foveal.training.measuring import Measured
+from foveal.training.loop import train_epochs
 from foveal.training.promise import BeginAnew, Promise
+from foveal.training.rehearsal import measured_anew
 from foveal.training.train_state import Epoch, TrainState
+from foveal.training.trainable import Trainable
 
-__all__ = ["Fitted", "fit", "fit_as_promised", "write_history"]
+__all__ = ["Fitted", "begun_anew", "fit", "write_history"]
 
 CHECKPOINT_SECONDS = 45.0  # in the middle of an epoch; below the promised minute, since a step may take long
 EPOCH_CHECKPOINT_SECONDS = 5.0  # at the end of one: shorter epochs are cheaper to repeat than to write
 
 
-Result = TypeVar("Result")  # a Model, a Detector
-
-
 @dataclass(frozen=True, eq=False)
-class Fitted(Generic[Result]):
+class Fitted:
     """What came out."""
 
-    model: Result
+    state: TrainState | None  # None: a fitted head needed no loop
     history: list[Epoch]
     seconds: float  # of training, over all sittings
     best_epoch: int
     stopped_early: bool
 
 
-class Trainable(Protocol):
-    """What a loop is run on: `Setup` and `DetectionSetup`."""
-
-    @property
-    def dataset(self) -> Dataset: ...
-
-    @property
-    def batches(self) -> TrainingBatches | BoxBatches: ...
-
-    @property
-    def plan(self) -> planner.Plan: ...
-
-    @property
-    def measured(self) -> Measured: ...
-
-    def measured_anew(self) -> Measured: ...
-
-    def state(self) -> TrainState: ...
-
-    def train(self, state: TrainState, watch: Watch) -> None: ...
-
-
-Trained = TypeVar("Trained", bound=Trainable)
-
-
-def fit_as_promised(
-    lay: Callable[[Recipe], Trained],
-    fit_on: Callable[[Trained], Fitted[Result]],
-    recipe: Recipe,
-    folder: Path,
-    progress: Progress = SILENT,
-) -> tuple[Trained, Fitted[Result]]:
-    """Lay the setup and fit on it; once anew where the first epoch shows that another way of computing is faster.
-
-    Args: lay, from a settled recipe to the setup, written down in the folder; fit_on, `fit` on it.
-    """
-    began = time.monotonic()
-    setup = lay(recipe)
-    try:
-        return setup, fit_on(setup)
-    except BeginAnew as slower:
-        found = slower.measured
-    progress.say(f"The training begins anew with {found.arithmetic} (pictures/s: {found}).")
-    torch.set_num_threads(found.threads)
-    shutil.rmtree(folder / "checkpoint", ignore_errors=True)  # of a training that no recipe would repeat
-    (folder / "history.csv").unlink(missing_ok=True)
-    chosen = {"training.arithmetic": found.arithmetic, "training.threads": found.threads}
-    if minutes := recipe.training.minutes:  # what is left of them, so that the run ends in time all the same
-        chosen["training.minutes"] = round(max(minutes / 2, minutes - (time.monotonic() - began) / 60), 2)
-    setup = lay(recipe.with_settings(chosen))
-    return setup, fit_on(setup)
-
-
-def fit(
-    setup: Trained,
-    folder: Path,
-    finish: Callable[[Trained, TrainState], Result],
-    *,
-    resume: bool = False,
-    progress: Progress = SILENT,
-) -> Fitted[Result]:
+def fit(setup: Trainable, folder: Path, *, resume: bool = False, progress: Progress = SILENT) -> Fitted:
     """Train in a run's folder: checkpoints and history.csv are written there.
 
     Raises: NotFinite and NoSpace (the last good checkpoint stands), Interrupted after SIGINT or SIGTERM (saved first),
             BeginAnew when the speed that was measured is not kept and another way of computing is faster now.
     """
-    state = setup.state()
+    state = setup.begun()
     checkpoints = folder / "checkpoint"
     checkpoints.mkdir(exist_ok=True)
     facts = _run_facts(setup)
@@ -126,14 +60,30 @@ def fit(
         _take_up(checkpoints, state, facts, progress)
     pictures = len(setup.batches) * setup.batches.batch_size * (setup.plan.epochs - state.epoch)
     with _Signals() as signals, progress.task("training", pictures) as advance:
-        promise = None if resume else Promise(setup.measured, setup.measured_anew, progress)
+        promise = None if resume else Promise(setup.measured, lambda: measured_anew(setup), progress)
         watch = _Keeper(folder, setup.batches.batch_size, facts, setup.plan, signals, progress, advance, promise)
-        setup.train(state, watch)
+        train_epochs(state, setup, watch)
     early, history = state.epoch < setup.plan.epochs, state.history
     kept = checkpoint.best(checkpoints)
     if setup.plan.early_stopping and kept is not None:
         checkpoint.restore(kept, state)
-    return Fitted(finish(setup, state), history, sum(row.seconds for row in history), state.best_epoch, early)
+    return Fitted(state, history, sum(row.seconds for row in history), state.best_epoch, early)
+
+
+def begun_anew(recipe: Recipe, folder: Path, slower: BeginAnew, seconds: float, progress: Progress) -> Recipe:
+    """The recipe of a training that begins anew, since another way of computing turned out to be the fastest.
+
+    Args: seconds, that have passed since the run began; what is left of --minutes is planned again.
+    """
+    found = slower.measured
+    progress.say(f"The training begins anew with {found.arithmetic} (pictures/s: {found}).")
+    torch.set_num_threads(found.threads)
+    shutil.rmtree(folder / "checkpoint", ignore_errors=True)  # of a training that no recipe would repeat
+    (folder / "history.csv").unlink(missing_ok=True)
+    chosen = {"training.arithmetic": found.arithmetic, "training.threads": found.threads}
+    if minutes := recipe.training.minutes:
+        chosen["training.minutes"] = round(max(minutes / 2, minutes - seconds / 60), 2)
+    return recipe.with_settings(chosen)
 
 
 def _run_facts(setup: Trainable) -> dict[str, Any]:

@@ -13,9 +13,10 @@ from foveal.errors import BadModel, FovealError, shown
 from foveal.files.foreign import read_foreign
 from foveal.files.places import cache_folder
 from foveal.files.tensors import read_tensors, write_tensors
-from foveal.model import CUSTOM, prepared_for, without_trust
+from foveal.model_files import description_of
 from foveal.networks.catalogue import find
 from foveal.networks.entry import Entry
+from foveal.networks.index import CUSTOM
 from foveal.networks.weights import Found, find_published, fit_weights, looked_at
 from foveal.preprocess import Preprocess
 from foveal.progress import SILENT, Progress
@@ -78,11 +79,12 @@ def initial_weights(network: nn.Module, recipe: Recipe, progress: Progress = SIL
             f"{shown(found.path)} is not the file that the recipe means (its sha256 is {found.sha256[:12]}, not "
             f"{pinned[:12]}); to use it all the same, add --weights {shown(asked)}."
         )
-    ours = prepared_for(found.path)
+    known = description_of(found.path)
     tensors = _tensors(found, _most(network))
-    notes = fit_weights(
-        network, without_trust(tensors) if ours else tensors, source=str(found.path), entry=_named(entry, ours)
-    )
+    for name in known.calibration.shapes() if known else ():  # what a model knows of its answers is no network's
+        tensors.pop(name, None)
+    ours = known.preprocess if known else None
+    notes = fit_weights(network, tensors, source=str(found.path), entry=_named(entry, ours))
     start = InitialWeights(asked, found, ours or (entry.weights.preprocess if entry and entry.weights else None), notes)
     progress.say(str(start))
     return start

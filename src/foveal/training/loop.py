@@ -4,25 +4,17 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
 from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
-from foveal.data.augment import mix
-from foveal.data.batches import TrainingBatches
-from foveal.data.box_batches import BoxBatches
 from foveal.errors import NotFinite
 from foveal.ops.draws import step_seed
-from foveal.preprocess import Preprocess
-from foveal.tasks.architecture import BoxTask
-from foveal.tasks.classification import Classification
-from foveal.training.arithmetic import Arithmetic
 from foveal.training.optimisers import set_rate
-from foveal.training.planner import Plan
 from foveal.training.schedules import rate_factor
 from foveal.training.train_state import Epoch, Tally, TrainState
+from foveal.training.trainable import Trainable
 
 __all__ = ["Watch", "train_epochs"]
 
@@ -35,17 +27,10 @@ class Watch(Protocol):
     def after_epoch(self, state: TrainState) -> None: ...
 
 
-def train_epochs(
-    state: TrainState,
-    plan: Plan,
-    batches: TrainingBatches | BoxBatches,
-    task: Classification | BoxTask,
-    preprocess: Preprocess,
-    arithmetic: Arithmetic,
-    validate: Callable[[dict[str, Tensor]], tuple[float, float]],
-    watch: Watch,
-) -> None:
+def train_epochs(state: TrainState, setup: Trainable, watch: Watch) -> None:
     """Train from where the state stands to the last epoch of the plan, or until validation stops getting better."""
+    plan, batches, task = setup.plan, setup.batches, setup.task
+    preprocess, arithmetic = setup.preprocess, setup.arithmetic
     network, optimizer = state.network, state.optimizer
     steps = len(batches) * plan.epochs
     while state.epoch < plan.epochs:
@@ -58,7 +43,7 @@ def train_epochs(
 
             images = arithmetic.images(preprocess.tensor(batch.pixels.to(arithmetic.device)))  # (N, C, H, W) float32
             labels = batch.labels.to(arithmetic.device)  # (N,) int64; with boxes (N, M, 5)
-            images, targets = mix(plan.augment, images, labels, len(task.classes), plan.seed, state.epoch, state.step)
+            images, targets = batches.mixed(images, labels, state.epoch, state.step)
             with arithmetic.autocast():
                 outputs = network(images)  # (N, K) logits, and those of auxiliary classifiers where it has some
             loss = task.loss(outputs, targets)
@@ -77,7 +62,7 @@ def train_epochs(
             began = time.perf_counter()
             watch.after_step(state, len(batches))
         last = rate_factor(plan.schedule, plan.warmup, len(batches) * (state.epoch + 1) - 1, steps)
-        end_epoch(state, validate, plan.learning_rate * last)
+        end_epoch(state, setup, plan.learning_rate * last)
         watch.after_epoch(state)
         if plan.early_stopping and state.epoch - state.best_epoch >= plan.early_stopping:
             break
@@ -97,12 +82,10 @@ def finite(loss: Tensor, state: TrainState, on_nan: str) -> bool:
     )
 
 
-def end_epoch(
-    state: TrainState, validate: Callable[[dict[str, Tensor]], tuple[float, float]], learning_rate: float
-) -> None:
+def end_epoch(state: TrainState, setup: Trainable, learning_rate: float) -> None:
     """Score validation with the weights that would be used, write the row, remember the best."""
     began = time.perf_counter()
-    val_loss, val_top1 = validate(state.result())
+    val_loss, val_top1 = setup.validate(state.result(), state)
     tally = state.tally
     seen = max(1, tally.seen)
     seconds = tally.seconds + time.perf_counter() - began

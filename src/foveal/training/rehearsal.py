@@ -8,8 +8,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Sequence
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any
 
 import torch
 from torch import nn
@@ -21,11 +20,8 @@ from foveal.training import planner
 from foveal.training.arithmetic import Arithmetic
 from foveal.training.measuring import Measured, Trial, given, measure
 from foveal.training.optimisers import fastest_format
+from foveal.training.trainable import Trainable, Trained, with_replaced
 from foveal.training.trials import answering, fitting_pictures, looping, rehearsed
-
-if TYPE_CHECKING:
-    from foveal.training.detecting import DetectionSetup
-    from foveal.training.setup import Setup
 
 __all__ = ["measured_anew", "planned_epochs", "with_arithmetic"]
 
@@ -33,14 +29,12 @@ SECONDS = 4.0  # of the loop, to plan the epochs
 SHARE = 0.03  # and never more than this of the minutes
 HEAD_PICTURES, HEAD_SECONDS = 8, 1.5  # of measuring where a head alone is trained: forward passes of few pictures
 
-AnySetup = TypeVar("AnySetup", "Setup", "DetectionSetup")
 
-
-def with_arithmetic(setup: AnySetup, progress: Progress = SILENT) -> AnySetup:
+def with_arithmetic(setup: Trained, progress: Progress = SILENT) -> Trained:
     """The setup with what its recipe says about computing, else with the fastest sound way as measured."""
     device = setup.arithmetic.device
     recipe = with_optimizer_arithmetic(setup.recipe, setup.network, device)
-    setup, asked = replace(setup, recipe=recipe), recipe.training
+    setup, asked = with_replaced(setup, recipe=recipe), recipe.training
     measured = _measured(setup) if asked.arithmetic == "auto" else given(asked.arithmetic)
     if asked.threads == "auto":
         torch.set_num_threads(measured.threads)
@@ -49,7 +43,7 @@ def with_arithmetic(setup: AnySetup, progress: Progress = SILENT) -> AnySetup:
         on = f"{threads} thread{'s' if threads > 1 else ''} of {device}"
         progress.say(f"Arithmetic {measured.arithmetic} on {on} (pictures/s: {measured}).")
     settings = {"training.arithmetic": measured.arithmetic, "training.threads": threads}
-    return replace(
+    return with_replaced(
         setup,
         recipe=recipe.with_settings(settings),
         arithmetic=Arithmetic(measured.arithmetic, device),
@@ -57,23 +51,23 @@ def with_arithmetic(setup: AnySetup, progress: Progress = SILENT) -> AnySetup:
     )
 
 
-def measured_anew(setup: AnySetup) -> Measured:
+def measured_anew(setup: Trainable) -> Measured:
     """Once more, whatever is remembered: what a machine promised it does not keep."""
     return _measured(setup, anew=True)
 
 
-def _measured(setup: AnySetup, anew: bool = False) -> Measured:
+def _measured(setup: Trainable, anew: bool = False) -> Measured:
     trial, facts, seconds = _trial(setup)
     batch, device = setup.batches.batch_size, setup.arithmetic.device
     usual: dict[str, Any] = {} if seconds is None else {"seconds": seconds}
     return measure(trial, setup.network, batch, device, facts=facts, anew=anew, **usual)
 
 
-def _trial(setup: AnySetup) -> tuple[Trial, Sequence[Any], float | None]:
+def _trial(setup: Trainable) -> tuple[Trial, Sequence[Any], float | None]:
     """What is timed, what the timing depends on, and for how long: whole steps, or, of a frozen trunk, answers."""
     preprocess, t = setup.preprocess, setup.recipe.training
     size: tuple[int, int] = (preprocess.height, preprocess.width)
-    if t.task == "classify" and setup.recipe.network.train == "head":
+    if setup.task.linear and setup.recipe.network.train == "head":
         generator = torch.Generator().manual_seed(0)
         images = torch.randn((HEAD_PICTURES, preprocess.channels, *size), generator=generator)
         return answering(setup.network, images), ["answers", preprocess.channels, size], HEAD_SECONDS
@@ -99,7 +93,7 @@ def with_optimizer_arithmetic(recipe: Recipe, network: nn.Module, device: str) -
     return recipe.with_settings({"training.optimizer_arithmetic": fastest_format(network, optimizer, device)})
 
 
-def planned_epochs(setup: AnySetup, progress: Progress) -> int:
+def planned_epochs(setup: Trainable, progress: Progress) -> int:
     """The epochs that fit, training and validation, a share kept for what stands around them.
 
     Raises: BadRecipe when not even one does.

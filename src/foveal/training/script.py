@@ -45,14 +45,12 @@ def main():
         exclude=data.exclude or None, group_by=data.group_by or None,
         unlabelled=data.unlabelled,
     )
+    task, dataset = asked_task(dataset, recipe)
     with threads_used(int(recipe.training.threads)):
-        setup = set_up(dataset, recipe)
-        state = setup.state()
-        train_epochs(
-            state, setup.plan, setup.batches, setup.task, setup.preprocess, setup.arithmetic,
-            lambda weights: setup.validate(weights, state), Quiet(),
-        )
-        finished(setup, state).save(Path("model.safetensors"))
+        setup = set_up(task, dataset, recipe)
+        state = setup.begun()
+        train_epochs(state, setup, Quiet())
+        calibrated(setup, state).save(Path("model.safetensors"))
 
 
 if __name__ == "__main__":
@@ -61,8 +59,9 @@ if __name__ == "__main__":
 
 _NEEDED = """from foveal.data.sources import open_dataset
 from foveal.recipe import parse_recipe
+from foveal.tasks.registry import asked_task
 from foveal.training.arithmetic import threads_used
-from foveal.training.calibrate import finished
+from foveal.training.calibrate import calibrated
 from foveal.training.setup import set_up
 """
 
@@ -83,4 +82,4 @@ def as_script(recipe: Recipe) -> str:
 
 def _literal(found: re.Match[str], values: dict[str, object]) -> str:
     value = values[found[1]]
-    return repr(value) if isinstance(value, int | float | str) else found[0]  # the augmentation is a value of many keys
+    return repr(value) if isinstance(value, int | float | str) else found[0]

@@ -1,4 +1,4 @@
-"""What is settled of a training with labels before anything is built: every "auto" but what must be measured.
+"""What is settled of a training before anything is built: every "auto" but what must be measured.
 
 The pictures' headers and the networks' index come first and PyTorch, which knows the device, last: so a network or a
 size that does not go is refused before the seconds that PyTorch takes to import.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,7 +18,10 @@ from foveal.files.headers import shape_of
 from foveal.files.model_file import KIND
 from foveal.files.tensors import read_metadata
 from foveal.networks.index import CUSTOM, check_size, facts_of
+from foveal.ops.draws import evenly
 from foveal.recipe import IMAGENET, Recipe, parse_weights
+from foveal.tasks.label_defaults import WITH_WEIGHTS
+from foveal.tasks.task import Facts, Task
 from foveal.training import planner
 from foveal.training.asking import check_device, check_start, named, start_file
 
@@ -31,34 +34,51 @@ BY_TIME_BATCH = 64  # pictures a step, where --minutes chooses the network
 LOOKED_AT = 64  # pictures whose header tells the usual size and colour
 
 
-def settle(dataset: Dataset, recipe: Recipe, network: nn.Module | None = None) -> Recipe:
+def settle(task: type[Task], dataset: Dataset, recipe: Recipe, network: nn.Module | None = None) -> Recipe:
     """Every "auto" of the recipe decided but what must be measured; quick, and writes nothing.
 
+    What the user set wins, then what the network's record says, then the task's own values.
     Raises: BadRecipe (a network or size that does not go), Missing (device), BadData.
     """
     if network is not None:
         recipe = recipe.with_settings({"network.name": CUSTOM})
     recipe = named(recipe)
     check_start(recipe)
-    if recipe.from_weights and recipe.network.name == "auto" and (file := _file_of_start(recipe)):
+    if task.linear and recipe.from_weights and recipe.network.name == "auto" and (file := _file_of_start(recipe)):
         raise BadRecipe(f"--weights {shown(file)} needs --network: a file of weights does not say whose they are.")
     height, width, channels = usual_shape(dataset)
-    facts = planner.Facts(len(dataset.indices("train")), (height, width), channels, tuple(dataset.counts("train")))
-    known = _size_of_start(recipe)
-    _check(recipe, facts, known)
+    facts = Facts(len(dataset.indices("train")), (height, width), channels, tuple(dataset.counts("train")))
+    known = _size_of_start(task, recipe)
+    _check(task, recipe, facts, known)
     device = choose_device(recipe.training.device)
-    size = planner.choose_size(recipe, facts, device, known)
-    if recipe.training.minutes and recipe.network.name == "auto":
+    name, size = task.chosen(recipe, facts, device, known)
+    if task.linear and recipe.training.minutes and recipe.network.name == "auto":
         name, size = _by_time(recipe, facts, size, device, len(dataset.classes))
-    else:
-        name = planner.choose_network(recipe, size, channels)
-    return planner.resolve(recipe, facts, size, name, device)
+    return _resolved(task, recipe.with_settings({"network.name": name}), facts, size, device)
 
 
-def _check(recipe: Recipe, facts: planner.Facts, known: tuple[int, int] | None) -> None:
+def _resolved(task: type[Task], recipe: Recipe, facts: Facts, size: tuple[int, int], device: str) -> Recipe:
+    """A number for every "auto" but the arithmetic, and the epochs where `minutes` plan them."""
+    usual = task.usual(recipe, facts)
+    if recipe.training.minutes:
+        del usual["epochs"]  # planned when a step has been timed
+    chosen = {key: usual[key] for key, value in recipe.training if value == "auto" and key in usual}
+    settings: dict[str, Any] = {f"training.{key}": value for key, value in chosen.items()}
+    settings |= {
+        "training.task": task.name,
+        "training.batch_size": usual["batch_size"],
+        "training.device": device,
+        "data.size": f"{size[0]}x{size[1]}",
+    }
+    if not task.linear and recipe.network.train == "auto":
+        settings["network.train"] = "all" if recipe.from_weights else "scratch"
+    resolved = recipe.with_settings(settings)
+    return resolved.model_copy(update={"augment": task.augmentation(recipe, size, facts)})
+
+
+def _check(task: type[Task], recipe: Recipe, facts: Facts, known: tuple[int, int] | None) -> None:
     """Refuse a size below the network's smallest. No device is given smaller pictures than a CPU."""
-    size = planner.choose_size(recipe, facts, "cpu", known)
-    name = planner.choose_network(recipe, size, facts.channels)
+    name, size = task.chosen(recipe, facts, "cpu", known)
     if name != CUSTOM:
         check_size(name, size)
 
@@ -69,14 +89,14 @@ def _file_of_start(recipe: Recipe) -> str:
     return "" if asked == IMAGENET else asked
 
 
-def _size_of_start(recipe: Recipe) -> tuple[int, int] | None:
+def _size_of_start(task: type[Task], recipe: Recipe) -> tuple[int, int] | None:
     """(height, width) of the pictures that the weights were found on; None where nobody says, or none are asked for."""
-    if not recipe.from_weights:
+    if not recipe.from_weights or not task.linear:
         return None
     if file := _file_of_start(recipe):
         return _size_in(start_file(file))
     name = recipe.network.name
-    return None if name == CUSTOM else facts_of(planner.WITH_WEIGHTS if name == "auto" else name).weights
+    return None if name == CUSTOM else facts_of(WITH_WEIGHTS if name == "auto" else name).weights
 
 
 def _size_in(file: Path) -> tuple[int, int] | None:
@@ -91,7 +111,7 @@ def _size_in(file: Path) -> tuple[int, int] | None:
 
 
 def _by_time(
-    recipe: Recipe, facts: planner.Facts, size: tuple[int, int], device: str, classes: int
+    recipe: Recipe, facts: Facts, size: tuple[int, int], device: str, classes: int
 ) -> tuple[str, tuple[int, int]]:
     """Network and size whose usual epochs fit into --minutes: one rung is timed, the others follow from their FLOPs."""
     import torch
@@ -140,7 +160,7 @@ def choose_device(asked: str) -> str:
 def usual_shape(dataset: Dataset) -> tuple[int, int, int]:
     """The median height and width of some pictures, and the channels that all of them have, or 3."""
     train = dataset.indices("train")
-    some = train[np.linspace(0, len(train) - 1, min(LOOKED_AT, len(train))).astype(np.int64)]
+    some = train[evenly(len(train), LOOKED_AT)]
     shapes = []
     for index in some:
         with contextlib.suppress(BadPicture):

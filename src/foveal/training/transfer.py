@@ -31,19 +31,21 @@ from foveal.data.dataset import Dataset
 from foveal.errors import BadRecipe, shown
 from foveal.networks.catalogue import find
 from foveal.networks.head import CUSTOM, classifier_path, has_bias, put_head, scale_behind
+from foveal.networks.stages import Stages
 from foveal.ops.logistic import DECAYS, Chosen, Linear, choose_decay, fit_logistic, fold_of
 from foveal.preprocess import Preprocess
 from foveal.progress import SILENT, Progress
 from foveal.recipe import Recipe, parse_train
-from foveal.tasks.classification import balanced_weights
+from foveal.tasks.classify import balanced_weights
+from foveal.tasks.label_defaults import FEW
 from foveal.training.arithmetic import Arithmetic
 from foveal.training.baseline import hog_features
 from foveal.training.curve import LearningCurve, fit_curve
 from foveal.training.features import Trunk, remembered
-from foveal.training.planner import FEW
 
 __all__ = [
     "Near", "Transfer", "check_stages", "decide", "freeze", "learning_curve", "prepared", "rates", "transfer_to",
+    "trunk_of",
 ]  # fmt: skip
 
 Indices = NDArray[np.int64]
@@ -280,12 +282,24 @@ def check_stages(network: nn.Module, name: str, train: str) -> None:
         raise BadRecipe(f"--train last:{K}: the trunk of {shown(name)} has {have} stages; give last:1 to last:{have}.")
 
 
+def trunk_of(network: nn.Module) -> Stages | None:
+    """The stages of a network of the catalogue that a detector's head stands on; None where there is no such head."""
+    trunk = getattr(network, "trunk", None)
+    return trunk if isinstance(trunk, Stages) else None
+
+
 def freeze(network: nn.Module, name: str, train: str) -> tuple[nn.Module, ...]:
     """Let only what `train` names learn; returns the modules whose batch norm keeps its statistics.
 
-    last:K leaves everything behind the (K + 1)-last stage to learn; a stage ends with its record's module.
+    last:K leaves everything behind the (K + 1)-last stage to learn; a stage ends with its record's module. The head of
+    a detector always learns.
     """
     word, K = parse_train(train)
+    if (trunk := trunk_of(network)) is not None:
+        network = trunk.network
+        if word == "head":
+            trunk.requires_grad_(False)
+            return (trunk,)
     if word not in ("last", "head"):
         return ()
     stages = _stages(network, name)

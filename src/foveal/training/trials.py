@@ -6,25 +6,21 @@ import copy
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
 from foveal.training.arithmetic import Arithmetic
+from foveal.training.loop import train_epochs
 from foveal.training.measuring import Enough, Timed, Trial
 from foveal.training.train_state import Tally, TrainState
-
-if TYPE_CHECKING:
-    from foveal.training.detecting import DetectionSetup
-    from foveal.training.setup import Setup
+from foveal.training.trainable import Trainable, with_replaced
 
 __all__ = ["answering", "fitting_pictures", "learning", "looping", "rehearsed"]
 
 PIXELS_A_STEP, PICTURES_A_STEP = 400_000, 256  # at most: 7 pictures of 224², stable, and cheap for slow networks
-
-AnySetup = TypeVar("AnySetup", "Setup", "DetectionSetup")
 
 
 def fitting_pictures(batch: int, size: tuple[int, int], least: int = 4) -> int:
@@ -42,31 +38,31 @@ def answering(network: nn.Module, images: Tensor) -> Trial:
     return _repeated(network, images, _sound_answer, training=False)
 
 
-def looping(setup: AnySetup, pictures: int) -> Trial:
+def looping(setup: Trainable, pictures: int) -> Trial:
     """Steps of the loop as it will run, loading, loss, optimiser and average included, with some pictures a step."""
     import torch._dynamo  # noqa: F401 - PyTorch's optimisers do so in their first step, which takes longer than the step
 
-    smaller = replace(setup, batches=replace(setup.batches, batch_size=min(pictures, len(setup.batches.indices))))
+    smaller = with_replaced(setup, batches=replace(setup.batches, batch_size=min(pictures, len(setup.batches.indices))))
 
     def trial(arithmetic: Arithmetic, enough: Enough) -> Timed:
-        return rehearsed(replace(smaller, arithmetic=arithmetic), enough)[0]
+        return rehearsed(with_replaced(smaller, arithmetic=arithmetic), enough)[0]
 
     return trial
 
 
-def rehearsed(setup: AnySetup, enough: Enough) -> tuple[Timed, TrainState]:
+def rehearsed(setup: Trainable, enough: Enough) -> tuple[Timed, TrainState]:
     """Steps of the loop on a copy of the network, until they are enough, and the state that made them."""
-    copied = replace(
+    copied = with_replaced(
         setup,
         network=copy.deepcopy(setup.network),
         recipe=setup.recipe.with_settings({"training.epochs": 1, "training.on_nan": "skip"}),
     )
-    state = copied.state()
+    state = copied.begun()
     pictures = setup.batches.batch_size
     watch = _Stopwatch(enough, pictures, setup.arithmetic.device)
     while not watch.done:
         try:
-            copied.train(state, watch)
+            train_epochs(state, copied, watch)
         except _Pause:
             sound = state.tally.skipped == 0 and _finite_gradients(state.network)
             state.step, state.tally, watch.seen = 0, Tally(), 0

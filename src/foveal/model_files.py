@@ -1,0 +1,283 @@
+"""A model's file: what it says of itself, checked before any of it is used, and its network with the weights it holds.
+
+Darknet's cfg with its weights and names is read here as well. PyTorch is imported when a network is built.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from foveal.errors import BadModel, BadRecipe, FovealError, did_you_mean, shown
+from foveal.files.darknet import LARGEST_CFG
+from foveal.files.model_file import KIND, darknet_files
+from foveal.files.safely import read_bytes
+from foveal.files.tensors import read_metadata, read_tensors, write_tensors
+from foveal.networks.index import CUSTOM
+from foveal.preprocess import Preprocess
+from foveal.tasks.detect import Detect
+from foveal.tasks.heads import HEADS, head_of
+from foveal.tasks.heads.head import Architecture
+from foveal.tasks.registry import TASKS, task_of_file
+from foveal.tasks.task import Calibration, Task
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
+
+__all__ = ["Description", "described", "description_of", "network_of", "read_darknet", "with_weights", "write_model"]
+
+LARGEST_NAMES = 1 << 20  # bytes
+
+Checked = TypeVar("Checked", bound=BaseModel)
+Side = Annotated[float, Field(gt=0, le=100_000, allow_inf_nan=False)]
+Anchor = Annotated[list[Side], Field(min_length=2, max_length=2)]
+
+
+class _NetworkFacts(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+    name: Annotated[str, Field(max_length=10_000)]  # a notation is its own name; with boxes, of the trunk
+    options: dict[str, float | bool]
+    detector: Annotated[str, Field(max_length=100)] = ""  # of `HEADS`; "": the network's own classifier
+    width: Annotated[int, Field(ge=0, le=2048)] = 0
+    anchors: Annotated[list[Anchor], Field(max_length=1000)] = []  # older files have none
+    frozen_norms: bool = False
+    cfg: Annotated[str, Field(max_length=LARGEST_CFG)] = ""
+
+
+class _Facts(BaseModel):
+    """What every model's file says of itself; the rest is its task's."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+    task: Annotated[str, Field(max_length=100)]
+    network: _NetworkFacts
+    classes: Annotated[
+        list[Annotated[str, Field(min_length=1, max_length=1000)]], Field(min_length=1, max_length=100_000)
+    ]
+    preprocess: dict[str, Any]
+    trained: dict[str, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Description:
+    """What a model is, but for its weights."""
+
+    task: type[Task]
+    architecture: Architecture
+    classes: tuple[str, ...]
+    preprocess: Preprocess
+    calibration: Any  # as the task has it in files: `CalibrationFacts`
+    trained: Mapping[str, Any]
+
+
+def described(metadata: Mapping[str, Any], place: Path) -> Description:
+    """The header of a model's file, checked. Raises: BadModel with the key that is wrong."""
+    facts = _checked(_Facts, metadata, place)
+    task = task_of_file(facts.task, facts.network.detector)
+    if task is None:
+        known = [task.word for task in TASKS]
+        raise BadModel(f'{shown(place)}: metadata "task": no such task: "{shown(facts.task)}" (known: {known}).')
+    head = facts.network.detector
+    if bool(head) == task.linear or (head and head not in HEADS):
+        near = did_you_mean(head, HEADS)
+        raise BadModel(f'{shown(place)}: metadata "network.detector": no such head: "{shown(head)}"{near}.')
+    if len(set(facts.classes)) != len(facts.classes):
+        raise BadModel(f"{shown(place)}: metadata names a class twice.")
+    calibration: Any = _checked(task.facts, metadata, place)
+    if not getattr(calibration, "fits", lambda _: True)(len(facts.classes)):
+        raise BadModel(f"{shown(place)}: its scores are calibrated for another number of classes; it is damaged.")
+    return Description(
+        task, _architecture(facts.network), tuple(facts.classes), _preprocess(facts.preprocess, place), calibration,
+        facts.trained,
+    )  # fmt: skip
+
+
+def description_of(path: Path) -> Description | None:
+    """What a file says of itself; None for one that is no model of foveal's. Raises: BadModel for a damaged one."""
+    try:
+        metadata = read_metadata(path, KIND)
+    except BadModel:
+        return None
+    return described(metadata, path)
+
+
+def network_of(description: Description, place: Path) -> nn.Module:
+    """The network that a description names, looked up in the zoo, without memory for its weights. Raises: BadModel."""
+    import torch
+
+    from foveal.networks.catalogue import build, find
+
+    built, preprocess, K = description.architecture, description.preprocess, len(description.classes)
+    size = (preprocess.height, preprocess.width)
+    if built.trunk == CUSTOM:
+        raise BadModel(
+            f"{shown(place)} was trained from a network of one's own; "
+            "load it as foveal.load(path, network=TheNetwork())."
+        )
+    try:
+        if not built.kind:
+            find(built.trunk)
+    except BadRecipe:
+        name = shown(built.trunk[:80])
+        raise BadModel(f"{shown(place)}: unknown network {name} (foveal networks lists all).") from None
+    try:
+        with torch.device("meta"):
+            if built.kind:
+                return head_of(built.kind).build(built, K, preprocess.channels, size)
+            return build(built.trunk, K, preprocess.channels, size, built.options)
+    except FovealError as error:
+        raise BadModel(f"{shown(place)}: {error}") from None
+
+
+def with_weights(description: Description, place: Path, network: nn.Module) -> dict[str, NDArray[Any]]:
+    """Give the network the weights of the file; returns what belongs to the calibration.
+
+    Raises: BadModel; a file that claims other tensors than the network has is refused before one is read.
+    """
+    expected = {name: (tuple(value.shape), value.dtype) for name, value in network.state_dict().items()}
+    besides = description.calibration.shapes()
+    expected |= {name: (_checked_shape(shape, network, description, place), _torch_type(kind))
+                 for name, (shape, kind) in besides.items()}  # fmt: skip
+    tensors, metadata = read_tensors(place, KIND, expected=lambda _: expected)
+    again = described(metadata, place)
+    if (again.task, again.architecture, again.classes, again.preprocess, again.calibration) != (
+        description.task, description.architecture, description.classes, description.preprocess,
+        description.calibration,
+    ):  # fmt: skip
+        raise BadModel(f"{shown(place)} changed while it was read; try again.")
+    arrays = {name: tensors.pop(name).numpy() for name in besides}
+    network.load_state_dict(tensors, strict=True, assign=True)
+    return arrays
+
+
+def write_model(
+    path: Path,
+    network: nn.Module,
+    task: Task,
+    architecture: Architecture,
+    preprocess: Preprocess,
+    calibration: Calibration,
+    trained: Mapping[str, Any],
+) -> None:
+    """One `.safetensors` file, written durably. Raises: NoSpace, NotWritable."""
+    import torch
+
+    state: dict[str, Tensor] = {k: v.detach().to("cpu").contiguous() for k, v in network.state_dict().items()}
+    state |= {name: torch.from_numpy(array) for name, array in calibration.tensors().items()}
+    facts = {
+        "task": task.word,
+        "network": _network_facts(architecture),
+        "classes": list(task.classes),
+        "preprocess": preprocess.as_dict(),
+        **calibration.facts(),
+        "trained": dict(trained),
+    }
+    write_tensors(path, state, facts, KIND)
+
+
+def read_darknet(path: Path) -> tuple[Description, nn.Module]:
+    """The detector of a Darknet cfg, its weights and its names, which lie beside it.
+
+    NAME.cfg and NAME.weights belong together; the classes are those of NAME.names, or of the one .names file there that
+    has as many lines as the cfg has classes, or numbers. Pictures are letterboxed.
+
+    Args:   path, of the cfg or of the weights.
+    Raises: Missing or BadModel with the file that is not there or does not fit.
+    """
+    from foveal.tasks.heads.darknet import load_darknet
+
+    cfg, weights = darknet_files(path)
+    network = load_darknet(cfg, weights)
+    if not network.priors:
+        raise BadModel(f"{shown(cfg)} has no [yolo] section, so it tells no boxes; only detectors are read so.")
+    text = read_bytes(cfg, limit=LARGEST_CFG, what="Darknet cfg", error=BadModel).decode("utf-8-sig", errors="replace")
+    mean, std = (0.0,) * network.channels, (1.0,) * network.channels
+    preprocess = Preprocess(
+        network.height, network.width, network.channels, mean, std, interpolation="bilinear", whole=True
+    )
+    classes = _names(cfg, network.priors[0].classes)
+    trained = {"source": path.name, "recipe": ""}
+    plain = Detect.facts(threshold=0.25)
+    return Description(Detect, Architecture("darknet", cfg=text), classes, preprocess, plain, trained), network
+
+
+def _checked(kind: type[Checked], metadata: Mapping[str, Any], path: Path) -> Checked:
+    facts = {key: metadata.get(key) for key in kind.model_fields}
+    try:
+        return kind.model_validate(facts)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(p) for p in first["loc"])
+        raise BadModel(f'{shown(path)}: metadata "{shown(where)}": {shown(first["msg"])}.') from None
+
+
+def _architecture(facts: _NetworkFacts) -> Architecture:
+    anchors = tuple((width, height) for width, height in facts.anchors)
+    return Architecture(facts.detector, facts.name, facts.options, facts.width, anchors, facts.frozen_norms, facts.cfg)
+
+
+def _network_facts(built: Architecture) -> dict[str, Any]:
+    """As files have it: a classifier's network is a name and its options."""
+    plain: dict[str, Any] = {"name": built.trunk, "options": dict(built.options)}
+    if not built.kind:
+        return plain
+    return plain | {
+        "detector": built.kind, "width": built.width, "anchors": [list(anchor) for anchor in built.anchors],
+        "frozen_norms": built.frozen_norms, "cfg": built.cfg,
+    }  # fmt: skip
+
+
+def _preprocess(written: Mapping[str, Any], path: Path) -> Preprocess:
+    try:
+        values = {k: tuple(v) if isinstance(v, list) else v for k, v in written.items()}
+        return Preprocess(**values)  # type: ignore[arg-type]  # checked at its birth
+    except (TypeError, ValueError) as error:
+        raise BadModel(f"{shown(path)}: metadata preprocess: {shown(str(error))}.") from None
+
+
+def _checked_shape(shape: tuple[int, ...], network: nn.Module, description: Description, path: Path) -> tuple[int, ...]:
+    """(B, D) of features, if D of them enter the network's classifier."""
+    from foveal.networks.head import classifier_path
+
+    try:
+        layer = network.get_submodule(classifier_path(network, description.architecture.trunk))
+    except BadRecipe:
+        layer = None
+    entering = getattr(layer, "in_features", getattr(layer, "in_channels", None))
+    if entering != shape[1]:
+        raise BadModel(f"{shown(path)}: metadata tells of {shape[1]} features, but {entering} enter the classifier.")
+    return shape
+
+
+def _torch_type(kind: type[np.generic]) -> torch.dtype:
+    import torch
+
+    return torch.from_numpy(np.zeros(0, kind)).dtype
+
+
+def _names(cfg: Path, count: int) -> tuple[str, ...]:
+    """Raises: BadModel when the file of the same name has another number of lines."""
+    own = cfg.with_suffix(".names")
+    if own.exists():
+        names = _lines(own)
+        if len(names) != count:
+            raise BadModel(f"{shown(own)} has {len(names)} names, and {shown(cfg.name)} tells {count} classes.")
+        return names
+    others = [names for file in sorted(cfg.parent.glob("*.names")) if len(names := _lines(file)) == count]
+    return others[0] if len(others) == 1 else tuple(f"class {number}" for number in range(count))
+
+
+def _lines(path: Path) -> tuple[str, ...]:
+    """Names of a file, a line each; those written twice get their number."""
+    text = read_bytes(path, limit=LARGEST_NAMES, what="list of names", error=BadModel).decode("utf-8-sig", "replace")
+    return _each_once([line.strip() for line in text.splitlines() if line.strip()])
+
+
+def _each_once(names: Sequence[str]) -> tuple[str, ...]:
+    return tuple(name if name not in names[:i] else f"{name} ({i})" for i, name in enumerate(names))

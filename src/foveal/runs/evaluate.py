@@ -1,0 +1,107 @@
+"""`foveal.evaluate`: how good is a model on these pictures?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from foveal.data.dataset import SPLITS, Dataset, Skipped
+from foveal.data.finding import check_source
+from foveal.data.sources import open_dataset
+from foveal.errors import BadData, BadRecipe, did_you_mean, shown
+from foveal.files.model_file import model_file
+from foveal.preprocess import VIEWS, Views
+from foveal.progress import SILENT, Progress
+from foveal.runs.run import Source
+from foveal.tasks.task import Ask, Scores, Tried
+
+if TYPE_CHECKING:
+    from foveal.model import Model
+
+__all__ = ["Evaluation", "evaluate"]
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """How well a model answers for pictures whose truth is known."""
+
+    scores: Any  # the task's: `Scores`
+    notes: tuple[str, ...]
+    skipped: tuple[Skipped, ...]
+    tried: Tried | None = None  # how the model's own bounds did, or what a wish came to; None where it has none
+    task: str = ""
+
+
+def evaluate(
+    model: str | Path | Model,
+    source: Source,
+    *,
+    on: str = "test",
+    views: str = "none",
+    split: str | Path | None = None,
+    test_if: str | None = None,
+    exclude: str | Path | None = None,
+    group_by: str | None = None,
+    accuracy: float | None = None,
+    precision: float | None = None,
+    progress: Progress = SILENT,
+) -> Evaluation:
+    """Score a model on one split of a source, or on "all". Classes are matched by name, never by position.
+
+    Args:   accuracy, of a classifier: the share of right answers that is wished for, by default what the model was
+            trained for; precision, of a detector: the share of right boxes that is wished for.
+    Raises: BadData when no picture of a class that the model knows is there; BadRecipe for an unknown split or view,
+            and for what the model has no use for.
+    """
+    ask = Ask(views=_checked(views, on), accuracy=accuracy, precision=precision)
+    if isinstance(model, str | Path):
+        model_file(model)  # a wrong path is told before anything is read
+    if isinstance(source, str | Path):
+        check_source(str(source))
+    asked: dict[str, Any] = {"split": split, "test_if": test_if, "exclude": exclude, "group_by": group_by}
+    dataset = open_dataset(source, **asked, min_classes=1, progress=progress)
+    chosen = np.arange(len(dataset)) if on == "all" else dataset.indices(on)
+    if not len(chosen):
+        raise BadData(f"{shown(dataset.origin.place)} has no {on} pictures; use --on all, or --split FILE.csv.")
+    from foveal.model import load
+
+    loaded = load(model) if isinstance(model, str | Path) else model
+    loaded.check(ask)
+    return scored_on(loaded, dataset.take(chosen), ask, progress)
+
+
+def scored_on(model: Model, dataset: Dataset, ask: Ask, progress: Progress = SILENT) -> Evaluation:
+    """How well a model answers for all pictures of a data set. Raises: BadData where it knows none of the classes."""
+    from foveal.data.store import open_store
+
+    task = model.task
+    known, notes = task.matched(dataset)
+    store = open_store(known, model.preprocess, "auto", progress)
+    broken = np.array([i for i, _ in store.broken], np.int64)
+    usable = np.setdiff1d(np.arange(len(known)), broken)
+    skipped = tuple(Skipped(known.pictures.name(i), reason) for i, reason in store.broken)
+    if not len(usable):
+        raise BadData(f"{shown(dataset.origin.place)}: no usable picture of a class that the model knows.")
+    sizes: NDArray[np.int64] | None = None if known.boxes is None else known.boxes.sizes[usable]
+    features = task.wants_features(ask, model.calibration)
+    evidence = model.evidence(store, usable, sizes, views=ask.views, features=features, progress=progress)
+    truth = task.truth(known, usable)
+    scores: Scores = task.score(evidence, truth, model.calibration)
+    tried = task.tried(evidence, truth, scores, model.calibration, ask)
+    return Evaluation(scores, (*dataset.notes, *notes), dataset.skipped + skipped, tried, task.name)
+
+
+def _checked(views: str, on: str) -> Views:
+    """Raises: BadRecipe for words that are none, with the nearest that is."""
+    if on not in (*SPLITS, "all"):
+        raise BadRecipe(
+            f'--on is one of {", ".join(SPLITS)}, all, got "{shown(on)}"{did_you_mean(on, (*SPLITS, "all"))}'
+        )
+    for known in VIEWS:
+        if known == views:
+            return known
+    raise BadRecipe(f'--views is one of {", ".join(VIEWS)}, got "{shown(views)}"{did_you_mean(views, VIEWS)}')

@@ -1,0 +1,120 @@
+"""How good a run's result is: scores on pictures not learnt from, the baseline beside them, report and metrics."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from foveal.data.split import duplicates_across, score_warnings
+from foveal.files.durable import write_text
+from foveal.files.model_file import MODEL_FILE
+from foveal.files.plain_json import json_text
+from foveal.machine import machine
+from foveal.model import Model
+from foveal.progress import Progress
+from foveal.tasks.task import Ask, Scores, Tried
+from foveal.training.baseline import Baseline, hog_baseline
+from foveal.training.calibrate import evidence_of, outputs_of_head
+from foveal.training.fit import Fitted
+from foveal.training.setup import Setup
+
+__all__ = ["scored"]
+
+BASELINE_SECONDS = 30.0  # and never more than the training took
+BASELINE_SHARE = 0.25
+
+
+def scored(
+    folder: Path, setup: Setup, fitted: Fitted, model: Model, progress: Progress, began: float
+) -> tuple[dict[str, Any], Path]:
+    """The content of metrics.json, and the report's place; both are written."""
+    task, on = model.task, setup.task.scored_on(setup.dataset, setup.splits)
+    indices, started = setup.splits[on], time.perf_counter()
+    if setup.head_alone:
+        evidence: Any = outputs_of_head(setup, model, indices, progress)
+    else:
+        features = task.wants_features(Ask(), model.calibration)
+        evidence = evidence_of(model, setup, indices, features, progress)
+    truth = task.truth(setup.dataset, indices)
+    train = task.truth(setup.dataset, setup.splits["train"])
+    scores: Scores = task.score(evidence, truth, model.calibration, train)
+    tried: Tried | None = task.tried(evidence, truth, scores, model.calibration, Ask())
+    for sentence in tried.sentences if tried else ():
+        progress.say(sentence)
+    tested = time.perf_counter() - started
+    warnings = score_warnings(setup.dataset, on)
+    for sentence in warnings:
+        progress.say(sentence)
+    baseline = _baseline(setup, on, fitted.seconds, progress) if task.linear else None
+    metrics = {
+        **_common(setup, fitted, warnings),
+        **task.figures(setup.dataset, setup.splits, model.calibration, tried),
+        "test": {**scores.as_dict(), "split": on, **task.test_figures(evidence, truth, scores, model.calibration)},
+    }
+    if task.linear:
+        metrics["baseline"] = baseline.as_dict() if baseline else {"top1": None}
+        metrics["leak"] = len(duplicates_across(setup.dataset))
+    metrics["seconds"] |= {"test": round(tested, 3), "baseline": round(baseline.seconds, 3) if baseline else 0.0}
+    metrics["seconds"]["total"] = round(time.perf_counter() - began, 3)
+    report, size = folder / "report.html", (folder / MODEL_FILE).stat().st_size
+    from foveal.report.finished import FinishedRun, write_report  # with its plotting library: a finished run needs it
+
+    shown = task.for_page(evidence, model.calibration)
+    run = FinishedRun(folder.name, setup, fitted, model, on, shown, scores, metrics, warnings, size, baseline, tried)
+    write_report(run, task.name, report)
+    metrics["seconds"]["total"] = round(time.perf_counter() - began, 3)
+    write_text(folder / "metrics.json", json_text(metrics) + "\n")
+    return metrics, report
+
+
+def _common(setup: Setup, fitted: Fitted, warnings: Sequence[str]) -> dict[str, Any]:
+    """What metrics.json tells of every run."""
+    transfer = setup.transfer
+    return {
+        "task": setup.task.name,
+        "weights": setup.start.as_dict() if setup.start else None,
+        "transfer": transfer.as_dict() if transfer else None,
+        "learning_curve": transfer.curve.as_dict() if transfer and transfer.curve else None,
+        "parameters": {
+            "all": sum(p.numel() for p in setup.network.parameters()),
+            "trained": setup.trained_parameters,
+        },
+        "epochs": len(fitted.history),
+        "best_epoch": fitted.best_epoch,
+        "stopped_early": fitted.stopped_early,
+        "pictures": {name: len(i) for name, i in setup.splits.items()},
+        "left_out": len(setup.dataset.skipped),
+        "warnings": list(warnings),
+        "seconds": {
+            "store": round(setup.store.seconds, 3),
+            "measure": round(setup.measured.seconds, 3),
+            "train": round(fitted.seconds, 3),
+        },
+        "arithmetic": {
+            **setup.measured.as_dict(),
+            "chosen": setup.arithmetic.name,
+            "device": setup.arithmetic.device,
+        },
+        "machine": machine(),
+    }
+
+
+def _baseline(setup: Setup, on: str, trained: float, progress: Progress) -> Baseline | None:
+    """HOG and a linear classifier on the same split, in a share of the time that the network had."""
+    if on == "train":
+        return None
+    seconds = max(2.0, min(BASELINE_SECONDS, BASELINE_SHARE * trained))
+    found = hog_baseline(
+        setup.store.rows,
+        setup.dataset.labels,
+        setup.splits["train"],
+        setup.splits[on],
+        setup.dataset.classes,
+        seconds,
+        progress,
+    )
+    note = f" {found.note}" if found.note else ""
+    progress.say(f"Baseline {found.name}: {found.top1:.2%} in {found.seconds:.1f} s.{note}")
+    return found

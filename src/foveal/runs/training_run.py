@@ -1,0 +1,89 @@
+"""A run: set-up, training, calibration, scores, baseline, report; each written as soon as it stands."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from foveal.data.dataset import Dataset
+from foveal.files.durable import write_text
+from foveal.files.model_file import MODEL_FILE
+from foveal.files.run_folder import tell_left_out, write_skipped
+from foveal.model import Model
+from foveal.progress import Progress
+from foveal.recipe import Recipe
+from foveal.runs.scoring import scored
+from foveal.tasks.task import Task
+from foveal.training.arithmetic import freed_memory_kept, threads_used
+from foveal.training.calibrate import calibrated
+from foveal.training.fit import Fitted, begun_anew, fit
+from foveal.training.promise import BeginAnew
+from foveal.training.script import as_script
+from foveal.training.setup import Setup, set_up
+
+__all__ = ["carried_out", "script_of"]
+
+
+def carried_out(
+    task: type[Task],
+    folder: Path,
+    dataset: Dataset,
+    recipe: Recipe,
+    network: nn.Module | None,
+    progress: Progress,
+    began: float,
+    loading_threads: int = 0,
+    going_on: bool = False,
+) -> tuple[Model, dict[str, Any], Path]:
+    """Train in a run's folder; model, metrics, report. Once anew where the first epoch shows that another way of
+    computing is faster. Args: began, of `time.perf_counter`; going_on, from the newest checkpoint."""
+    own = None if network is None else {name: value.clone() for name, value in network.state_dict().items()}
+
+    def laid(recipe: Recipe) -> Setup:
+        if network is not None and own is not None:
+            network.load_state_dict(own)  # as it was given, also where the training begins anew
+        setup = set_up(task, dataset, recipe, network, progress=progress, loading_threads=loading_threads)
+        write_text(folder / "recipe.toml", setup.recipe.to_toml())
+        write_skipped(folder, ((row.name, row.reason) for row in setup.dataset.skipped))
+        _tell_plan(setup, progress)
+        return setup
+
+    with torch.random.fork_rng(devices=[]), threads_used(recipe.training.threads), freed_memory_kept():
+        setup, started = laid(recipe), time.monotonic()
+        if setup.head_alone and setup.transfer is not None:
+            fitted = Fitted(None, [], setup.transfer.seconds, 0, False)
+        else:
+            try:
+                fitted = fit(setup, folder, resume=going_on, progress=progress)
+            except BeginAnew as slower:
+                seconds = time.monotonic() - started
+                setup = laid(begun_anew(recipe, folder, slower, seconds, progress))
+                fitted = fit(setup, folder, progress=progress)
+        model = calibrated(setup, fitted.state)
+        model.save(folder / MODEL_FILE)
+        return model, *scored(folder, setup, fitted, model, progress, began)
+
+
+def script_of(task: type[Task], dataset: Dataset, recipe: Recipe) -> str:
+    """The loop that would run with a settled recipe, as a script with its values in it."""
+    with torch.random.fork_rng(devices=[]), threads_used(recipe.training.threads):
+        return as_script(set_up(task, dataset, recipe).recipe)
+
+
+def _tell_plan(setup: Setup, progress: Progress) -> None:
+    broken = [(setup.dataset.pictures.name(index), reason) for index, reason in setup.store.broken]
+    tell_left_out(broken, progress)
+    t, name, size = setup.recipe.training, setup.recipe.network.name, setup.recipe.data.size
+    parameters = f"{sum(p.numel() for p in setup.network.parameters()):,} parameters"
+    if setup.head_alone:
+        progress.say(f"{name} ({parameters}) on {size}.")
+        return
+    who = f"{name} ({parameters})" if setup.task.linear else f"Detecting with {name} as trunk ({parameters} in all)"
+    progress.say(
+        f"{who} on {size}, {t.epochs} epochs of {len(setup.batches)} steps of {t.batch_size}, {t.optimizer} at "
+        f"{t.learning_rate:g}, {t.schedule}."
+    )
