@@ -184,9 +184,9 @@ def _compare(source: str, out: Path | None, recipe: Recipe, as_json: bool) -> No
     from dataclasses import asdict
 
     from foveal.cli import _texts
-    from foveal.runs.compare import compare_ways
+    from foveal.runs.compare import compare_starts
 
-    ways = compare_ways(source, out=out, recipe=recipe, progress=console.progress())
+    ways = compare_starts(source, out=out, recipe=recipe, progress=console.progress())
     if as_json:
         print(_texts.json_text([asdict(way) for way in ways]))
         return
