@@ -8,8 +8,6 @@ file of its weights lies on this machine, gradients (HOG) and colours do the loo
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +18,7 @@ from torch import nn
 from foveal.data.batches import Rows
 from foveal.files.foreign import read_foreign
 from foveal.networks.catalogue import build, find
+from foveal.networks.taps import taking
 from foveal.networks.weights import fit_weights, lying_here
 from foveal.progress import SILENT, Progress
 from foveal.training.baseline import hog_features
@@ -83,35 +82,25 @@ def _seen(network: nn.Module, store: Rows, indices: Indices, progress: Progress)
     network = network.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     quick = rival_format(network, "cpu") == "bf16"  # where the processor has no instruction for it, it is slower
     parts: list[torch.Tensor] = []
-    with torch.inference_mode(), _taking(network) as taken, progress.task("looking at pictures", len(indices)) as done:
+    with (
+        torch.inference_mode(),
+        taking(network, outputs=MAPS, keep=_mean) as taken,
+        progress.task("looking at pictures", len(indices)) as done,
+    ):
         for start in range(0, len(indices), BATCH):
             pixels = _enlarged(store.rows(indices[start : start + BATCH]))
             images = torch.from_numpy(pixels).permute(0, 3, 1, 2).float().sub_(mean).div_(std)
             with torch.autocast("cpu", torch.bfloat16, enabled=quick):
                 network.features(images.contiguous(memory_format=torch.channels_last))  # type: ignore[operator]
-            parts.append(torch.cat([taken[name] for name in MAPS], 1))
+            parts.append(torch.cat([taken.outputs[name] for name in MAPS], 1))
             done(len(pixels))
     out: Floats = torch.cat(parts).numpy()
     return out
 
 
-@contextmanager
-def _taking(network: nn.Module) -> Iterator[dict[str, torch.Tensor]]:
-    """Inside, the mean over places of each of MAPS after a forward pass."""
-    taken: dict[str, torch.Tensor] = {}
-
-    def hook(name: str) -> torch.utils.hooks.RemovableHandle:
-        def keep(_module: nn.Module, _inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
-            taken[name] = output.mean((2, 3), dtype=torch.float32)
-
-        return network.get_submodule(name).register_forward_hook(keep)
-
-    handles = [hook(name) for name in MAPS]
-    try:
-        yield taken
-    finally:
-        for handle in handles:
-            handle.remove()
+def _mean(maps: torch.Tensor) -> torch.Tensor:
+    """(N, C, H, W) -> (N, C) float32, over the places."""
+    return maps.mean((2, 3), dtype=torch.float32)
 
 
 def _enlarged(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:

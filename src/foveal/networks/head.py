@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -15,6 +15,7 @@ from foveal.errors import BadRecipe, shown
 from foveal.networks.catalogue import find
 from foveal.networks.entry import main_logits
 from foveal.networks.index import CUSTOM
+from foveal.networks.taps import taking
 from foveal.ops.logistic import Linear
 from foveal.recipe import Recipe
 
@@ -27,13 +28,13 @@ __all__ = [
 class Taken:
     """What entered the classifier in the last forward pass."""
 
-    def __init__(self) -> None:
-        self.entered: Tensor | None = None
+    def __init__(self, entered: Mapping[str, Tensor], path: str) -> None:
+        self._entered, self._path = entered, path
 
     def take(self) -> Tensor:
         """(N, D) float32; of a map the mean over its places, with which a 1×1 convolution and an average commute."""
-        assert self.entered is not None, "no forward pass yet"
-        features = self.entered.float()
+        assert self._path in self._entered, "no forward pass yet"
+        features = self._entered[self._path].float()
         return features.mean((2, 3)) if features.ndim == 4 else features.flatten(1)
 
 
@@ -57,16 +58,8 @@ def classifier_path(network: nn.Module, name: str) -> str:
 @contextmanager
 def taking_features(network: nn.Module, path: str) -> Iterator[Taken]:
     """Inside, each forward pass leaves what entered the classifier in the value that is given."""
-    taken = Taken()
-
-    def look(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        taken.entered = inputs[0].detach()
-
-    handle = network.get_submodule(path).register_forward_pre_hook(look)
-    try:
-        yield taken
-    finally:
-        handle.remove()
+    with taking(network, inputs=[path], keep=Tensor.detach) as values:
+        yield Taken(values.inputs, path)
 
 
 def has_linear_head(name: str) -> bool:
@@ -117,15 +110,13 @@ def scale_behind(network: nn.Module, path: str, images: Tensor) -> float:
 
     Raises: BadRecipe where something else than a factor and an average lies between them.
     """
-    seen: list[Tensor] = []
-    handle = network.get_submodule(path).register_forward_hook(lambda _module, _inputs, output: seen.append(output))
     was_training = network.training
     try:
-        logits = main_logits(network.eval()(images)).double()
+        with taking(network, outputs=[path]) as values:
+            logits = main_logits(network.eval()(images)).double()
     finally:
-        handle.remove()
         network.train(was_training)
-    out = seen[-1].double()
+    out = values.outputs[path].double()
     out = out.mean((2, 3)) if out.ndim == 4 else out.flatten(1)
     factor = float((out * logits).sum() / out.square().sum().clamp_min(1e-30))
     if factor <= 0 or (logits - factor * out).abs().max() > 1e-4 * logits.abs().max().clamp_min(1e-6):

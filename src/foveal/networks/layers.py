@@ -1,8 +1,9 @@
 """The layer table: what every layer of a network gives, holds, costs and sees, from one forward pass.
 
-Works on any module: layers are found by hooks, the arithmetic is counted where it is carried out, and receptive fields
-are followed through every operation (`tracing.py`). Tensors have shapes but no memory (PyTorch's meta device), unless
-the network needs values: the table of a large network takes no longer than that of a small one.
+Works on any module: layers are watched while they run (`taps.py`), arithmetic is counted where it is carried out, and
+receptive fields are followed through every operation (`tracing.py`). Tensors have shapes but no memory (the meta
+device of PyTorch), unless the network needs values: the table of a large network takes no longer than that of a small
+one.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from torch.utils._pytree import tree_leaves
 
 from foveal.errors import BadRecipe, shown
 from foveal.files.spreadsheet import csv_text
+from foveal.networks.taps import watching
 from foveal.networks.tracing import Field, Tracing
 from foveal.ops.arithmetic import parameter_formula
 from foveal.ops.receptive import Reach
@@ -131,7 +133,7 @@ def layers(network: nn.Module, size: int | tuple[int, int], in_channels: int | N
     known = next((p for p in network.parameters() if p.is_floating_point()), torch.empty(0))
     images = torch.empty(1, channels, height, width, dtype=known.dtype, device="meta")
     watch = _Watch(network)
-    with watch.hooked(), _evaluating(network), torch.no_grad():
+    with watching(network, watch.before, watch.after), _evaluating(network), torch.no_grad():
         try:
             watch.follow(images)
         except Exception:  # noqa: BLE001 - a forward pass of the user's may need values: then it gets real ones
@@ -195,27 +197,12 @@ class _Watch:
         if self._open:
             self._open[-1].flops += flops
 
-    @contextmanager
-    def hooked(self) -> Iterator[None]:
-        handles = []
-        for name, module in self.network.named_modules():
-            handles.append(module.register_forward_pre_hook(self._before(name), with_kwargs=True))
-            handles.append(module.register_forward_hook(self._after, with_kwargs=True))
-        try:
-            yield
-        finally:
-            for handle in handles:
-                handle.remove()
+    def before(self, name: str, module: nn.Module, args: Any, kwargs: Any) -> None:
+        fields = [f for f in map(self._field, tree_leaves((args, kwargs))) if f is not None]
+        came_from = sorted(set().union(*(f.sources or {-1} for f in fields)))
+        self._open.append(_Open(name, module, tuple(came_from)))
 
-    def _before(self, name: str) -> Any:
-        def hook(module: nn.Module, args: Any, kwargs: Any) -> None:
-            fields = [f for f in map(self._field, tree_leaves((args, kwargs))) if f is not None]
-            came_from = sorted(set().union(*(f.sources or {-1} for f in fields)))
-            self._open.append(_Open(name, module, tuple(came_from)))
-
-        return hook
-
-    def _after(self, module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
+    def after(self, _name: str, module: nn.Module, args: Any, _kwargs: Any, output: Any) -> None:
         done = self._open.pop()
         self._answered.add(id(module))
         outputs = [leaf for leaf in tree_leaves(output) if isinstance(leaf, Tensor)]

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
 
 from torch import Tensor, nn
 
 from foveal.errors import BadRecipe, shown
 from foveal.networks.catalogue import find
+from foveal.networks.taps import take
 
 __all__ = ["Stages", "coarsest_stride", "stage_modules"]
-
-
-class _LastReached(Exception):
-    """Nothing behind the last stage is needed."""
 
 
 class Stages(nn.Module):
@@ -34,28 +30,8 @@ class Stages(nn.Module):
         self.strides = tuple(strides)
 
     def forward(self, images: Tensor) -> list[Tensor]:
-        found: dict[str, Tensor] = {}
-        # Hooks live for this call alone: those of a module would go on filling the original's list in every copy of it.
-        handles = [
-            self.network.get_submodule(path).register_forward_hook(_keeper(found, path, path == self.paths[-1]))
-            for path in self.paths
-        ]
-        try:
-            with suppress(_LastReached):
-                self.network(images)
-        finally:
-            for handle in handles:
-                handle.remove()
+        found = take(self.network, images, outputs=self.paths).outputs
         return [found[path] for path in self.paths]
-
-
-def _keeper(found: dict[str, Tensor], path: str, last: bool) -> Callable[..., None]:
-    def keep(_module: nn.Module, _inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        found[path] = output
-        if last:
-            raise _LastReached
-
-    return keep
 
 
 def coarsest_stride(name: str) -> int:
