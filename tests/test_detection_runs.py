@@ -20,7 +20,7 @@ from foveal.model import KIND, load
 from foveal.networks.catalogue import build
 from foveal.preprocess import Preprocess
 from foveal.progress import SILENT
-from foveal.tasks.architecture import Architecture
+from foveal.tasks.heads.head import Architecture
 from foveal.training import fit as fit_module
 
 

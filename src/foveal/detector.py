@@ -13,5 +13,7 @@ _NAMES = {"Detector": Model, "Found": Prediction}
 def __getattr__(name: str) -> Any:
     if name not in _NAMES:
         raise AttributeError(f"module 'foveal.detector' has no attribute {name!r}")
-    warnings.warn(f"foveal.detector.{name} is foveal.model.{_NAMES[name].__name__} now", DeprecationWarning, stacklevel=2)
+    warnings.warn(
+        f"foveal.detector.{name} is foveal.model.{_NAMES[name].__name__} now", DeprecationWarning, stacklevel=2
+    )
     return _NAMES[name]

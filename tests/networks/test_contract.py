@@ -16,7 +16,7 @@ from foveal.errors import BadRecipe
 from foveal.networks.catalogue import NETWORKS, build, catalogue
 from foveal.networks.entry import WithAuxiliary
 from foveal.networks.lenet import lenet5
-from foveal.tasks.classification import Classification
+from foveal.tasks.classify import Classify
 
 COUNTS = {  # as published or derived; the source of each builder states its own as well
     "alexnet": 61_100_840,
@@ -192,7 +192,7 @@ def test_the_refusal_names_what_auxiliary_classifiers_need_and_what_fits():
 
 def test_training_adds_the_losses_of_auxiliary_classifiers():
     logits, beside, labels = torch.randn(4, 3), torch.randn(4, 3), torch.tensor([0, 2, 1, 1])
-    task = Classification(("a", "b", "c"))
+    task = Classify(("a", "b", "c"))
     both = task.loss(WithAuxiliary(logits, (beside, beside), 0.3), labels)
     assert torch.allclose(both, task.loss(logits, labels) + 0.3 * 2 * task.loss(beside, labels))
 

@@ -9,7 +9,8 @@ from torch import nn
 
 from foveal.networks.catalogue import build
 from foveal.networks.folding import folded
-from foveal.tasks.architecture import Architecture
+from foveal.tasks.heads import head_of
+from foveal.tasks.heads.head import Architecture
 
 
 @pytest.mark.parametrize("name", ["yolo_trunk_n", "vgg11_bn", "mobilenet_v2"])
@@ -28,7 +29,7 @@ def test_answers_stay_and_norms_go(name: str) -> None:
 
 def test_a_detector_says_the_same() -> None:
     torch.manual_seed(0)
-    network = Architecture("yolo", "yolo_trunk_n", {}, 64).build(3, 3, (64, 96))
+    network = head_of("yolo").build(Architecture("yolo", "yolo_trunk_n", {}, 64), 3, 3, (64, 96))
     with_statistics(network, torch.randn(4, 3, 64, 96)).eval()
     images = torch.randn(2, 3, 64, 96)
     with torch.no_grad():

@@ -14,8 +14,11 @@ from sklearn.utils.class_weight import compute_class_weight
 
 from foveal.errors import BadData, NotFinite
 from foveal.ops.statistics import negative_log_likelihood, softmax
-from foveal.tasks.classification import Answer, Classification, balanced_weights, fit_temperature
-from foveal.tasks.task import Task
+from foveal.preprocess import Preprocess
+from foveal.tasks.answers import Label
+from foveal.tasks.classification_scores import fit_temperature, score_labels
+from foveal.tasks.classify import Classify, LabelCalibration, balanced_weights
+from foveal.tasks.task import Ask, Task
 
 ABC = ("ant", "bee", "cat")
 
@@ -28,10 +31,16 @@ def _drawn(seed: int, n: int, K: int, scale: float = 1.0):
     return torch.tensor(logits * scale, dtype=torch.float32), labels.astype(np.int64)
 
 
+def answered(logits: torch.Tensor, temperature: float = 1.0, top: int = 5) -> list[Label]:
+    """The answers to logits, of pictures whose size does not matter."""
+    named, sizes = {"logits": logits.numpy()}, [(1, 1)] * len(logits)
+    return Classify(ABC).answers(named, sizes, Preprocess(1, 1), LabelCalibration(temperature), Ask(top=top))
+
+
 def test_classification_is_a_task():
-    task: Task = Classification(ABC)
-    assert task.encode([2, 0]).tolist() == [2, 0]
-    assert task.encode(np.array([1], dtype=np.int32)).dtype == torch.int64
+    task: Task = Classify(ABC)
+    assert task.classes == ABC
+    assert task.tensors(torch.zeros(2, 3, dtype=torch.bfloat16))["logits"].dtype == torch.float32
 
 
 # the loss
@@ -42,8 +51,8 @@ def test_classification_is_a_task():
 def test_a_one_hot_target_costs_what_its_index_costs(seed, smoothing, weighted):
     logits, labels = _drawn(seed, 17, 4)
     weights = torch.tensor([0.2, 1.0, 3.0, 0.7]) if weighted else None
-    task = Classification(("a", "b", "c", "d"), smoothing, weights)
-    index = task.encode(labels)
+    task = Classify(("a", "b", "c", "d"), smoothing, weights)
+    index = torch.from_numpy(labels)
     hot = torch.nn.functional.one_hot(index, 4).float()
     torch.testing.assert_close(task.loss(logits, index), task.loss(logits, hot))
 
@@ -54,13 +63,13 @@ def test_loss_agrees_with_the_formula_written_out():
     log_p = logits.double() - torch.logsumexp(logits.double(), dim=1, keepdim=True)
     target = torch.eye(3).double()[torch.from_numpy(labels)] * (1 - eps) + eps / 3
     wanted = -(weights * target * log_p).sum() / weights[torch.from_numpy(labels)].sum()
-    got = Classification(ABC, eps, weights).loss(logits, torch.from_numpy(labels))
+    got = Classify(ABC, eps, weights).loss(logits, torch.from_numpy(labels))
     torch.testing.assert_close(got.double(), wanted)
 
 
 def test_a_mixed_target_costs_the_mixture():
     logits, labels = _drawn(2, 8, 3)
-    task, a, b = Classification(ABC), torch.from_numpy(labels), torch.from_numpy(labels[::-1].copy())
+    task, a, b = Classify(ABC), torch.from_numpy(labels), torch.from_numpy(labels[::-1].copy())
     mixed = 0.3 * torch.eye(3)[a] + 0.7 * torch.eye(3)[b]
     torch.testing.assert_close(task.loss(logits, mixed), 0.3 * task.loss(logits, a) + 0.7 * task.loss(logits, b))
 
@@ -68,10 +77,10 @@ def test_a_mixed_target_costs_the_mixture():
 def test_loss_is_computed_in_float32():
     logits, labels = _drawn(3, 5, 3)
     half = logits.bfloat16().requires_grad_()
-    loss = Classification(ABC).loss(half, torch.from_numpy(labels))
+    loss = Classify(ABC).loss(half, torch.from_numpy(labels))
     assert loss.dtype == torch.float32
     assert loss.ndim == 0
-    torch.testing.assert_close(loss, Classification(ABC).loss(half.float(), torch.from_numpy(labels)))
+    torch.testing.assert_close(loss, Classify(ABC).loss(half.float(), torch.from_numpy(labels)))
     loss.backward()
     assert half.grad is not None
 
@@ -94,7 +103,7 @@ def test_an_absent_class_weighs_one_and_the_mean_picture_too():
 
 def test_an_answer_is_the_likeliest_class_and_its_runners_up():
     p = np.array([[0.2, 0.7, 0.1]])
-    (answer,) = Classification(ABC).decode(torch.tensor(np.log(p)))
+    (answer,) = answered(torch.tensor(np.log(p)))
     assert answer.label == "bee"
     assert answer.probability == pytest.approx(0.7, abs=1e-6)
     assert [name for name, _ in answer.runners_up] == ["ant", "cat"]
@@ -103,26 +112,26 @@ def test_an_answer_is_the_likeliest_class_and_its_runners_up():
 
 @pytest.mark.parametrize(("top", "runners_up"), [(0, 0), (1, 0), (2, 1), (3, 2), (9, 2)])
 def test_top_counts_the_answer_itself(top, runners_up):
-    (answer,) = Classification(ABC).decode(torch.zeros(1, 3), top=top)
+    (answer,) = answered(torch.zeros(1, 3), top=top)
     assert answer.label == "ant"
     assert len(answer.runners_up) == runners_up
 
 
 def test_a_high_temperature_takes_sureness_and_no_answer():
     logits, _ = _drawn(4, 30, 3)
-    cold, warm = (Classification(ABC).decode(logits, temperature=t) for t in (1.0, 5.0))
+    cold, warm = (answered(logits, temperature=t) for t in (1.0, 5.0))
     assert [a.label for a in cold] == [a.label for a in warm]
     assert all(a.probability > b.probability for a, b in zip(cold, warm, strict=True))
 
 
 def test_no_picture_has_no_answer():
-    assert Classification(ABC).decode(torch.zeros(0, 3)) == []
+    assert answered(torch.zeros(0, 3)) == []
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
 def test_a_value_that_is_not_finite_is_never_an_answer(bad):
     logits = torch.tensor([[0.0, bad, 1.0]])
-    for call in (lambda: Classification(ABC).decode(logits), lambda: Classification(ABC).score(logits, [0])):
+    for call in (lambda: answered(logits), lambda: score_labels(logits.numpy(), [0], ABC)):
         with pytest.raises(NotFinite, match="not finite"):
             call()
     with pytest.raises(NotFinite, match="not finite"):
@@ -130,7 +139,7 @@ def test_a_value_that_is_not_finite_is_never_an_answer(bad):
 
 
 def test_answers_compare_by_value():
-    assert Answer("a", 0.5, (("b", 0.5),)) == Answer("a", 0.5, (("b", 0.5),))
+    assert Label("a", 0.5, (("b", 0.5),)) == Label("a", 0.5, (("b", 0.5),))
 
 
 # scores
@@ -140,7 +149,7 @@ def test_answers_compare_by_value():
 @settings(max_examples=25)
 def test_scores_are_those_of_scikit_learn(seed, K):
     logits, labels = _drawn(seed, 80, K)
-    scores = Classification(tuple(map(str, range(K)))).score(logits, labels)
+    scores = score_labels(logits.numpy(), labels, tuple(map(str, range(K))))
     guesses = logits.argmax(dim=1).numpy()
     assert scores.top1 == pytest.approx(metrics.accuracy_score(labels, guesses))
     assert scores.top5 == pytest.approx(metrics.top_k_accuracy_score(labels, logits.numpy(), k=5, labels=range(K)))
@@ -153,18 +162,17 @@ def test_scores_are_those_of_scikit_learn(seed, K):
 @pytest.mark.parametrize("K", [2, 5])
 def test_top5_is_not_told_below_six_classes(K):
     logits, labels = _drawn(0, 10, K)
-    scores = Classification(tuple(map(str, range(K)))).score(logits, labels)
+    scores = score_labels(logits.numpy(), labels, tuple(map(str, range(K))))
     assert scores.top5 is None
     assert "top5" not in scores.as_dict()
 
 
 def test_equal_logits_count_the_truth_in_class_order():
-    task = Classification(tuple("abcdefgh"))
-    assert task.score(torch.zeros(8, 8), np.arange(8)).top5 == 5 / 8
+    assert score_labels(np.zeros((8, 8)), np.arange(8), tuple("abcdefgh")).top5 == 5 / 8
 
 
 def test_scores_are_plain_json_even_with_a_class_that_has_no_picture():
-    scores = Classification(ABC).score(torch.tensor([[3.0, 0, 0], [0, 3.0, 0]]), [0, 1])
+    scores = score_labels(np.array([[3.0, 0, 0], [0, 3.0, 0]]), [0, 1], ABC)
     text = json.dumps(scores.as_dict(), allow_nan=False)
     assert json.loads(text)["classes"][2] == {
         "class": "cat",
@@ -177,8 +185,7 @@ def test_scores_are_plain_json_even_with_a_class_that_has_no_picture():
 
 def test_temperature_changes_loss_and_calibration_but_not_accuracy():
     logits, labels = _drawn(5, 400, 3, scale=4)
-    task = Classification(ABC)
-    raw, fitted = task.score(logits, labels), task.score(logits, labels, temperature=4.0)
+    raw, fitted = (score_labels(logits.numpy(), labels, ABC, t) for t in (1.0, 4.0))
     assert raw.top1 == fitted.top1
     assert (raw.confusion == fitted.confusion).all()
     assert fitted.loss < raw.loss
@@ -187,7 +194,7 @@ def test_temperature_changes_loss_and_calibration_but_not_accuracy():
 
 def test_an_empty_split_is_refused():
     with pytest.raises(BadData, match="no picture to score"):
-        Classification(ABC).score(torch.zeros(0, 3), [])
+        score_labels(np.zeros((0, 3)), [], ABC)
 
 
 # the temperature

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from found import found_in
 from numpy.typing import NDArray
 from PIL import Image
 from record_darknet import CLASSIFIER, CLASSIFIER_LAYERS, EVERY_LAYERS, EVERY_SECTION, picture, values, weights_file
@@ -19,7 +20,7 @@ from foveal.errors import BadModel
 from foveal.files.darknet import parse_cfg
 from foveal.files.places import data_folders
 from foveal.tasks.answers import Detections
-from foveal.tasks.heads._yolo_boxes import Priors, boxes_of, decode, split
+from foveal.tasks.heads._yolo_boxes import Priors, boxes_of, split, tensors
 from foveal.tasks.heads.darknet import DarknetNetwork, load_darknet, pour
 
 RECORDED = Path(__file__).parent / "data" / "darknet_opencv.npz"
@@ -102,14 +103,16 @@ def test_yolo_fastest_sees_the_dog_the_car_and_the_bicycle() -> None:
     with torch.no_grad():
         outputs = network(torch.from_numpy(np.stack([stretched, boxed])).permute(0, 3, 1, 2).float() / 255)
     for objects, wanted in zip(
-        network.decode(outputs, (320, 320)), [(0.89, 0.87, 0.86), (0.94, 0.87, 0.83)], strict=True
+        found_in(network.tensors(outputs, (320, 320)), (320, 320)),
+        [(0.89, 0.87, 0.86), (0.94, 0.87, 0.83)],
+        strict=True,
     ):
         found = {names[label]: i for i, label in reversed(list(enumerate(objects.labels)))}
         assert [names[label] for label in objects.labels[:3]] == ["dog", "car", "bicycle"]
         told = [objects.scores[found[name]] for name in ("dog", "car", "bicycle")]
         np.testing.assert_allclose(told, wanted, atol=0.02)
     scale = np.array([768, 576] * 2) / 320
-    dog_box, car_box = (network.decode(outputs, (320, 320))[0].xyxy[i] * scale for i in (0, 1))
+    dog_box, car_box = (found_in(network.tensors(outputs, (320, 320)), (320, 320))[0].xyxy[i] * scale for i in (0, 1))
     np.testing.assert_allclose(dog_box, [130, 220, 310, 540], atol=80)  # as a person would draw them
     np.testing.assert_allclose(car_box, [465, 75, 690, 170], atol=30)
 
@@ -185,7 +188,7 @@ def _slow_boxes(raw: NDArray[np.float64], priors: Priors, size: tuple[int, int])
 def test_decoding_equals_the_slow_way() -> None:
     priors = Priors(((5.0, 9.0), (20.5, 31.0)), classes=3, scale_x_y=1.2)
     output = torch.randn(2, priors.channels, 2, 3, generator=torch.Generator().manual_seed(4))
-    told = decode([output], [priors], (64, 96), score=0.3, iou=1.0)
+    told = found_in(tensors([output], [priors], (64, 96)), (64, 96), score=0.3, iou=1.0)
     for one, objects in zip(output, told, strict=True):
         raw = one.double().numpy().reshape(2, 8, 2, 3).transpose(0, 2, 3, 1)
         wanted = sorted((row for row in _slow_boxes(raw, priors, (64, 96)) if row[0] > 0.3), reverse=True)
@@ -202,7 +205,7 @@ def test_doubles_go_class_by_class_and_several_maps_are_one_answer() -> None:
     first[0, :, 0, 1] = torch.tensor([0.0, 0, 0, 0, 9, 4, 3])  # one box, both classes
     second[0, :, 0, 0] = torch.tensor([0.0, 0, 0, 0, 9, -9, 9])  # elsewhere
     first[0, :, 0, 0] = torch.tensor([9.0, 0, 0, 0, 9, 2, -9])  # half a cell from the first: its double
-    (objects,) = decode([first, second], [priors, priors], (8, 8), score=0.5, iou=0.45)
+    (objects,) = found_in(tensors([first, second], [priors, priors], (8, 8)), (8, 8), score=0.5, iou=0.45)
     assert objects.labels.tolist() == [1, 0, 1]
     np.testing.assert_allclose(objects.xyxy, [[0, 0, 8, 8], [2, 0, 8, 6], [2, 0, 8, 6]], atol=0.01)
 
@@ -212,7 +215,7 @@ def test_a_picture_with_nothing_on_it_has_no_objects_and_what_is_not_finite_is_n
     output = torch.full((2, 7, 2, 2), -9.0)
     output[1, :, 0, 0] = torch.tensor([0.0, 0, 500, 0, 9, 9, 9])  # e^500
     output[1, :, 0, 1] = torch.tensor([0.0, 0, 0, 0, float("nan"), 9, 9])
-    for objects in decode([output], [priors], (8, 8)):
+    for objects in found_in(tensors([output], [priors], (8, 8)), (8, 8)):
         assert isinstance(objects, Detections)
         assert len(objects) == 0
         assert objects.xyxy.shape == (0, 4)
@@ -222,7 +225,7 @@ def test_a_picture_with_nothing_on_it_has_no_objects_and_what_is_not_finite_is_n
 def test_new_coordinates_are_read_without_sigmoid_and_squared() -> None:
     priors = Priors(((10.0, 6.0),), classes=1, scale_x_y=2.0, new_coords=True)
     output = torch.tensor([0.5, 0.25, 0.5, 1.0, 0.9, 0.8]).view(1, 6, 1, 1)
-    (objects,) = decode([output], [priors], (32, 64))
+    (objects,) = found_in(tensors([output], [priors], (32, 64)), (32, 64))
     centre_x, centre_y = (0.5 * 2 - 0.5) * 64, (0.25 * 2 - 0.5) * 32
     wanted = [centre_x - 5, 0, centre_x + 5, centre_y + 12]
     np.testing.assert_allclose(objects.xyxy, [wanted], atol=1e-5)
@@ -315,7 +318,7 @@ def test_weights_of_another_network_are_refused_and_change_nothing(tmp_path: Pat
 def test_a_network_without_boxes_says_so() -> None:
     network = _network(CLASSIFIER)
     with pytest.raises(BadModel, match=r"no \[yolo\] section"):
-        network.decode(network(torch.zeros(1, 3, 14, 20)), (14, 20))
+        network.tensors(network(torch.zeros(1, 3, 14, 20)), (14, 20))
 
 
 def test_pouring_is_what_a_hand_would_write() -> None:

@@ -62,7 +62,7 @@ def test_a_wished_precision_holds_on_unseen_boxes(trust: DetectionTrust) -> None
         assert tried.right / tried.told > wished - 0.05
         by_hand = sum(int((trust.calibrated(o).scores >= tried.bound).sum()) for o in found)
         assert by_hand == tried.told
-        assert str(tried.told) in tried.sentence
+        assert str(tried.told) in tried.sentences[0]
         coverage.append(tried.told)
     assert coverage == sorted(coverage, reverse=True)
     assert math.isinf(trust.bound_for(0.9999))

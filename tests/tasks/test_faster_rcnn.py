@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from agree import with_statistics
+from found import found_in
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
@@ -106,7 +107,7 @@ def test_objects_are_torchvisions(detection: ModuleType, theirs: Any, ours: Fast
     for own, other in zip(said.proposals, proposals, strict=True):
         assert len(own) == len(other) > 100
         same_rows(other, own, 1e-3)
-    for found, want in zip(ours.decode(said, SIZE), wanted, strict=True):
+    for found, want in zip(found_in(said.tensors(SIZE, 1000), SIZE, 0.05, 0.5, 100), wanted, strict=True):
         assert len(found) == len(want["labels"]) >= 20
         assert len(set(found.labels)) > 1
         own = torch.tensor(found.xyxy).float()
@@ -162,7 +163,7 @@ def test_losses_and_slopes_are_torchvisions_with_its_examples(
         for rows, own, other in zip(recorders[1].drawn, mine, proposals, strict=True)
     ]
     sampled = Sampled(recorders[0].drawn, drawn)
-    told = ours.loss(images, [BOXES, NONE[0]], [LABELS, NONE[1]], sampled=sampled)
+    told = ours.joint_loss(images, [BOXES, NONE[0]], [LABELS, NONE[1]], sampled=sampled)
     for own, other in zip(told[1:], wanted, strict=True):
         assert other > 1e-3
         torch.testing.assert_close(own, other, rtol=1e-4, atol=1e-4)
@@ -333,7 +334,7 @@ def test_it_learns_one_picture_on_any_trunk(name: str) -> None:
     optimizer = torch.optim.AdamW(network.parameters(), 3e-4)
     losses = []
     for step in range(12):
-        parts = network.loss(image, [box], [torch.tensor([1])], seed=step)
+        parts = network.joint_loss(image, [box], [torch.tensor([1])], seed=step)
         optimizer.zero_grad()
         parts.total.backward()
         optimizer.step()
@@ -341,7 +342,7 @@ def test_it_learns_one_picture_on_any_trunk(name: str) -> None:
     assert all(math.isfinite(loss) for loss in losses)
     assert sum(losses[-3:]) < 0.6 * sum(losses[:3])
     with torch.no_grad():
-        (found,) = network.eval().decode(network(image).said(), (64, 96), score=0.0)
+        (found,) = found_in(network.eval()(image).said().tensors((64, 96), 1000), (64, 96), 0.0, 0.5, 100)
     assert len(found)
     assert (found.xyxy >= 0).all()
     assert (found.xyxy <= [96, 64, 96, 64]).all()
@@ -352,17 +353,17 @@ def test_it_learns_one_picture_on_any_trunk(name: str) -> None:
 def test_each_loss_reaches_the_trunk(part: str) -> None:
     image, box = one_square()
     network = small()
-    parts = network.loss(image, [box], [torch.tensor([1])], seed=1)
+    parts = network.joint_loss(image, [box], [torch.tensor([1])], seed=1)
     getattr(parts, part).backward()
     for parameter in network.backbone.body.parameters():
         assert parameter.grad is not None
         assert parameter.grad.abs().sum() > 0
-    again = network.loss(image, [box], [torch.tensor([1])], seed=1)
+    again = network.joint_loss(image, [box], [torch.tensor([1])], seed=1)
     assert again.total == parts.total
 
 
 def test_a_batch_without_objects_is_taught_that_there_is_nothing() -> None:
-    parts = small().loss(torch.randn(2, 3, 32, 48), [NONE[0]] * 2, [NONE[1]] * 2)
+    parts = small().joint_loss(torch.randn(2, 3, 32, 48), [NONE[0]] * 2, [NONE[1]] * 2)
     assert parts.proposals == 0
     assert parts.boxes == 0
     assert parts.objectness > 0
@@ -374,7 +375,7 @@ def test_weights_that_are_no_numbers_find_nothing() -> None:
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.fill_(math.nan)
-        (found,) = network.decode(network(torch.randn(1, 3, 32, 48)), (32, 48))
+        (found,) = found_in(network(torch.randn(1, 3, 32, 48)).tensors((32, 48), 1000), (32, 48), 0.05, 0.5)
     assert len(found) == 0
 
 

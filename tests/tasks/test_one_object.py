@@ -7,8 +7,12 @@ import pytest
 import torch
 
 from foveal.networks.catalogue import build
+from foveal.preprocess import Preprocess
+from foveal.tasks.answers import Detections
+from foveal.tasks.boxed import BoxCalibration
 from foveal.tasks.heads.one_object import OneObject, Placed, largest, placed_loss
-from foveal.tasks.localisation import Localisation
+from foveal.tasks.localise import Localise
+from foveal.tasks.task import Ask
 
 SIZE = (64, 96)
 
@@ -17,6 +21,17 @@ def placed(n: int = 2, classes: int = 3) -> Placed:
     torch.manual_seed(0)
     values = [torch.randn(n), torch.randn(n, 4), torch.randn(n, classes)]
     return Placed(*(value.requires_grad_() for value in values))
+
+
+def told(said: Placed, classes: tuple[str, ...], score: float = 0.0) -> list[Detections]:
+    """Its answers for pictures that are as large as the input."""
+    network = OneObject(build("resnet18", 1, 3, SIZE), "resnet18", len(classes), 16)
+    named = {name: value.detach().numpy() for name, value in network.tensors(said, SIZE).items()}
+    pictures = [SIZE] * len(named["presence"])
+    preprocess = Preprocess(*SIZE, whole=True)
+    return Localise(classes, "one-object", SIZE).answers(
+        named, pictures, preprocess, BoxCalibration(), Ask(score=score)
+    )
 
 
 def test_without_an_object_only_presence_is_learnt() -> None:
@@ -43,7 +58,7 @@ def test_a_perfect_answer_costs_next_to_nothing() -> None:
     target = torch.tensor([[[1.0, x1, y1, x2, y2]]])
     assert placed_loss(said, target, SIZE) < 1e-4
     assert placed_loss(said, target + torch.tensor([0.0, 9, 0, 9, 0]), SIZE) > 0.2
-    (found,) = Localisation(("a", "b", "c"), SIZE).decode(said, SIZE)
+    (found,) = told(said, ("a", "b", "c"))
     assert found.xyxy[0].tolist() == pytest.approx([x1, y1, x2, y2], abs=1e-3)
     assert found.labels.tolist() == [1]
 
@@ -57,5 +72,5 @@ def test_any_size_gives_the_same_vector() -> None:
         assert said.classes.shape == (2, 4)
     with torch.inference_mode():
         nobody = Placed(*(value.detach() for value in placed(3, 1)))
-    assert [len(found) for found in Localisation(("a",), SIZE).decode(nobody, SIZE, score=1.1)] == [0, 0, 0]
-    assert np.isnan(Localisation(("a",), SIZE).right(placed(), torch.zeros(2, 0, 5)))
+    assert [len(found) for found in told(nobody, ("a",), score=1.1)] == [0, 0, 0]
+    assert np.isnan(Localise(("a",)).right(placed(), torch.zeros(2, 0, 5)))

@@ -11,11 +11,13 @@ import pytest
 import torch
 
 from foveal.errors import BadModel, BadRecipe
+from foveal.files.model_file import KIND
 from foveal.files.tensors import read_metadata, read_tensors, write_tensors
-from foveal.model import KIND, Model, load
+from foveal.model import Model, classifier, load
 from foveal.networks.catalogue import build
 from foveal.ops.statistics import softmax
 from foveal.preprocess import Preprocess
+from foveal.tasks.classify import LabelCalibration
 from foveal.tasks.trust import BANK, FALSE_ALARMS, MOST_KEPT, MOST_POINTS, Familiar, Trust, sureness
 
 CLASSES = ("ant", "bee", "cow")
@@ -98,14 +100,11 @@ def test_what_is_kept_of_many_pictures_is_bounded() -> None:
 def model() -> Model:
     torch.manual_seed(0)
     network = build("lenet5", 3, 1, (24, 32))
-    plain = Model(network, Preprocess(24, 32, 1, (0.5,), (0.5,)), CLASSES, "lenet5", temperature=1.3)
+    plain = classifier(network, Preprocess(24, 32, 1, (0.5,), (0.5,)), CLASSES, "lenet5", temperature=1.3)
     pixels = torch.randint(0, 256, (60, 24, 32, 1), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
-    features = plain.outputs(pixels).features
-    assert features is not None
-    logits, labels = answers(200)
-    return replace(
-        plain, trust=replace(Trust.of(logits, labels, 1.3, 0.9), familiar=Familiar.of(features.numpy(), None))
-    )
+    features = plain.engine(pixels.numpy(), features=True)["features"]
+    trust = replace(Trust.of(*answers(200), 1.3, 0.9), familiar=Familiar.of(features, None))
+    return replace(plain, calibration=LabelCalibration(1.3, trust))
 
 
 def test_a_saved_model_trusts_and_doubts_as_before(model: Model, tmp_path: Path) -> None:
@@ -118,27 +117,27 @@ def test_a_saved_model_trusts_and_doubts_as_before(model: Model, tmp_path: Path)
     noise = [np.random.default_rng(i).integers(0, 256, (24, 32), dtype=np.uint8) for i in range(4)]
     pictures = [*noise, np.zeros((24, 32), np.uint8), np.full((24, 32), 255, np.uint8)]
     first, second = model.predict(pictures), again.predict(pictures)
-    assert [(p.passed, p.unlike) for p in first] == [(p.passed, p.unlike) for p in second]
-    assert [p.answer and p.answer.label for p in first] == [p.answer and p.answer.label for p in second]
-    assert [p.unlike for p in first][-2:] == [True, True]
-    assert not first[0].unlike
+    assert [p.answer for p in first] == [p.answer for p in second]
+    assert [p.answer.unlike for p in first][-2:] == [True, True]
+    assert not first[0].answer.unlike
 
 
 def test_another_wish_marks_other_answers(model: Model) -> None:
     pictures = [np.random.default_rng(i).integers(0, 256, (24, 32), dtype=np.uint8) for i in range(8)]
-    assert all(p.passed for p in model.predict(pictures, accuracy=0.999))
-    assert not any(p.passed for p in model.predict(pictures, accuracy=0))
+    assert all(p.answer.passed for p in model.predict(pictures, accuracy=0.999))
+    assert not any(p.answer.passed for p in model.predict(pictures, accuracy=0))
     with pytest.raises(BadRecipe, match=r"share such as 0\.95"):
         model.predict(pictures, accuracy=1.5)
     with pytest.raises(BadRecipe, match="no picture was kept aside"):
-        replace(model, trust=None).predict(pictures, accuracy=0.9)
+        replace(model, calibration=LabelCalibration(1.3)).predict(pictures, accuracy=0.9)
 
 
 def test_views_and_features_leave_the_logits_as_they_are(model: Model) -> None:
     pixels = torch.randint(0, 256, (5, 24, 32, 1), dtype=torch.uint8)
     for views in ("none", "mirror", "mirror+shift"):
-        assert torch.equal(model.outputs(pixels, views).logits, model.logits(pixels, views))
-    assert torch.equal(model.outputs(pixels, "mirror").features, model.outputs(pixels).features)
+        seen = model.engine(pixels.numpy(), views, features=True)
+        assert np.array_equal(seen["logits"], model.logits(pixels, views).numpy())
+        assert np.array_equal(seen["features"], model.engine(pixels.numpy(), features=True)["features"])
 
 
 @pytest.mark.parametrize(

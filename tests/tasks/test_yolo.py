@@ -7,13 +7,14 @@ import copy
 import numpy as np
 import pytest
 import torch
+from found import found_in
 
 from foveal.errors import BadRecipe
 from foveal.networks.catalogue import build
 from foveal.ops.boxes import box_iou
-from foveal.tasks.detection import Detection, objects_said
+from foveal.tasks.detect import Detect
 from foveal.tasks.heads._assignment import FIT, PLACES, SURE, aligned_loss, assign
-from foveal.tasks.heads.yolo import BINS, Said, Yolo, strides_for
+from foveal.tasks.heads.yolo import BINS, PlaceOutputs, Yolo, strides_for
 
 
 def detector(size: tuple[int, int] = (64, 96), classes: int = 3, trunk: str = "yolo_trunk_n") -> Yolo:
@@ -40,14 +41,14 @@ def test_sides_are_distances_from_the_place_in_steps_of_its_map() -> None:
     sides = torch.full((1, 1, 4, BINS), -30.0)
     for side, distance in enumerate((1, 2, 3, 4)):
         sides[0, 0, side, distance] = 30.0
-    said = Said(torch.zeros(1, 1, 1), sides, torch.tensor([[40.0, 20.0]]), torch.tensor([8.0]))
+    said = PlaceOutputs(torch.zeros(1, 1, 1), sides, torch.tensor([[40.0, 20.0]]), torch.tensor([8.0]))
     assert said.boxes()[0, 0].tolist() == pytest.approx([32, 4, 64, 52])
 
 
 def test_a_distribution_between_two_steps_lies_between_them() -> None:
     sides = torch.full((1, 1, 4, BINS), -30.0)
     sides[..., 2], sides[..., 3] = 5.0, 5.0
-    said = Said(torch.zeros(1, 1, 1), sides, torch.zeros(1, 2), torch.tensor([4.0]))
+    said = PlaceOutputs(torch.zeros(1, 1, 1), sides, torch.zeros(1, 2), torch.tensor([4.0]))
     assert said.boxes()[0, 0].tolist() == pytest.approx([-10, -10, 10, 10])
 
 
@@ -132,7 +133,7 @@ def test_two_pictures_are_learnt_by_heart() -> None:
     assert loss.item() < 0.3 * first
     with torch.inference_mode():
         said = net(images)
-    for found, target in zip(objects_said(said, (64, 96), score=0.1), targets, strict=True):
+    for found, target in zip(found_in(net.tensors(said, (64, 96)), (64, 96), score=0.1), targets, strict=True):
         assert int(found.labels[0]) == int(target[0, 0])
         assert box_iou(torch.from_numpy(found.xyxy[:1]).float(), target[:, 1:])[0, 0] > 0.8
 
@@ -142,15 +143,18 @@ def test_said_in_bf16_is_decoded_in_float32() -> None:
     with torch.autocast("cpu", torch.bfloat16), torch.inference_mode():
         said = net(torch.randn(1, 3, 64, 96))
     assert said.boxes().dtype == torch.float32
-    assert Detection(("a", "b", "c")).loss(said, torch.tensor([[[0.0, 5, 5, 20, 20]]])).dtype == torch.float32
+    assert (
+        Detect(("a", "b", "c"), "yolo", (64, 96), net).loss(said, torch.tensor([[[0.0, 5, 5, 20, 20]]])).dtype
+        == torch.float32
+    )
 
 
 def test_objects_are_clipped_limited_and_without_doubles() -> None:
     places = 50
     points = torch.rand(places, 2) * 40
     sides = torch.randn(1, places, 4, BINS) * 3
-    said = Said(torch.randn(1, places, 2) * 2, sides, points, torch.full((places,), 8.0))
-    (found,) = objects_said(said, (32, 48), score=0.2, iou=0.5, most=7)
+    said = PlaceOutputs(torch.randn(1, places, 2) * 2, sides, points, torch.full((places,), 8.0))
+    (found,) = found_in(detector(classes=2).tensors(said, (32, 48)), (32, 48), score=0.2, iou=0.5, most=7)
     assert len(found) <= 7
     assert (np.diff(found.scores) <= 0).all()
     assert found.xyxy.min() >= 0

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from found import found_in
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -164,7 +165,7 @@ def test_first_answers_are_the_priors_without_an_object() -> None:
         raw = output.detach().view(2, 3, 9, *output.shape[2:])
         assert 0.003 < raw[:, :, 4].sigmoid().mean() < 0.03
         assert raw[:, :, 2:4].abs().mean() < 0.5
-    assert all(len(objects) == 0 for objects in network.decode(outputs, (64, 96)))
+    assert all(len(objects) == 0 for objects in found_in(network.tensors(outputs, (64, 96)), (64, 96)))
 
 
 def test_what_does_not_fit_is_refused() -> None:
@@ -334,7 +335,7 @@ def test_it_learns_where_and_what_on_any_trunk() -> None:
         parts.total.backward()
         optimizer.step()
     with torch.no_grad():
-        told = network.decode(network(images), SIZE, score=0.5)
+        told = found_in(network.tensors(network(images), SIZE), SIZE, score=0.5)
     for objects, box, label in zip(told, boxes, labels, strict=True):
         assert objects.labels.tolist() == label.tolist()
         assert _iou(objects.xyxy[0].tolist(), box[0].tolist()) > 0.8

@@ -5,7 +5,11 @@ import pytest
 from foveal.errors import BadRecipe
 from foveal.networks.catalogue import forward_flops
 from foveal.recipe import Recipe
-from foveal.training.planner import Facts, Plan, choose_by_time, choose_network, choose_size, epochs_in, ladder, resolve
+from foveal.tasks.classify import Classify
+from foveal.tasks.label_defaults import choose_network, choose_size
+from foveal.tasks.task import Facts
+from foveal.training.planner import Plan, choose_by_time, epochs_in, ladder
+from foveal.training.settle import resolved
 
 MNIST = Facts(58_800, (28, 28), 1, (5880,) * 10)
 CIFAR = Facts(49_000, (32, 32), 3, (4900,) * 10)
@@ -16,7 +20,8 @@ DIGITS = Facts(1309, (8, 8), 1, (130,) * 10)
 def settled(facts, device="cpu", **settings):
     recipe = Recipe().with_settings({k.replace("__", "."): v for k, v in settings.items()})
     size = choose_size(recipe, facts, device)
-    return resolve(recipe, facts, size, choose_network(recipe, size, facts.channels), device)
+    named = recipe.with_settings({"network.name": choose_network(recipe, size, facts.channels)})
+    return resolved(Classify, named, facts, size, device)
 
 
 @pytest.mark.parametrize("facts", [MNIST, CIFAR, PHOTOS, DIGITS])
@@ -41,7 +46,7 @@ def test_nothing_stays_open_but_what_is_measured(facts):
 @pytest.mark.parametrize("facts", [MNIST, CIFAR, PHOTOS, DIGITS])
 def test_a_settled_recipe_settles_to_itself(facts):
     once = settled(facts)
-    again = resolve(once, facts, choose_size(once, facts, "cpu"), choose_network(once, (99, 99), 3), "cpu")
+    again = resolved(Classify, once, facts, choose_size(once, facts, "cpu"), "cpu")
     assert again == once
 
 

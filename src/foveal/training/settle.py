@@ -28,7 +28,7 @@ from foveal.training.asking import check_device, check_start, named, start_file
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["choose_device", "settle", "usual_shape"]
+__all__ = ["choose_device", "resolved", "settle", "usual_shape"]
 
 BY_TIME_BATCH = 64  # pictures a step, where --minutes chooses the network
 LOOKED_AT = 64  # pictures whose header tells the usual size and colour
@@ -54,10 +54,10 @@ def settle(task: type[Task], dataset: Dataset, recipe: Recipe, network: nn.Modul
     name, size = task.chosen(recipe, facts, device, known)
     if task.linear and recipe.training.minutes and recipe.network.name == "auto":
         name, size = _by_time(recipe, facts, size, device, len(dataset.classes))
-    return _resolved(task, recipe.with_settings({"network.name": name}), facts, size, device)
+    return resolved(task, recipe.with_settings({"network.name": name}), facts, size, device)
 
 
-def _resolved(task: type[Task], recipe: Recipe, facts: Facts, size: tuple[int, int], device: str) -> Recipe:
+def resolved(task: type[Task], recipe: Recipe, facts: Facts, size: tuple[int, int], device: str) -> Recipe:
     """A number for every "auto" but the arithmetic, and the epochs where `minutes` plan them."""
     usual = task.usual(recipe, facts)
     if recipe.training.minutes:
