@@ -9,7 +9,8 @@ from pathlib import Path
 from boxed import picture
 
 from foveal.audit.checking import check
-from foveal.audit.page import answer, render_check
+from foveal.audit.page import answer, check_page
+from foveal.pages.render import render
 
 LINES = {
     "a.jpg": ["1,1,99,99,cat", "1,1,99,98.5,cat", "30,30,60,60,dog"],
@@ -50,6 +51,6 @@ def test_each_odd_box_is_told_and_no_other(tmp_path, monkeypatch):
     assert not found.wrong_labels
     rows = list(csv.DictReader(io.StringIO(found.csv())))
     assert sum(row["finding"] == "odd box" for row in rows) == 5
-    page = render_check(found)
+    page = render(check_page(found))
     assert "box 2 repeats box 1" in page
     assert any(what == "5 odd boxes" for what, _ in answer(found))

@@ -97,6 +97,3 @@ def test_the_worst_misses_and_alarms_are_on_their_pictures() -> None:
     areas = (truth.xyxy[:2, 2:] - truth.xyxy[:2, :2]).prod(axis=1)
     assert np.array_equal(misses[0].xyxy, truth.xyxy[int(areas.argmax())])
     assert [(error.picture, error.words) for error in alarms] == [(1, "c0 0.90")]
-    pixels = np.random.default_rng(0).integers(0, 255, (8, 200, 260), dtype=np.uint8)
-    for errors in (misses, alarms, []):
-        saved(plots.plot_errors(errors, scores, truth, lambda i: pixels[i]))

@@ -7,7 +7,8 @@ from html.parser import HTMLParser
 import pytest
 
 from foveal.networks.catalogue import table_of
-from foveal.report.network_page import picture, render_network
+from foveal.pages.render import render
+from foveal.report.network_page import network_page, picture
 
 
 class Rows(HTMLParser):
@@ -36,7 +37,7 @@ def googlenet():
 
 def test_every_layer_has_its_row(googlenet):
     reader = Rows()
-    reader.feed(render_network("googlenet", "a paper", googlenet))
+    reader.feed(render(network_page("googlenet", "a paper", googlenet)))
     rows = [row for row in reader.rows if len(row) == 10]
     assert [row[0] for row in rows] == [layer.name for layer in googlenet.layers]
     assert rows[0][2] == "64×112×80"
@@ -69,7 +70,8 @@ def test_a_box_lies_right_of_all_that_it_takes(googlenet):
 
 
 def test_names_from_outside_cannot_become_markup(googlenet):
-    page = render_network("<script>alert(1)</script>", "a\x1b[31m & b", googlenet)
+    page = render(network_page("<script>alert(1)</script>", "a\x1b[31m & b", googlenet))
     assert "<script" not in page
     assert "\x1b" not in page
     assert "default-src 'none'" in page
+    assert "u202f" not in page

@@ -2,42 +2,56 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+from markupsafe import Markup
 from numpy.typing import NDArray
 
-from foveal import __version__
 from foveal.audit.findings import Findings
 from foveal.data.dataset import NOTHING
-from foveal.errors import BadPicture, shown
+from foveal.errors import BadPicture
 from foveal.files.durable import write_text
 from foveal.files.pictures import read_image
-from foveal.report import words
-from foveal.report.pictures import data_uri, shrunk
+from foveal.pages.page import (
+    Alarm,
+    Block,
+    Card,
+    Cell,
+    Fact,
+    Facts,
+    Page,
+    Picture,
+    Pictures,
+    Ready,
+    Section,
+    Table,
+    marked,
+)  # fmt: skip
+from foveal.pages.pictures import data_uri, shrunk
+from foveal.pages.render import special, write_page
+from foveal.pages.words import count, counted, seconds_in_words
 
-__all__ = ["CSV_FILE", "PAGE_FILE", "render_check", "write_check"]
+__all__ = ["CSV_FILE", "PAGE_FILE", "answer", "check_page", "write_check"]
 
 PAGE_FILE, CSV_FILE = "check.html", "findings.csv"
 CARD_SIDE, POINT_SIDE = 176, 40  # pixels of a picture in a list and on the map
 MOST_SHOWN = 60  # pictures of each finding; the CSV has all
 MOST_ROWS = 200  # of each table
+MOST_NAMED = 20  # classes in a sentence
 HUES = 12  # classes on the map that can be told apart by the color of their frame
 
-
-@dataclass(frozen=True)
-class Card:
-    """A picture with what there is to say of it."""
-
-    picture: str  # a data address; "" when it cannot be shown
-    name: str
-    label: str
-    split: str
-    small: bool  # its pixels are shown as they are
+WEIGHTS_MISSING = Markup(
+    "<b>Only gradients and colors were compared.</b> With the published weights of SqueezeNet 1.1 as "
+    "weights/squeezenet1_1.safetensors below a folder of FOVEAL_DATA (or in the cache, where <code>foveal train "
+    "--network squeezenet1_1 --weights imagenet</code> puts them), far more wrong labels are found."
+)
+FOOTER = (
+    "Nothing on this page loads anything from anywhere, and no picture was touched. The list to review is {}: write "
+    "yes under “exclude” where a picture should be left out, and give the file to <code>foveal train --exclude</code>."
+)
 
 
 @dataclass(frozen=True)
@@ -54,33 +68,29 @@ class Point:
 def write_check(findings: Findings, folder: Path) -> None:
     """Write the page and the CSV into a folder that exists. Raises: NotWritable or NoSpace."""
     write_text(folder / CSV_FILE, findings.csv())
-    write_text(folder / PAGE_FILE, render_check(findings))
+    write_page(check_page(findings), folder / PAGE_FILE)
 
 
-def render_check(findings: Findings) -> str:
-    """The page as text."""
-    from jinja2 import Environment, StrictUndefined
-
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters.update(shown=shown, count=words.count, percent=words.percent, seconds=words.seconds_in_words)
-    names = [*findings.dataset.classes]
-    return environment.from_string(_file("foveal.audit", "check.html.jinja")).render(
-        f=findings,
-        counts=findings.counts(),
-        version=__version__,
-        style=_file("foveal.report", "page.css"),
-        csv=CSV_FILE,
-        answer=answer(findings),
-        most=MOST_SHOWN,
-        rows=MOST_ROWS,
-        pairs=[(pair, _card(findings, pair.first), _card(findings, pair.second))
-               for pair in findings.duplicates[:MOST_SHOWN]],
-        suspects=[(s, _card(findings, s.index), names[s.likely]) for s in findings.wrong_labels[:MOST_SHOWN]],
-        outliers=[(o, _card(findings, o.index)) for o in findings.outliers[:MOST_SHOWN]],
-        classes=_classes(findings),
-        points=_points(findings),
-        legend=[(name, _hue(k)) for k, name in enumerate(names[:HUES])],
-    )  # fmt: skip
+def check_page(findings: Findings) -> Page:
+    """What is told of a data set."""
+    origin = findings.dataset.origin
+    sections = [
+        _answer_section(findings),
+        _copies_section(findings),
+        _labels_section(findings),
+        _outliers_section(findings),
+        _files_section(findings),
+        _classes_section(findings),
+        _map_section(findings),
+    ]
+    looked = f"looked at in {seconds_in_words(findings.seconds)} with {findings.by}"
+    return Page(
+        origin.source,
+        f"{origin.format} · split by {origin.split_by} · {looked}",
+        "data check",
+        [section for section in sections if section.blocks],
+        footer=marked(FOOTER, CSV_FILE),
+    )
 
 
 def answer(findings: Findings) -> list[tuple[str, str]]:
@@ -88,47 +98,150 @@ def answer(findings: Findings) -> list[tuple[str, str]]:
 
     Words of the page and of the command.
     """
-    counts, found = findings.counts(), []
-    if n := counts["duplicates_across_splits"]:
-        found.append(
-            (f"{_many(n, 'copy', 'copies')} across splits", "what is tested was learnt, so scores come out too good")
-        )
-    if n := counts["duplicates_with_two_labels"]:
-        found.append((f"{_many(n, 'copy', 'copies')} with another label", "one of the two is wrong"))
-    if n := counts["wrong_labels"]:
-        found.append((f"{_many(n, 'label')} probably wrong", "look at them in the order of the list"))
-    boxed = findings.dataset.boxes is not None
-    if n := counts["broken"]:
-        what = _many(n, "file or box", "files or boxes") if boxed else _many(n, "file")
-        found.append((f"{what} that cannot be used", "training leaves them out"))
-    if n := counts.get("odd_boxes", 0):
-        found.append((f"{_many(n, 'odd box', 'odd boxes')}", "drawn twice, tiny, thin, or as large as the picture"))
-    if n := counts["duplicates"] - counts["duplicates_across_splits"]:
-        found.append((f"{_many(n, 'copy', 'copies')} within a split", "they count twice and teach once"))
-    if n := counts["outliers"]:
-        found.append((f"{_many(n, 'picture')} unlike all others", "do they belong here?"))
-    if n := counts["tiny_classes"]:
-        found.append(
-            (
-                f"{_many(n, 'class', 'classes')} with few {'boxes' if boxed else 'pictures'}",
-                "too few to learn from, or to test on",
-            )
-        )
-    if n := counts["odd"]:
-        found.append((f"{_many(n, 'odd file')}", "usable, but not like the others"))
-    return found
+    counts, boxed = findings.counts(), findings.dataset.boxes is not None
+    files = ("file or box", "files or boxes") if boxed else ("file", "files")
+    few = " with few boxes" if boxed else " with few pictures"
+    within = counts["duplicates"] - counts["duplicates_across_splits"]
+    copies, learnt = ("copy", "copies"), "what is tested was learnt, so scores come out too good"
+    rows = [
+        (counts["duplicates_across_splits"], copies, " across splits", learnt),
+        (counts["duplicates_with_two_labels"], copies, " with another label", "one of the two is wrong"),
+        (counts["wrong_labels"], ("label", "labels"), " probably wrong", "look at them in the order of the list"),
+        (counts["broken"], files, " that cannot be used", "training leaves them out"),
+        (
+            counts.get("odd_boxes", 0),
+            ("odd box", "odd boxes"),
+            "",
+            "drawn twice, tiny, thin, or as large as the picture",
+        ),
+        (within, copies, " within a split", "they count twice and teach once"),
+        (counts["outliers"], ("picture", "pictures"), " unlike all others", "do they belong here?"),
+        (counts["tiny_classes"], ("class", "classes"), few, "too few to learn from, or to test on"),
+        (counts["odd"], ("odd file", "odd files"), "", "usable, but not like the others"),
+    ]
+    return [(counted(n, *names) + rest, why) for n, names, rest, why in rows if n]
 
 
-def _many(n: int, one: str, several: str = "") -> str:
-    return f"{words.count(n)} {one if n == 1 else several or one + 's'}"
+def _answer_section(findings: Findings) -> Section:
+    dataset, found, counts = findings.dataset, answer(findings), findings.counts()
+    pictures, classes = f"{count(counts['pictures'])} pictures", f"in {len(dataset.classes)} classes"
+    lead = f"{pictures} {classes}, and nothing to mend was found."
+    if found:
+        boxes = f", {count(counts['boxes'])} boxes" if dataset.boxes is not None else ""
+        lead = f"{pictures}{boxes} {classes}. What to look at, most pressing first:"
+    blocks: list[Block] = [Card([Ready(special("pressing", lead=lead, rows=found)), Facts(_facts(findings))])]
+    blocks += [] if findings.knows_things else [Alarm([WEIGHTS_MISSING])]
+    blocks += [Alarm(dataset.notes)] if dataset.notes else []
+    return Section("", blocks)
 
 
-def _card(findings: Findings, index: int) -> Card:
+def _facts(findings: Findings) -> list[Fact]:
+    splits = [count(len(findings.dataset.indices(split))) for split in ("train", "val", "test")]
+    size, pictures = findings.sizes[0] if findings.sizes else ("–", 0)
+    modes = ", ".join(f"{mode} {count(n)}" for mode, n in findings.modes[:3])
+    return [
+        Fact("train · val · test", " · ".join(splits)),
+        Fact("largest class : smallest", f"{findings.imbalance:.1f} : 1"),
+        Fact("most frequent size", size, f"{count(pictures)} pictures; {count(len(findings.sizes))} sizes in all"),
+        Fact("kinds of files", modes, f"{count(findings.turned)} shown upright only by their EXIF orientation"),
+    ]
+
+
+def _copies_section(findings: Findings) -> Section:
+    rows = []
+    for pair in findings.duplicates[:MOST_SHOWN]:
+        how = pair.kind + (", two labels" if pair.contradict else "")
+        pictures = [_picture(findings, index) for index in (pair.first, pair.second)]
+        rows.append({"pictures": pictures, "how": how, "pressing": pair.across or pair.contradict})
+    return Section(
+        "Copies",
+        [Ready(special("twins", rows=rows))] if rows else [],
+        "The same picture twice: to the byte, or resized, re-compressed, cropped a little or brightened. Copies across "
+        f"splits stand first. {_rest(len(findings.duplicates))}",
+    )
+
+
+def _labels_section(findings: Findings) -> Section:
+    cards = []
+    for suspect in findings.wrong_labels[:MOST_SHOWN]:
+        label, likely = findings.label(suspect.index), findings.dataset.classes[suspect.likely]
+        words = marked("{}: rather <b>{}</b>?", label, likely)
+        surer = f"{findings.split(suspect.index)}, {-suspect.margin:.2f} surer"
+        cards.append(_picture(findings, suspect.index, words, surer))
+    return Section(
+        "Labels that are probably wrong",
+        [Pictures(cards, small=True)] if cards else [],
+        "Judged by models that had not seen the picture, the surest first. They are suggestions: look at each. "
+        + _rest(len(findings.wrong_labels)),
+    )
+
+
+def _outliers_section(findings: Findings) -> Section:
+    cards = [
+        _picture(findings, far.index, more=f"{far.deviations:.1f} deviations farther than usual")
+        for far in findings.outliers[:MOST_SHOWN]
+    ]
+    lead = "Farther from their nearest pictures than the rest. Do they belong here?"
+    return Section("Unlike all others", [Pictures(cards, small=True)] if cards else [], lead)
+
+
+def _files_section(findings: Findings) -> Section:
+    rows: list[tuple[str, str]] = [(o.name, marked("<b>{}</b>", o.reason)) for o in findings.broken[:MOST_ROWS]]
+    rows += [(o.name, f"{o.reason} ({o.label})") for o in findings.odd_boxes[:MOST_ROWS]]
+    rows += [(o.name, o.reason) for o in findings.odd[:MOST_ROWS]]
+    title = "Broken and odd files" + ("" if findings.dataset.boxes is None else " and boxes")
+    table = Table(rows, ("file", "what is the matter"), about=title)
+    return Section(title, [Card([table])] if rows else [])
+
+
+def _classes_section(findings: Findings) -> Section:
+    """A row a class: its pictures by split, and what was found in it."""
+    dataset, what = findings.dataset, "pictures" if findings.dataset.boxes is None else "boxes"
+    K, total = len(dataset.classes), findings.of_classes
+    copied = [int(dataset.labels[pair.second]) for pair in findings.duplicates]
+    columns = [findings.counted(split) for split in ("train", "val", "test")]
+    columns.append(_bincount([suspect.label for suspect in findings.wrong_labels], K))
+    columns.append(_bincount([label for label in copied if label != NOTHING], K))
+    rows: list[list[str | Cell]] = []
+    for k in np.argsort(-total, kind="stable")[:MOST_ROWS].tolist():
+        all_of_it = Cell(count(total[k]), share=float(total[k] / max(1, total.max())))
+        rows.append([dataset.classes[k], all_of_it, *(count(column[k]) for column in columns)])
+    head = ("class", what, "train", "val", "test", "labels doubted", "copies")
+    lead = ""
+    if tiny := findings.tiny:
+        more = f" and {len(tiny) - MOST_NAMED} more" if len(tiny) > MOST_NAMED else ""
+        lead = f"Few {what}: {', '.join(tiny[:MOST_NAMED])}{more}."
+    return Section("Classes", [Card([Table(rows, head, "figures", about="Figures of each class")])], lead)
+
+
+def _map_section(findings: Findings) -> Section:
+    points, names = list(_points(findings)), findings.dataset.classes[:HUES]
+    legend = [(name, _hue(k)) for k, name in enumerate(names)]
+    some = f"{len(points)} pictures drawn at random. " if len(points) < len(findings.dataset) else ""
+    return Section(
+        "The map",
+        [Ready(special("picture_map", points=points, legend=legend))],
+        f"{some}Pictures that look alike lie close together; only neighbourhoods mean something, not directions. Rest "
+        "on a picture to enlarge it. A frame tells the class: an island of its own within a class is worth a look, and "
+        "so is a picture among strangers.",
+    )
+
+
+def _rest(n: int) -> str:
+    """What is said of a list that is longer than what is shown of it."""
+    return f"The first {MOST_SHOWN} of {count(n)}; all are in {CSV_FILE}." if n > MOST_SHOWN else ""
+
+
+def _picture(findings: Findings, index: int, words: str = "", more: str = "") -> Picture:
+    """A picture with what is said of it, by default its label and split, and its name below."""
+    words = words or f"{findings.label(index)} · {findings.split(index)}"
+    more = marked("<small>{}</small>", more) if more else ""
+    name = findings.name(index)
+    told = marked('{}{}<small title="{name}">{name}</small>', words, more, name=name)
     pixels = _pixels(findings, index)
-    name, label, split = findings.name(index), findings.label(index), findings.split(index)
     if pixels is None:
-        return Card("", name, label, split, False)
-    return Card(data_uri(shrunk(pixels, CARD_SIDE)), name, label, split, max(pixels.shape[:2]) < CARD_SIDE // 2)
+        return Picture("", told, name)
+    return Picture(data_uri(shrunk(pixels, CARD_SIDE)), told, name, max(pixels.shape[:2]) < CARD_SIDE // 2)
 
 
 def _pixels(findings: Findings, index: int) -> NDArray[np.uint8] | None:
@@ -140,16 +253,14 @@ def _pixels(findings: Findings, index: int) -> NDArray[np.uint8] | None:
         return None
 
 
-def _points(findings: Findings) -> list[Point]:
-    points = []
+def _points(findings: Findings) -> Iterator[Point]:
     for place, index in zip(findings.places, findings.placed.tolist(), strict=True):
         pixels = _pixels(findings, index)
         if pixels is not None:
-            title = f"{shown(findings.name(index))} · {shown(findings.label(index))}"
+            title = f"{findings.name(index)} · {findings.label(index)}"
             left, top = (round(96 * float(v), 2) for v in place)
             hue = _hue(int(findings.dataset.labels[index]))
-            points.append(Point(data_uri(shrunk(pixels, POINT_SIDE)), left, top, hue, title))
-    return points
+            yield Point(data_uri(shrunk(pixels, POINT_SIDE)), left, top, hue, title)
 
 
 def _hue(label: int) -> int:
@@ -157,26 +268,5 @@ def _hue(label: int) -> int:
     return label % HUES * 5 % HUES * 360 // HUES
 
 
-def _classes(findings: Findings) -> list[dict[str, Any]]:
-    """A row a class: its pictures by split, and what was found in it."""
-    dataset = findings.dataset
-    K = len(dataset.classes)
-    each = {split: findings.counted(split) for split in ("train", "val", "test")}
-    total = findings.of_classes
-    wrong = _counted([s.label for s in findings.wrong_labels], K)
-    labels = [int(dataset.labels[p.second]) for p in findings.duplicates]
-    copies = _counted([label for label in labels if label != NOTHING], K)
-    order = np.argsort(-total, kind="stable")[:MOST_ROWS]
-    return [
-        {"name": dataset.classes[k], **{s: int(n[k]) for s, n in each.items()}, "total": int(total[k]),
-         "share": float(total[k] / max(1, total.max())), "wrong": int(wrong[k]), "copies": int(copies[k])}
-        for k in order
-    ]  # fmt: skip
-
-
-def _counted(labels: Sequence[int], K: int) -> NDArray[np.int64]:
+def _bincount(labels: Sequence[int], K: int) -> NDArray[np.int64]:
     return np.bincount(np.array(labels, np.int64), minlength=K).astype(np.int64)
-
-
-def _file(package: str, name: str) -> str:
-    return resources.files(package).joinpath(name).read_text(encoding="utf-8")

@@ -85,7 +85,7 @@ def drawn_into(folder: Path, found: Iterable[Found], classes: Sequence[str]) -> 
 
     from foveal.files.durable import new_folder
     from foveal.files.pictures import read_image
-    from foveal.report.drawn_boxes import boxes_of, draw_boxes
+    from foveal.pages.drawn_boxes import boxes_of, draw_boxes
 
     check_drawn(folder)
     new_folder(folder)

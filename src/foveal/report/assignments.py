@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from foveal.data.box_batches import padded
 from foveal.detector import Detector
-from foveal.report.drawn_boxes import PALETTE, DrawnBox, corners, draw_boxes
-from foveal.report.pictures import data_uri, evenly, for_page
-from foveal.report.words import counted
+from foveal.pages.drawn_boxes import PALETTE, DrawnBox, corners, draw_boxes
+from foveal.pages.pictures import data_uri, evenly, for_page
+from foveal.pages.words import counted
 from foveal.tasks.anchored_detection import AnchoredDetection
 from foveal.tasks.heads import _rcnn_loss, yolov3_loss
 from foveal.tasks.heads._assignment import assign

@@ -1,179 +1,201 @@
-"""The report of a detector: one offline HTML file, the answer first, then what was found, missed and made up.
-
-It shares the look, the charts' way onto the page and the offline policy with the report of a classifier.
-"""
+"""The report of a detector: average precision first, then what was found, missed and made up."""
 
 from __future__ import annotations
 
-import base64
-import hashlib
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from foveal import __version__
 from foveal.data.augment import in_words
 from foveal.data.dataset import Boxes
-from foveal.detector import Detector
-from foveal.errors import BadPicture, shown
-from foveal.files.durable import write_text
-from foveal.files.pictures import read_image
+from foveal.pages.charts import inline_chart
+from foveal.pages.drawn_boxes import PALETTE, DrawnBox, corners, draw_boxes
+from foveal.pages.page import (
+    Answer,
+    Block,
+    Card,
+    Cell,
+    Columns,
+    Fact,
+    Heading,
+    Page,
+    Paragraph,
+    Picture,
+    Pictures,
+    Section,
+    Table,
+    marked,
+)  # fmt: skip
+from foveal.pages.pictures import data_uri, evenly, for_page
+from foveal.pages.words import count, counted, share_of_one, split_word
 from foveal.report import detection_plots, plots
 from foveal.report.assignments import assigned_pictures
-from foveal.report.drawn_boxes import PALETTE, DrawnBox, boxes_of, corners, draw_boxes
-from foveal.report.page import Chart, durations, inline_chart, page_file, page_template, recipe_sections, split_word
-from foveal.report.pictures import data_uri, evenly, for_page
-from foveal.report.words import counted
-from foveal.tasks.answers import Detections
+from foveal.report.boxed_pictures import scored_pictures, training_pictures, true_boxes, truth_of, with_boxes
+from foveal.report.common import curve_chart, facts_of_training, origin_section, time_card
+from foveal.report.finished import FinishedRun
 from foveal.tasks.detection_scores import DetectionScores
 from foveal.tasks.detection_trust import DetectionTrust, reliability
-from foveal.training.detecting import DetectionSetup
-from foveal.training.fit import Fitted
 
-__all__ = ["original", "placed_card", "training_pictures", "write_detection_report"]
+__all__ = ["page"]
 
-SHOWN, TRAINING_SHOWN = 8, 6  # pictures
+SHOWN = 8  # pictures
 PRECISIONS = (0.8, 0.9, 0.95, 0.99)  # that are tried
 
-Pixels = NDArray[np.uint8]
-Picture = Callable[[int], Pixels]
 
-
-def write_detection_report(
-    name: str,
-    setup: DetectionSetup,
-    fitted: Fitted[Detector],
-    on: str,
-    found: Sequence[Detections],
-    scores: DetectionScores,
-    metrics: Mapping[str, Any],
-    warnings: Sequence[str],
-    file_bytes: int,
-    path: Path,
-) -> None:
-    """Write the page. Args: found, the objects on the pictures of split `on`, in its order.
-
-    Raises: NotWritable or NoSpace when the place refuses it.
-    """
-    indices, boxes = setup.splits[on], setup.dataset.boxes
-    assert boxes is not None
-    truth = boxes.take(indices)
-
-    def picture(number: int) -> Pixels:
-        return original(setup, int(indices[number]))
-
-    assigned, assigned_words = assigned_pictures(setup, fitted.model)
-    text = page_template("detection.html.jinja").render(
-        name=name,
-        scores=scores,
-        version=__version__,
-        style=page_file("page.css"),
-        script=(script := page_file("page.js")),
-        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
-        split=split_word(on),
-        origin=setup.dataset.origin,
-        notes=setup.dataset.notes,
-        warnings=warnings,
-        metrics=metrics,
-        file_bytes=file_bytes,
-        threshold=fitted.model.threshold,
-        recipe=recipe_sections(setup.recipe.to_toml()),
-        durations=durations(metrics["seconds"]),
-        augment_words=in_words(setup.recipe.augment),
-        class_rows=_class_rows(scores),
-        samples=[_sample(picture, truth, found, i, scores) for i in evenly(len(indices), SHOWN)],
-        misses=_errors(detection_plots.worst_misses(scores, truth), truth, picture),
-        alarms=_errors(detection_plots.worst_alarms(scores), truth, picture),
-        training=training_pictures(setup),
-        promises=_promises(fitted.model.trust, scores),
-        calibration=metrics["test"]["calibration"],
-        assigned=assigned,
-        assigned_words=assigned_words,
-        **_charts(scores, [vars(row) for row in fitted.history]),
+def page(run: FinishedRun) -> Page:
+    """What is told of a detector. Its answers are a list of Detections."""
+    scores = run.scores
+    ap50, classes = share_of_one(scores.ap50), counted(len(scores.classes), "class", "classes")
+    sections = [
+        _found_section(run),
+        _errors_section(run),
+        _objects_section(scores),
+        _trust_section(run),
+        _learning_section(run),
+        origin_section(run),
+    ]
+    return Page(
+        run.name,
+        f"detection of {classes}, pictures from {run.setup.dataset.origin.source}",
+        f"AP50 {ap50}",
+        sections,
+        _answer(run),
+        warnings=run.warnings,
+        facts=_facts(run),
+        description=f"AP50 {ap50} on {count(scores.n)} {split_word(run.on)} pictures",
     )
-    write_text(path, text)
 
 
-def _charts(scores: DetectionScores, history: Sequence[Mapping[str, Any]]) -> dict[str, Chart | None]:
-    figures = {
-        "precision_recall": detection_plots.plot_precision_recall(scores),
-        "by_size": detection_plots.plot_ap_by_size(scores),
-        "by_class": detection_plots.plot_average_precision(scores) if len(scores.classes) > 1 else None,
-        "confusion": detection_plots.plot_confusion_with_background(scores),
-        "reliability": plots.plot_reliability(reliability(scores)),
-        "loss_chart": plots.plot_curves(history, "loss") if history else None,
-    }
-    return {name: inline_chart(figure, name) if figure else None for name, figure in figures.items()}
+def _answer(run: FinishedRun) -> Answer:
+    scores = run.scores
+    low, high = map(share_of_one, scores.ap50_interval)
+    return Answer(
+        marked(
+            "Average precision at IoU 0.5 on <strong>{}</strong> objects of {} {} pictures.",
+            count(scores.objects), count(scores.n), split_word(run.on),
+        ),
+        f"With 95 % confidence, between {low} and {high} on pictures like these. Mean over IoU 0.5 to 0.95: "
+        f"{share_of_one(scores.ap)}.",
+        share_of_one(scores.ap50),
+        inline_chart(detection_plots.plot_precision_recall(scores), "precision_recall"),
+    )  # fmt: skip
 
 
-def _promises(trust: DetectionTrust | None, scores: DetectionScores) -> list[dict[str, Any]]:
-    """From which score on boxes are as right as wished, and what that gave here."""
-    if trust is None or not trust.curve.n:
-        return []
+def _facts(run: FinishedRun) -> list[Fact]:
+    scores, threshold = run.scores, run.fitted.model.threshold
+    low, high = map(share_of_one, scores.ap_interval)
+    best = f"at a score of {scores.threshold:.2f}; predict tells what is above {threshold:.2f}"
     return [
-        {"wished": f"{100 * precision:g} %", **trust.tried(scores, precision).as_dict()} for precision in PRECISIONS
+        Fact("AP", share_of_one(scores.ap), f"between {low} and {high}"),
+        Fact("AP75", share_of_one(scores.ap75), "boxes that fit well"),
+        Fact("Found of 100 tries", share_of_one(scores.ar100), "average recall"),
+        Fact("Best F1", share_of_one(scores.f1), best),
+        *facts_of_training(run),
     ]
 
 
-def _class_rows(scores: DetectionScores) -> list[dict[str, Any]]:
-    rows = zip(scores.classes, scores.class_objects, scores.class_ap, scores.class_ap50, strict=True)
-    return [{"name": shown(name), "objects": int(n), "figures": (float(ap), float(ap50))} for name, n, ap, ap50 in rows]
+def _found_section(run: FinishedRun) -> Section:
+    scores, truth, picture = run.scores, truth_of(run), scored_pictures(run)
+    cards = []
+    for i in evenly(len(run.answers), SHOWN).tolist():
+        sure = run.answers[i].take(run.answers[i].scores >= scores.threshold)
+        words = counted(len(sure), "object") + " found"
+        cards.append(with_boxes(picture(i), truth, sure, i, scores.classes, words))
+    return Section(
+        "What was found",
+        [Pictures(cards)],
+        f"Some of the {split_word(run.on)} pictures. Dashed: what is there; in colour: what was found, with its score.",
+    )
 
 
-def _sample(
-    picture: Picture, truth: Boxes, found: Sequence[Detections], number: int, scores: DetectionScores
-) -> dict[str, str]:
-    """A picture with what was found on it, and dashed what is there."""
-    sure = found[number].take(found[number].scores >= scores.threshold)
-    return placed_card(picture(number), truth, sure, number, scores.classes, counted(len(sure), "object") + " found")
+def _errors_section(run: FinishedRun) -> Section:
+    truth, picture = truth_of(run), scored_pictures(run)
+    misses = _errors(detection_plots.worst_misses(run.scores, truth), truth, picture)
+    alarms = _errors(detection_plots.worst_alarms(run.scores), truth, picture)
+    blocks: list[Block] = [Paragraph("Nothing was missed.")]
+    if misses:
+        blocks = [Heading("Missed, the largest first"), Pictures(misses)]
+    if alarms:
+        look = Paragraph("Look closely: a box may be missing from the labels.")
+        blocks += [Heading("Found where nothing is, the surest first"), Pictures(alarms), look]
+    else:
+        blocks.append(Paragraph("Nothing was found where nothing is."))
+    return Section("Where it was wrong", blocks)
 
 
-def placed_card(
-    picture: Pixels, truth: Boxes, said: Detections, number: int, classes: Sequence[str], words_: str
-) -> dict[str, str]:
-    """Picture `number` with the boxes that are there, dashed, and those that were said, in colour."""
-    pixels, scale = for_page(picture)
-    there = [DrawnBox(corners(box * scale), ink="#8a8a8a", dashed=True) for box in truth.xyxy[truth.of(number)]]
-    found = boxes_of(Detections(said.xyxy * scale, said.labels, said.scores), classes)
-    return {"uri": data_uri(draw_boxes(pixels, [*there, *found])), "words": words_}
-
-
-def _errors(errors: Sequence[detection_plots.DetectionError], truth: Boxes, picture: Picture) -> list[dict[str, str]]:
+def _errors(
+    errors: Sequence[detection_plots.DetectionError], truth: Boxes, picture: Callable[[int], NDArray[np.uint8]]
+) -> list[Picture]:
     cards = []
     for error in errors:
         pixels, scale = for_page(picture(error.picture))
-        there = [DrawnBox(corners(b * scale), ink="#8a8a8a", dashed=True) for b in truth.xyxy[truth.of(error.picture)]]
-        ink = PALETTE[1]
-        drawn = draw_boxes(pixels, [*there, DrawnBox(corners(error.xyxy * scale), error.words, ink, error.missed)])
-        cards.append({"uri": data_uri(drawn), "words": shown(error.words)})
+        wrong = DrawnBox(corners(error.xyxy * scale), error.words, PALETTE[1], error.missed)
+        drawn = draw_boxes(pixels, [*true_boxes(truth, error.picture, scale), wrong])
+        cards.append(Picture(data_uri(drawn), error.words))
     return cards
 
 
-def training_pictures(setup: DetectionSetup) -> list[dict[str, str]]:
-    """How the network saw some pictures in its first epoch, boxes moved with them."""
-    train = setup.splits["train"]
-    chosen = train[evenly(len(train), TRAINING_SHOWN)]
-    pictures, said = setup.batches.shown_with_boxes(0, chosen)
-    cards = []
-    for pixels, (labels, boxes) in zip(pictures, said, strict=True):
-        small, scale = for_page(pixels)
-        rows = [
-            DrawnBox(corners(box * scale), setup.dataset.classes[k], PALETTE[k % len(PALETTE)])
-            for box, k in zip(boxes, labels.tolist(), strict=True)
-        ]
-        cards.append({"uri": data_uri(draw_boxes(small, rows)), "words": counted(len(rows), "object")})
-    return cards
+def _objects_section(scores: DetectionScores) -> Section:
+    charts = [
+        inline_chart(detection_plots.plot_ap_by_size(scores), "by_size"),
+        inline_chart(detection_plots.plot_confusion_with_background(scores), "confusion"),
+    ]
+    if len(scores.classes) > 1:
+        charts.append(inline_chart(detection_plots.plot_average_precision(scores), "by_class"))
+    table = Table(_class_rows(scores), ("class", "objects", "AP", "AP50"), "sortable", about="Figures of each class")
+    return Section("Which objects are hard", [Columns(charts), Card([table], "Class by class")])
 
 
-def original(setup: DetectionSetup, index: int) -> Pixels:
-    """(H, W, C) of a picture as it is; grey of its size where the file has gone."""
-    boxes = setup.dataset.boxes
-    assert boxes is not None
-    pictures = setup.dataset.pictures
-    try:
-        return read_image(pictures.content(index), name=pictures.name(index), channels=setup.preprocess.channels)
-    except BadPicture:
-        return np.full((*boxes.sizes[index], setup.preprocess.channels), 128, np.uint8)
+def _class_rows(scores: DetectionScores) -> list[list[str | Cell]]:
+    rows: list[list[str | Cell]] = []
+    columns = (scores.classes, scores.class_objects.tolist(), scores.class_ap.tolist(), scores.class_ap50.tolist())
+    for name, n, *shares in zip(*columns, strict=True):
+        figures = [Cell(share_of_one(share), share, None if np.isnan(share) else share) for share in shares]
+        rows.append([name, Cell(count(n), n), *figures])
+    return rows
+
+
+def _trust_section(run: FinishedRun) -> Section:
+    chart = inline_chart(plots.plot_reliability(reliability(run.scores)), "reliability")
+    blocks: list[Block] = [Paragraph("There were no validation pictures with objects to set bounds on.")]
+    if rows := _promises(run.fitted.model.trust, run.scores):
+        command = marked("The bounds were set on validation pictures: <code>{}</code>.",
+                         "foveal predict MODEL PICTURES --precision 0.9")  # fmt: skip
+        head = ("wished", "from a score of", "right here", "objects found")
+        blocks = [Table(rows, head), Paragraph(command)]
+    calibration = run.metrics["test"]["calibration"]
+    if calibration.get("ece_before") is not None:
+        gap, before = share_of_one(calibration["ece"]), share_of_one(calibration["ece_before"])
+        words = "Scores are calibrated class by class: mean gap between score and share of right boxes"
+        blocks.append(Paragraph(f"{words} {gap}, before it {before}."))
+    return Section("How far to trust a score", [Columns([chart, Card(blocks, "Boxes as right as wished")])])
+
+
+def _promises(trust: DetectionTrust | None, scores: DetectionScores) -> list[tuple[str, str, str, str]]:
+    """From which score on boxes are as right as wished, and what that gave here."""
+    if trust is None or not trust.curve.n:
+        return []
+    rows = []
+    for precision in PRECISIONS:
+        tried = trust.tried(scores, precision).as_dict()
+        bound = "out of reach" if tried["bound"] is None else f"{tried['bound']:.2f}"
+        right = "–" if tried["right"] is None else f"{100 * tried['right']:.0f} % of {tried['told']}"
+        found = f"{100 * tried['found']:.0f} %" if tried["found"] is not None and tried["told"] else "–"
+        rows.append((f"{100 * precision:g} %", bound, right, found))
+    return rows
+
+
+def _learning_section(run: FinishedRun) -> Section:
+    columns = [curve_chart(run, "loss"), time_card(run)]
+    blocks: list[Block] = [
+        Columns([column for column in columns if column]),
+        Heading("What the network was shown"),
+        Paragraph(f"Drawn by {in_words(run.setup.recipe.augment)}. The boxes move with the pictures."),
+        Pictures(training_pictures(run.setup)),
+    ]
+    assigned, words = assigned_pictures(run.setup, run.fitted.model)
+    if assigned:
+        cards = [Picture(card["uri"], card["words"]) for card in assigned]
+        blocks += [Heading("What answers for which object"), Paragraph(words), Pictures(cards)]
+    return Section("How it learnt", blocks)

@@ -6,7 +6,7 @@ Errors are seen on their pictures: what was missed, and what was found where not
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -14,10 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foveal.data.dataset import Boxes
-from foveal.report.drawn_boxes import DrawnBox, draw_boxes
-from foveal.report.pictures import rgb, shrunk
-from foveal.report.plots import INKS, MOST_BARS, WIDTH, _canvas, _name_ticks, _styled
-from foveal.report.words import clipped, decimals, percent
+from foveal.pages.charts import DASHES, INKS, canvas, name_ticks, styled
+from foveal.pages.words import clipped, decimals, percent
+from foveal.report.plots import MOST_BARS
 from foveal.tasks.detection_scores import DetectionScores
 
 if TYPE_CHECKING:
@@ -25,14 +24,13 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 __all__ = [
-    "DetectionError", "plot_ap_by_size", "plot_average_precision", "plot_confusion_with_background", "plot_errors",
+    "DetectionError", "plot_ap_by_size", "plot_average_precision", "plot_confusion_with_background",
     "plot_precision_recall", "worst_alarms", "worst_misses",
 ]  # fmt: skip
 
 BACKGROUND = "background"
 MOST_LINES = 4  # curves with a name of their own: the weakest classes
 MOST_CLASSES = 26  # up to which a confusion's cells have room for counts
-SIDE = 200  # pixels of a picture among the errors
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,11 +43,11 @@ class DetectionError:
     missed: bool  # or else a false alarm
 
 
-@_styled
+@styled
 def plot_precision_recall(scores: DetectionScores) -> Figure:
     """Precision by recall at IoU 0.5: a thin line a class, the weakest named, and their mean."""
     title = f"Average precision at IoU 0.5: {percent(scores.ap50, decimals(scores.objects))}"
-    figure, [[axes]] = _canvas(title, 3.4)
+    figure, [[axes]] = canvas(title, 3.4)
     recall, known = 100 * scores.curves.recall, np.flatnonzero(~np.isnan(scores.class_ap50))
     weakest = known[np.argsort(scores.class_ap50[known], kind="stable")][:MOST_LINES] if len(known) > 1 else known[:0]
     for k in known.tolist() if len(known) > 1 else []:
@@ -58,7 +56,7 @@ def plot_precision_recall(scores: DetectionScores) -> Figure:
     if len(known):
         axes.plot(recall, 100 * scores.curves.at_50[known].mean(axis=0), color=INKS["accent"])
         strict = 100 * scores.curves.mean[known].mean(axis=0)
-        axes.plot(recall, strict, color=INKS["accent"], linestyle=(0, (4, 2)), linewidth=1.2)
+        axes.plot(recall, strict, color=INKS["accent"], linestyle=DASHES, linewidth=1.2)
     rows = [("mean at IoU 0.5", scores.ap50, "accent"), ("mean over IoU 0.5 to 0.95 (dashed)", scores.ap, "accent")]
     rows += [(clipped(scores.classes[k], 18), float(scores.class_ap50[k]), "muted") for k in weakest]
     _name_lines(axes, rows, warm=2 if len(weakest) else None)
@@ -75,7 +73,7 @@ def _name_lines(axes: Axes, rows: Sequence[tuple[str, float, str]], warm: int | 
         axes.annotate(words, (0, 0), (8, 6 + 12 * place), textcoords="offset points", color=colour, fontsize=8.5)
 
 
-@_styled
+@styled
 def plot_average_precision(scores: DetectionScores) -> Figure:
     """Average precision of each class, the weakest on top: the bar over all IoU thresholds, the dot at 0.5."""
     known = np.flatnonzero(~np.isnan(scores.class_ap))
@@ -83,12 +81,12 @@ def plot_average_precision(scores: DetectionScores) -> Figure:
     title = "No class could be scored"
     if len(order):
         title = f"Weakest class: {clipped(scores.classes[order[0]])} (AP {percent(scores.class_ap[order[0]])})"
-    figure, [[axes]] = _canvas(title, 0.9 + 0.21 * max(3, len(order)))
+    figure, [[axes]] = canvas(title, 0.9 + 0.21 * max(3, len(order)))
     places = np.arange(len(order))
     axes.barh(places, 100 * scores.class_ap[order], color=INKS["accent"], height=0.62, alpha=0.85)
     axes.plot(100 * scores.class_ap50[order], places, "D", color=INKS["warm"], markersize=5)
     names = [f"{clipped(scores.classes[k], 18)} ({int(scores.class_objects[k])})" for k in order]
-    _name_ticks(axes, "y", places.tolist(), names)
+    name_ticks(axes, "y", places.tolist(), names)
     few = f"the {len(order)} weakest of {len(known)} classes" if len(order) < len(known) else "each class (objects)"
     axes.set(xlim=(0, 104), ylim=(max(len(order), 1) - 0.4, -0.6), xlabel=f"AP of {few}, %  (diamond: at IoU 0.5)")
     axes.spines["left"].set_visible(False)
@@ -96,7 +94,7 @@ def plot_average_precision(scores: DetectionScores) -> Figure:
     return figure
 
 
-@_styled
+@styled
 def plot_ap_by_size(scores: DetectionScores) -> Figure:
     """Average precision of small, medium and large objects, by COCO's bounds, and of all with its 95 % interval."""
     rows = [
@@ -109,7 +107,7 @@ def plot_ap_by_size(scores: DetectionScores) -> Figure:
     worst = min(sizes, key=lambda row: row[1]) if len(sizes) > 1 else None
     title = f"Average precision: {percent(scores.ap)}"
     title += f"; lowest for objects that are {worst[0].split(',')[0]}, {percent(worst[1])}" if worst else ""
-    figure, [[axes]] = _canvas(title, 1.9)
+    figure, [[axes]] = canvas(title, 1.9)
     for y, (_, value) in enumerate(rows):
         if math.isnan(value):
             axes.annotate("none to find", (0, y), (4, 0), textcoords="offset points", va="center", color=INKS["muted"])
@@ -119,7 +117,7 @@ def plot_ap_by_size(scores: DetectionScores) -> Figure:
         axes.annotate(f"{100 * value:.1f}", (end, y), (5, 0), textcoords="offset points", va="center")
     if not math.isnan(scores.ap_interval[0]):
         axes.plot([100 * end for end in scores.ap_interval], [0, 0], color=INKS["warm"], linewidth=3, alpha=0.8)
-    _name_ticks(axes, "y", range(len(rows)), [name for name, _ in rows])
+    name_ticks(axes, "y", range(len(rows)), [name for name, _ in rows])
     axes.set(xlim=(0, 112), ylim=(len(rows) - 0.5, -0.6), xlabel="AP, %  (warm bar: 95 % interval; sizes in pixels)")
     axes.set_xticks(range(0, 101, 25))
     axes.spines["left"].set_visible(False)
@@ -127,7 +125,7 @@ def plot_ap_by_size(scores: DetectionScores) -> Figure:
     return figure
 
 
-@_styled
+@styled
 def plot_confusion_with_background(scores: DetectionScores) -> Figure:
     """What was taken for what; the last column was missed, the last row was found where nothing is."""
     K = len(scores.classes)
@@ -135,14 +133,14 @@ def plot_confusion_with_background(scores: DetectionScores) -> Figure:
     mistaken = int(scores.confusion[:K, :K].sum() - np.trace(scores.confusion[:K, :K]))
     told = f"{missed} missed, {alarms} false alarms" + (f", {mistaken} taken for another class" if K > 1 else "")
     title = f"Of {scores.objects} objects, from a score of {scores.threshold:.2f} on: {told}"
-    figure, [[axes]] = _canvas(title, 4.9)
+    figure, [[axes]] = canvas(title, 4.9)
     inks = _cell_inks(scores.confusion)
     axes.imshow(inks, interpolation="none")
     if K <= MOST_CLASSES:
         _count_cells(axes, scores.confusion, inks)
         names = [*(clipped(name, 14) for name in scores.classes), BACKGROUND]
-        _name_ticks(axes, "x", range(K + 1), names)
-        _name_ticks(axes, "y", range(K + 1), names)
+        name_ticks(axes, "x", range(K + 1), names)
+        name_ticks(axes, "y", range(K + 1), names)
         axes.tick_params(axis="x", labelrotation=90)
     axes.axhline(K - 0.5, color=INKS["rule"], linewidth=1)
     axes.axvline(K - 0.5, color=INKS["rule"], linewidth=1)
@@ -209,40 +207,3 @@ def _one_a_picture(errors: Sequence[DetectionError], most: int) -> list[Detectio
     for error in errors:
         first.setdefault(error.picture, error)
     return list(first.values())[:most]
-
-
-@_styled
-def plot_errors(
-    errors: Sequence[DetectionError],
-    scores: DetectionScores,
-    truth: Boxes,
-    picture: Callable[[int], NDArray[np.uint8]],
-) -> Figure:
-    """The errors on their pictures, four a row: the error in the warm ink, true boxes dashed, found ones plain.
-
-    picture gives the pixels (H, W) or (H, W, C), upright, of the i-th of the scored pictures.
-    """
-    missed = all(error.missed for error in errors)
-    title = "The largest objects that were missed" if missed else "The surest boxes where nothing is"
-    rows = max(1, math.ceil(len(errors) / 4))
-    figure, axes = _canvas(title if errors else "No such error", 0.5 + (WIDTH / 4 + 0.15) * rows, nrows=rows, ncols=4)
-    for place in axes.flat:
-        place.set_axis_off()
-    for place, error in zip(axes.flat, errors, strict=False):
-        place.imshow(_with_boxes(error, scores, truth, picture(error.picture)), interpolation="none")
-        place.set_title(clipped(error.words, 20), fontsize=7, color=INKS["warm"])
-    return figure
-
-
-def _with_boxes(
-    error: DetectionError, scores: DetectionScores, truth: Boxes, pixels: NDArray[np.uint8]
-) -> NDArray[np.uint8]:
-    """The picture at the size of the chart with true boxes, found boxes, and the error on top."""
-    small = shrunk(pixels, SIDE) if max(pixels.shape[:2]) > SIDE else rgb(pixels)
-    scale = np.tile([small.shape[1] / pixels.shape[1], small.shape[0] / pixels.shape[0]], 2)
-    here = (scores.matches.pictures == error.picture) & (scores.matches.scores >= scores.threshold)
-    rows = [(box, INKS["muted"], True) for box in truth.xyxy[truth.of(error.picture)]]
-    rows += [(box, INKS["accent"], False) for box in scores.matches.xyxy[here]]
-    rows += [(error.xyxy, INKS["warm"], error.missed)]
-    boxes = [DrawnBox(tuple((box * scale).tolist()), ink=ink, dashed=dashed) for box, ink, dashed in rows]
-    return draw_boxes(small, boxes, SIDE)

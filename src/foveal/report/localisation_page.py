@@ -1,83 +1,88 @@
-"""The report of a network that places one object a picture."""
+"""The report of a network that places one object a picture: how well its box overlaps with the true one."""
 
 from __future__ import annotations
 
-import base64
-import hashlib
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 
-from foveal import __version__
 from foveal.data.augment import in_words
-from foveal.data.dataset import Boxes
-from foveal.detector import Detector
-from foveal.files.durable import write_text
+from foveal.pages.charts import inline_chart
+from foveal.pages.page import Answer, Columns, Fact, Heading, Page, Paragraph, Picture, Pictures, Section, marked
+from foveal.pages.pictures import evenly
+from foveal.pages.words import count, counted, percent, share_of_one, split_word
 from foveal.report import plots
-from foveal.report.detection_page import original, placed_card, training_pictures
-from foveal.report.page import durations, inline_chart, page_file, page_template, recipe_sections, split_word
-from foveal.report.pictures import evenly
-from foveal.tasks.answers import Detections
-from foveal.tasks.localisation_scores import LocalisationScores
-from foveal.training.detecting import DetectionSetup
-from foveal.training.fit import Fitted
+from foveal.report.boxed_pictures import scored_pictures, training_pictures, truth_of, with_boxes
+from foveal.report.common import curve_chart, facts_of_training, origin_section, time_card
+from foveal.report.finished import FinishedRun
 
-__all__ = ["write_localisation_report"]
+__all__ = ["page"]
 
 SHOWN = 8  # pictures
 
 
-def write_localisation_report(
-    name: str,
-    setup: DetectionSetup,
-    fitted: Fitted[Detector],
-    on: str,
-    found: Sequence[Detections],
-    scores: LocalisationScores,
-    metrics: Mapping[str, Any],
-    warnings: Sequence[str],
-    file_bytes: int,
-    path: Path,
-) -> None:
-    """Write the page. Args: found, the objects on the pictures of split `on`, in its order.
+def page(run: FinishedRun) -> Page:
+    """What is told of one object a picture. The answers are a list of Detections."""
+    scores = run.scores
+    overlap, classes = share_of_one(scores.mean_iou), counted(len(scores.classes), "class", "classes")
+    return Page(
+        run.name,
+        f"localisation of {classes}, pictures from {run.setup.dataset.origin.source}",
+        f"mean IoU {overlap}",
+        [_placed_section(run), _learning_section(run), origin_section(run)],
+        _answer(run),
+        warnings=run.warnings,
+        facts=[
+            Fact("Presence", percent(scores.presence), "seen that there is an object, or none"),
+            Fact("Class", percent(scores.top1), "right, wherever the box lies"),
+            Fact("Placed", percent(scores.located), "IoU of 0.5 at least, and the class right"),
+            *facts_of_training(run),
+        ],
+        description=f"Mean IoU {overlap} on {count(scores.n)} {split_word(run.on)} pictures",
+    )
 
-    Raises: NotWritable or NoSpace when the place refuses it.
-    """
-    indices, boxes = setup.splits[on], setup.dataset.boxes
-    assert boxes is not None
-    truth = boxes.take(indices)
-    history = [vars(row) for row in fitted.history]
-    order = np.argsort(scores.iou, kind="stable")
-    text = page_template("localisation.html.jinja").render(
-        name=name, scores=scores, version=__version__, style=page_file("page.css"),
-        script=(script := page_file("page.js")),
-        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
-        split=split_word(on), origin=setup.dataset.origin, notes=setup.dataset.notes, warnings=warnings,
-        metrics=metrics, file_bytes=file_bytes, recipe=recipe_sections(setup.recipe.to_toml()),
-        durations=durations(metrics["seconds"]), augment_words=in_words(setup.recipe.augment),
-        samples=_cards(setup, truth, found, scores, scores.pictures[evenly(len(scores.pictures), SHOWN)].tolist(), on),
-        worst=_cards(setup, truth, found, scores, scores.pictures[order[:SHOWN]].tolist(), on),
-        training=training_pictures(setup),
-        comparison=inline_chart(plots.plot_overlaps(scores.iou, scores.constant_iou), "overlaps"),
-        loss_chart=inline_chart(plots.plot_curves(history, "loss"), "loss") if history else None,
+
+def _answer(run: FinishedRun) -> Answer:
+    scores = run.scores
+    low, high = map(share_of_one, scores.mean_iou_interval)
+    return Answer(
+        marked(
+            "Mean overlap (IoU) of the box that was said with the true one, on <strong>{}</strong> {} pictures.",
+            count(scores.objects), split_word(run.on),
+        ),
+        f"With 95 % confidence, between {low} and {high} on pictures like these. The same box on every picture, the "
+        f"best there is: {share_of_one(scores.constant_iou)}.",
+        share_of_one(scores.mean_iou),
+        inline_chart(plots.plot_overlaps(scores.iou, scores.constant_iou), "overlaps"),
     )  # fmt: skip
-    write_text(path, text)
 
 
-def _cards(
-    setup: DetectionSetup,
-    truth: Boxes,
-    found: Sequence[Detections],
-    scores: LocalisationScores,
-    pictures: Sequence[int],
-    on: str,
-) -> list[dict[str, str]]:
+def _placed_section(run: FinishedRun) -> Section:
+    pictures = run.scores.pictures
+    some = pictures[evenly(len(pictures), SHOWN)]
+    worst = pictures[np.argsort(run.scores.iou, kind="stable")[:SHOWN]]
+    return Section(
+        "Where it was placed",
+        [Pictures(_cards(run, some.tolist())), Heading("The worst"), Pictures(_cards(run, worst.tolist()))],
+        f"Some of the {split_word(run.on)} pictures. Dashed: where the object is; in colour: where it was said to be.",
+    )
+
+
+def _cards(run: FinishedRun, numbers: Sequence[int]) -> list[Picture]:
     """Pictures with the box that is there, dashed, and the one that was said; how well they overlap below."""
+    scores, truth, picture = run.scores, truth_of(run), scored_pictures(run)
     overlap = dict(zip(scores.pictures.tolist(), scores.iou.tolist(), strict=True))
-    indices = setup.splits[on]
-    return [
-        placed_card(original(setup, int(indices[i])), truth, found[i], i, scores.classes, f"IoU {overlap[i]:.2f}")
-        for i in pictures
-    ]
+    return [with_boxes(picture(i), truth, run.answers[i], i, scores.classes, f"IoU {overlap[i]:.2f}") for i in numbers]
+
+
+def _learning_section(run: FinishedRun) -> Section:
+    columns = [curve_chart(run, "loss"), time_card(run)]
+    return Section(
+        "How it learnt",
+        [
+            Columns([column for column in columns if column]),
+            Heading("What the network was shown"),
+            Paragraph(f"Drawn by {in_words(run.setup.recipe.augment)}. The boxes move with the pictures."),
+            Pictures(training_pictures(run.setup)),
+        ],
+    )

@@ -5,22 +5,36 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 
-from foveal import __version__
-from foveal.errors import shown
-from foveal.files.durable import write_text
 from foveal.networks.layers import Layer, LayerTable, in_sides
-from foveal.report import words
+from foveal.pages.page import Card, Fact, Facts, Page, Ready, Section
+from foveal.pages.render import special, write_page
+from foveal.pages.words import bytes_in_words, count
 
-__all__ = ["render_network", "write_network"]
+__all__ = ["network_page", "picture", "write_network"]
 
 TALLEST, WIDEST = 150.0, 54.0  # pixels of the page, for the largest map and the most channels
 THINNEST = 5.0
 GAP_ACROSS, GAP_DOWN, MARGIN = 16.0, 14.0, 18.0
 _QUIET = ("Identity", "Dropout", "Dropout2d", "Flatten", "StochasticDepth")  # nothing to see: the shape stays
 _ROUTINE = ("Norm", "ReLU", "GELU", "SiLU", "Sigmoid", "Tanh", "Hardswish", "Hardsigmoid", "LeakyReLU", "Softmax")
+LOOKS = {
+    "conv": "convolution",
+    "pool": "pooling",
+    "dense": "dense",
+    "join": "sum, product or concatenation",
+    "other": "other",
+}
+ABOUT_DRAWING = (
+    "From the picture on the left to the answer on the right. The height of a box is the root of its map's longer "
+    "side, its width the root of its channels: the larger a box, the more activations. Rest on a box to read its row, "
+    "click to go there."
+)
+HEAD = (
+    "layer", "kind", "output", "activations", "parameters", "multiply-adds", "memory", "receptive field", "stride",
+    "offset",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -32,8 +46,8 @@ class Box:
     y: float
     width: float
     height: float
-    look: str  # "conv", "pool", "dense", "join" or "other"
-    words: str
+    look: str  # of LOOKS
+    lines: tuple[str, ...]  # what is read when the pointer rests on it
 
 
 @dataclass(frozen=True)
@@ -48,26 +62,56 @@ class Picture:
 
 def write_network(name: str, about: str, table: LayerTable, path: Path) -> None:
     """Write the page. Raises: NotWritable or NoSpace when the place refuses it."""
-    write_text(path, render_network(name, about, table))
+    write_page(network_page(name, about, table), path)
 
 
-def render_network(name: str, about: str, table: LayerTable) -> str:
-    """The page as text."""
-    from jinja2 import Environment, StrictUndefined
-
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters.update(shown=shown, count=words.count, size=words.bytes_in_words)
-    return environment.from_string(_file("network.html.jinja")).render(
-        name=name,
-        about=about,
-        table=table,
-        totals=table.as_dict()["totals"],
-        rows=[layer.as_dict() for layer in table.layers],
-        picture=picture(table.layers),
-        style=_file("page.css"),
-        version=__version__,
-        sides=in_sides,
+def network_page(name: str, about: str, table: LayerTable) -> Page:
+    """What is told of a network. Args: about, a phrase: the paper, the year."""
+    drawing = special("network_drawing", drawing=picture(table.layers), name=name, looks=LOOKS)
+    layers = special("network_layers", head=HEAD, rows=[_row(layer) for layer in table.layers])
+    return Page(
+        name,
+        about,
+        "layer by layer",
+        [
+            Section("", [Card([Facts(_facts(table))])]),
+            Section(
+                "The network",
+                [Ready(drawing)],
+                ABOUT_DRAWING,
+            ),
+            Section(
+                "Layer by layer",
+                [Ready(layers)],
+                "Receptive field, stride and offset in pixels of the picture, height × width where they differ; the "
+                "offset is where the centre of the first unit lies.",
+            ),
+        ],
+        broad=True,
     )
+
+
+def _facts(table: LayerTable) -> list[Fact]:
+    totals = table.as_dict()["totals"]
+    height, width = table.size
+    kept = f"a picture a step; {count(totals['activations'])} activations"
+    return [
+        Fact("parameters", count(totals["parameters"])),
+        Fact("multiply-adds", count(totals["multiply_adds"]), f"for one picture of {height}×{width} pixels"),
+        Fact("receptive field", in_sides(totals["receptive_field"]), "of the last feature map, in pixels"),
+        Fact("memory to answer", bytes_in_words(totals["inference_bytes"]), "weights and live activations, float32"),
+        Fact("memory to learn", bytes_in_words(totals["training_bytes"]), kept),
+    ]
+
+
+def _row(layer: Layer) -> list[str]:
+    """The cells of a layer, in the order of HEAD."""
+    row = layer.as_dict()
+    return [
+        row["name"], f"{row['kind']} {row['settings']}", "×".join(map(str, row["shape"])), count(row["activations"]),
+        str(row["formula"] or "0"), count(row["multiply_adds"]), bytes_in_words(row["bytes"]),
+        in_sides(row["receptive_field"]), in_sides(row["stride"]), in_sides(row["offset"]),
+    ]  # fmt: skip
 
 
 def picture(rows: Sequence[Layer]) -> Picture:
@@ -127,7 +171,7 @@ def _laid_out(
         y = MARGIN + (tall - sum(sizes[i][1] + GAP_DOWN for i in column) + GAP_DOWN) / 2
         for i in column:
             width, height = sizes[i]
-            boxes[i] = Box(i, x + (wide - width) / 2, y, width, height, _look(rows[i].kind), _words(rows[i]))
+            boxes[i] = Box(i, x + (wide - width) / 2, y, width, height, _look_of(rows[i].kind), _lines_of(rows[i]))
             y += height + GAP_DOWN
         x += wide + GAP_ACROSS
     lines = [_line(boxes[j], boxes[i]) for i in boxes for j in before[i]]
@@ -142,25 +186,21 @@ def _line(start: Box, end: Box) -> str:
     return f"M{x0:.1f} {y0:.1f}C{x0 + bend:.1f} {y0:.1f} {x1 - bend:.1f} {y1:.1f} {x1:.1f} {y1:.1f}"
 
 
-def _look(kind: str) -> str:
+def _look_of(kind: str) -> str:
+    """How a layer of some kind is drawn: one of LOOKS."""
     for word, look in (("Conv", "conv"), ("Pool", "pool"), ("Linear", "dense"), ("Add", "join"), ("Concat", "join")):
         if word in kind:
             return look
     return "join" if kind == "Multiply" else "other"
 
 
-def _words(row: Layer) -> str:
+def _lines_of(layer: Layer) -> tuple[str, ...]:
     """What is read when the pointer rests on a box: its row."""
-    lines = [
-        row.name,
-        f"{row.kind} {row.settings}".strip(),
-        f"output {'×'.join(map(str, row.shape))}: {words.count(row.activations)} activations",
-        f"parameters {row.formula or 0}",
-        f"{words.count(row.multiply_adds)} multiply-adds",
-        f"receptive field {in_sides(row.as_dict()['receptive_field'])}",
-    ]
-    return "\n".join(shown(line) for line in lines)
-
-
-def _file(name: str) -> str:
-    return resources.files("foveal.report").joinpath(name).read_text(encoding="utf-8")
+    return (
+        layer.name,
+        f"{layer.kind} {layer.settings}".strip(),
+        f"output {'×'.join(map(str, layer.shape))}: {count(layer.activations)} activations",
+        f"parameters {layer.formula or 0}",
+        f"{count(layer.multiply_adds)} multiply-adds",
+        f"receptive field {in_sides(layer.as_dict()['receptive_field'])}",
+    )

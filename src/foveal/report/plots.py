@@ -1,24 +1,18 @@
-"""The report's charts: each function draws one message, which is the figure's title, and leaves showing to the caller.
-
-Charts stay readable in grey (lines differ by dash, cells carry their counts) and know no screen: they are drawn in the
-few inks of `INKS`, which the page exchanges for those of the reader's light or dark scheme.
-"""
+"""The charts of reports: each function draws one message, which is its title, and leaves showing to the caller."""
 
 from __future__ import annotations
 
 import math
-import textwrap
-from collections.abc import Callable, Mapping, Sequence
-from functools import wraps
-from typing import TYPE_CHECKING, Any, Literal, ParamSpec
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from foveal.ops.statistics import CalibrationBins, wilson_interval
-from foveal.report.pictures import contact_sheet, filter_sheet, shrunk
-from foveal.report.story import Mistake
-from foveal.report.words import best_epoch, bought, calibration_in_words, clipped, confusions, decimals, percent
+from foveal.pages.charts import DASHES, INKS, canvas, draw_interval, label_ends, name_ticks, styled
+from foveal.pages.words import clipped, decimals, percent
+from foveal.report.sentences import best_epoch, bought, calibration_in_words, confusions
 from foveal.tasks.classification import Scores
 from foveal.tasks.trust import Tried
 from foveal.training.baseline import Baseline
@@ -29,124 +23,39 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 __all__ = [
-    "INKS",
-    "STYLE",
-    "plot_class_f1",
-    "plot_comparison",
-    "plot_confusion",
-    "plot_contact_sheet",
-    "plot_curves",
-    "plot_filters",
-    "plot_learning_curve",
-    "plot_mistakes",
-    "plot_overlaps",
-    "plot_reliability",
-    "plot_risk_coverage",
-    "plot_ways",
-]
+    "plot_class_f1", "plot_comparison", "plot_confusion", "plot_curves", "plot_learning_curve", "plot_overlaps",
+    "plot_reliability", "plot_risk_coverage", "plot_shares",
+]  # fmt: skip
 
-P = ParamSpec("P")
-
-INKS = {  # contrast on white: ink 15.5, muted 5.7, accent 5.3, warm 5.2 to 1
-    "ink": "#1c2430",
-    "muted": "#5a6775",
-    "rule": "#d9dfe6",
-    "accent": "#1d6fb0",
-    "warm": "#b4541a",
-    "paper": "#ffffff",
-}
 MOST_NUMBERED = 26  # classes up to which a cell of the confusion matrix has room for its count
 MOST_NAMED = 60  # and up to which a row has room for its name
 MOST_BARS = 24
-WIDTH = 5.2  # inches: half of the page on a desk, all of it on a phone
-
-STYLE: Mapping[Any, Any] = {
-    "font.size": 9,
-    "text.color": INKS["ink"],
-    "text.parse_math": False,  # a class may be called "$x$"
-    "axes.edgecolor": INKS["rule"],
-    "axes.labelcolor": INKS["muted"],
-    "axes.labelsize": 9,
-    "axes.linewidth": 0.8,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.axisbelow": True,
-    "grid.color": INKS["rule"],
-    "grid.linewidth": 0.6,
-    "xtick.color": INKS["rule"],
-    "ytick.color": INKS["rule"],
-    "xtick.labelcolor": INKS["muted"],
-    "ytick.labelcolor": INKS["muted"],
-    "xtick.labelsize": 8.5,
-    "ytick.labelsize": 8.5,
-    "xtick.major.size": 3,
-    "ytick.major.size": 0,
-    "lines.linewidth": 1.8,
-    "figure.facecolor": INKS["paper"],
-    "axes.facecolor": "none",
-}
 
 
-def _styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
-    """Draws with the report's style; matplotlib's settings are the caller's again afterwards."""
-
-    @wraps(draw)
-    def drawn(*args: P.args, **kwargs: P.kwargs) -> Figure:
-        import matplotlib
-
-        with matplotlib.rc_context(dict(STYLE)):
-            figure = draw(*args, **kwargs)
-            for axes in figure.axes:  # ticks are made when first looked at, and would take the caller's style
-                for label in (*axes.get_xticklabels(), *axes.get_yticklabels()):
-                    label.set_parse_math(False)
-        return figure
-
-    return drawn
-
-
-def _canvas(title: str, height: float, **layout: Any) -> tuple[Figure, NDArray[Any]]:
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(WIDTH, height), layout="constrained")
-    figure.suptitle(textwrap.fill(title, 70), x=0.01, ha="left", fontsize=10.5)  # wrap=True would read $ as formulas
-    axes: NDArray[Any] = figure.subplots(squeeze=False, **layout)
-    return figure, axes
-
-
-@_styled
-def plot_comparison(scores: Scores, baseline: Baseline | None, views: Mapping[str, float]) -> Figure:
-    """Accuracy of the network, of its test-time views and of the baseline, with 95 % intervals."""
-    rows = [("network", scores.top1, scores.top1_interval)]
-    rows += [
-        (clipped(name, 28), top1, wilson_interval(round(top1 * scores.n), scores.n)) for name, top1 in views.items()
-    ]
-    rows += [(baseline.name, baseline.top1, baseline.interval)] if baseline else []
-    title = (
-        bought(scores, baseline) if baseline else f"Right on {percent(scores.top1, decimals(scores.n))} of the pictures"
-    )
-    figure, [[axes]] = _canvas(title, 0.75 + 0.42 * len(rows))
-    for y, (_, top1, (low, high)) in enumerate(rows):
-        ink = INKS["accent"] if y <= len(views) else INKS["muted"]
-        axes.plot([100 * low, 100 * high], [y, y], color=ink, linewidth=5, alpha=0.3, solid_capstyle="butt")
-        axes.plot([100 * top1], [y], "o" if y == 0 else "D", color=ink, markersize=8 if y == 0 else 6)
-        above = axes.annotate(percent(top1, decimals(scores.n)), (100 * top1, y), (0, 9), textcoords="offset points")
-        above.set(ha="center", va="bottom", color=ink, fontweight="bold")
-    _name_ticks(axes, "y", range(len(rows)), [name for name, *_ in rows])
-    axes.set(ylim=(len(rows) - 0.6, -0.85), xlabel="accuracy, %  (bar: 95 % interval)")
+@styled
+def plot_comparison(scores: Scores, baseline: Baseline) -> Figure:
+    """Accuracy of the network and of the baseline, with 95 % intervals."""
+    digits = decimals(scores.n)
+    figure, [[axes]] = canvas(bought(scores, baseline), 0.75 + 0.42 * 2)
+    draw_interval(axes, 0, scores.top1, scores.top1_interval, percent(scores.top1, digits), INKS["accent"])
+    theirs = percent(baseline.top1, digits)
+    draw_interval(axes, 1, baseline.top1, baseline.interval, theirs, INKS["muted"], mark="D", size=6)
+    name_ticks(axes, "y", range(2), ["network", baseline.name])
+    axes.set(ylim=(1.4, -0.85), xlabel="accuracy, %  (bar: 95 % interval)")
     axes.grid(axis="x")
     axes.spines["left"].set_visible(False)
     return figure
 
 
-@_styled
+@styled
 def plot_learning_curve(curve: LearningCurve) -> Figure:
     """Accuracy by the number of training pictures, up to twice as many as there are."""
-    figure, [[axes]] = _canvas(curve.sentence, 3.0)
+    figure, [[axes]] = canvas(curve.sentence, 3.0)
     axes.fill_between(curve.pictures, 100 * curve.low, 100 * curve.high, color=INKS["accent"], alpha=0.2, linewidth=0)
     axes.plot(curve.pictures, 100 * curve.accuracy, "o", color=INKS["accent"], markersize=5)
     last = int(curve.pictures[-1])
     if curve.law is not None:
-        for start, end, dash in ((int(curve.pictures[0]), last, "-"), (last, 2 * last, (0, (4, 2)))):
+        for start, end, dash in ((int(curve.pictures[0]), last, "-"), (last, 2 * last, DASHES)):
             x = np.linspace(start, end, 60)
             axes.plot(x, 100 * curve.predicted(x), color=INKS["accent"], linestyle=dash)
         bar = [100 * curve.doubled_low, 100 * curve.doubled_high]
@@ -157,53 +66,50 @@ def plot_learning_curve(curve: LearningCurve) -> Figure:
     return figure
 
 
-@_styled
+@styled
 def plot_overlaps(iou: NDArray[np.float64], constant: float) -> Figure:
     """How well boxes overlap with the true ones: a bar a tenth, their mean, and that of the same box everywhere."""
     mean = float(iou.mean()) if len(iou) else math.nan
     beside = f", {constant:.2f} for the same box everywhere" if math.isfinite(constant) else ""
-    figure, [[axes]] = _canvas(f"Mean overlap (IoU) {mean:.2f}{beside}", 3.0)
+    figure, [[axes]] = canvas(f"Mean overlap (IoU) {mean:.2f}{beside}", 3.0)
     counts, edges = np.histogram(iou, bins=10, range=(0, 1))
     axes.bar(edges[:-1], counts, width=0.094, align="edge", color=INKS["accent"])
     axes.axvline(mean, color=INKS["ink"], linewidth=1.5)
     if math.isfinite(constant):
-        axes.axvline(constant, color=INKS["warm"], linestyle=(0, (4, 2)), linewidth=1.5)
+        axes.axvline(constant, color=INKS["warm"], linestyle=DASHES, linewidth=1.5)
     axes.set(xlabel="IoU with the true box", ylabel="objects", xlim=(0, 1))
     axes.grid(axis="y")
     return figure
 
 
-@_styled
-def plot_ways(rows: Sequence[tuple[str, float, tuple[float, float]]], title: str) -> Figure:
+@styled
+def plot_shares(rows: Sequence[tuple[str, float, tuple[float, float]]], title: str) -> Figure:
     """Shares with their 95 % intervals, one below the other; the best in the accent's ink."""
-    figure, [[axes]] = _canvas(title, 0.75 + 0.42 * len(rows))
+    figure, [[axes]] = canvas(title, 0.75 + 0.42 * len(rows))
     best = max(value for _, value, _ in rows)
-    for y, (_, value, (low, high)) in enumerate(rows):
+    for y, (_, value, interval) in enumerate(rows):
         ink = INKS["accent"] if value == best else INKS["muted"]
-        axes.plot([100 * low, 100 * high], [y, y], color=ink, linewidth=5, alpha=0.3, solid_capstyle="butt")
-        axes.plot([100 * value], [y], "o", color=ink, markersize=7)
-        above = axes.annotate(percent(value, 1), (100 * value, y), (0, 9), textcoords="offset points")
-        above.set(ha="center", va="bottom", color=ink, fontweight="bold")
-    _name_ticks(axes, "y", range(len(rows)), [name for name, *_ in rows])
+        draw_interval(axes, y, value, interval, percent(value, 1), ink, size=7)
+    name_ticks(axes, "y", range(len(rows)), [name for name, *_ in rows])
     axes.set(xlabel="right, %", ylim=(len(rows) - 0.4, -0.8))
     axes.grid(axis="x")
     return figure
 
 
-@_styled
+@styled
 def plot_risk_coverage(tried: Tried) -> Figure:
     """How many answers are right when only the surest share of them is given."""
     curve = tried.curve
     half = int(np.searchsorted(curve.answered, tried.n / 2))
     best = 1 - float(curve.risk[half])
     title = f"Of the surest half of the answers {percent(best)} are right, of all {percent(1 - float(curve.risk[-1]))}"
-    figure, [[axes]] = _canvas(title, 3.0)
+    figure, [[axes]] = canvas(title, 3.0)
     bands = np.array([wilson_interval(int(r), int(a)) for r, a in zip(curve.right, curve.answered, strict=True)])
     x = 100 * curve.coverage
     axes.fill_between(x, 100 * bands[:, 0], 100 * bands[:, 1], color=INKS["accent"], alpha=0.2, linewidth=0)
     axes.plot(x, 100 * (1 - curve.risk), color=INKS["accent"], drawstyle="steps-post")
     if tried.accuracy:
-        axes.axhline(100 * tried.accuracy, color=INKS["muted"], linestyle=(0, (4, 2)), linewidth=1)
+        axes.axhline(100 * tried.accuracy, color=INKS["muted"], linestyle=DASHES, linewidth=1)
         if tried.answered:
             here = (100 * tried.answered / tried.n, 100 * tried.right / tried.answered)
             axes.plot(*here, "D", color=INKS["warm"], markersize=7)
@@ -213,7 +119,7 @@ def plot_risk_coverage(tried: Tried) -> Figure:
     return figure
 
 
-@_styled
+@styled
 def plot_curves(history: Sequence[Mapping[str, Any]], quantity: Literal["top1", "loss"] = "top1") -> Figure:
     """Training and validation over the epochs: accuracy in %, or loss in nats."""
     share = quantity == "top1"
@@ -224,9 +130,9 @@ def plot_curves(history: Sequence[Mapping[str, Any]], quantity: Literal["top1", 
         title = f"Validation {word} was best in epoch {best[0]}: {value}"
     else:
         title = f"Training {word} over the epochs"
-    figure, [[axes]] = _canvas(title, 3.0)
+    figure, [[axes]] = canvas(title, 3.0)
     ends = []
-    for split, ink, dash in (("val", "accent", "-"), ("train", "muted", (0, (4, 2)))):
+    for split, ink, dash in (("val", "accent", "-"), ("train", "muted", DASHES)):
         known = [(row["epoch"], row[f"{split}_{quantity}"]) for row in history if _known(row, f"{split}_{quantity}")]
         if not known:
             continue
@@ -236,14 +142,14 @@ def plot_curves(history: Sequence[Mapping[str, Any]], quantity: Literal["top1", 
         ends.append((x[-1], factor * y[-1], {"val": "validation", "train": "training"}[split], INKS[ink]))
     if best:
         axes.plot([best[0]], [factor * best[1]], "o", color=INKS["accent"], markersize=6)
-    _label_ends(axes, ends)
+    label_ends(axes, ends)
     axes.set(xlabel="epoch", ylabel=f"{word}, {unit}")
     axes.xaxis.get_major_locator().set_params(integer=True)
     axes.grid(axis="y")
     return figure
 
 
-@_styled
+@styled
 def plot_confusion(scores: Scores) -> Figure:
     """What was taken for what. A row is a true class; its errors stand off the diagonal, in the warm ink."""
     worst = confusions(scores, limit=1)
@@ -253,7 +159,7 @@ def plot_confusion(scores: Scores) -> Figure:
         title = f"Most often confused: {clipped(truth)} taken for {clipped(guess)} ({times}×)"
         title = title if times > 1 else "No two classes were confused more than once"
     K = len(scores.classes)
-    figure, [[axes]] = _canvas(title, 4.9)
+    figure, [[axes]] = canvas(title, 4.9)
     if K <= MOST_NUMBERED:
         _draw_cells(axes, scores, _confusion_inks(scores))
     else:
@@ -266,13 +172,13 @@ def plot_confusion(scores: Scores) -> Figure:
     return figure
 
 
-@_styled
+@styled
 def plot_reliability(bins: CalibrationBins) -> Figure:
     """Of the answers given with about p %, how many were right? On the dashed line the probabilities are honest."""
-    figure, axes = _canvas(calibration_in_words(bins), 3.9, nrows=2, sharex=True, height_ratios=[4, 1])
+    figure, axes = canvas(calibration_in_words(bins), 3.9, nrows=2, sharex=True, height_ratios=[4, 1])
     upper, lower = axes[:, 0]
     full = np.flatnonzero(bins.count)
-    upper.plot([0, 100], [0, 100], color=INKS["muted"], linestyle=(0, (4, 2)), linewidth=1)
+    upper.plot([0, 100], [0, 100], color=INKS["muted"], linestyle=DASHES, linewidth=1)
     for b in full:
         low, high = wilson_interval(round(bins.accuracy[b] * bins.count[b]), int(bins.count[b]))
         upper.plot([100 * bins.confidence[b]] * 2, [100 * low, 100 * high], color=INKS["accent"], alpha=0.35, lw=4)
@@ -289,7 +195,7 @@ def plot_reliability(bins: CalibrationBins) -> Figure:
     return figure
 
 
-@_styled
+@styled
 def plot_class_f1(scores: Scores) -> Figure:
     """F1 of each class, the weakest on top; of many classes, the weakest only."""
     defined = np.flatnonzero(~np.isnan(scores.f1))
@@ -299,11 +205,11 @@ def plot_class_f1(scores: Scores) -> Figure:
     title = f"Weakest class: {names[0]} (F1 {percent(values[0] / 100)})" if len(order) else "No class could be scored"
     if len(order) and values[0] == 100:
         title = "Every class was told apart without a mistake"
-    figure, [[axes]] = _canvas(title, 0.9 + 0.21 * max(3, len(order)))
+    figure, [[axes]] = canvas(title, 0.9 + 0.21 * max(3, len(order)))
     axes.barh(range(len(order)), values, color=INKS["accent"], height=0.62, alpha=0.85)
     for y, value in enumerate(values):
         axes.annotate(f"{value:.1f}", (value, y), (4, 0), textcoords="offset points", va="center", color=INKS["ink"])
-    _name_ticks(axes, "y", range(len(order)), names)
+    name_ticks(axes, "y", range(len(order)), names)
     few = f"the {len(order)} weakest of {len(defined)} classes" if len(order) < len(defined) else "each class"
     axes.set(xlim=(0, 110), ylim=(len(order) - 0.4, -0.6), xlabel=f"F1 of {few}, %", xticks=range(0, 101, 25))
     axes.spines["left"].set_visible(False)
@@ -311,64 +217,8 @@ def plot_class_f1(scores: Scores) -> Figure:
     return figure
 
 
-@_styled
-def plot_contact_sheet(originals: NDArray[np.uint8], augmented: NDArray[np.uint8], words: str = "") -> Figure:
-    """Originals on the left, what the network was shown of them to the right."""
-    return _plot_sheet(contact_sheet(originals, augmented), f"Original (left) and drawn versions{_after(words)}")
-
-
-@_styled
-def plot_filters(filters: NDArray[np.float32]) -> Figure:
-    """The filters of the first convolution, each stretched to its own largest weight; grey is 0."""
-    count, _, h, w = filters.shape
-    return _plot_sheet(filter_sheet(filters), f"The {count} filters of the first layer, {h} × {w}")
-
-
-@_styled
-def plot_mistakes(mistakes: Sequence[Mistake], most: int = 24) -> Figure:
-    """The pictures that were mistaken with the most confidence, six a row."""
-    chosen = list(mistakes[:most])
-    rows = max(1, math.ceil(len(chosen) / 6))
-    figure, axes = _canvas("The most confident mistakes", 0.5 + 1.25 * rows, nrows=rows, ncols=6)
-    for place in axes.flat:
-        place.set_axis_off()
-    for place, mistake in zip(axes.flat, chosen, strict=False):
-        place.imshow(shrunk(mistake.picture, 160), interpolation="none")
-        words = f"{clipped(mistake.truth, 12)}, not\n{clipped(mistake.guess, 12)} ({percent(mistake.probability, 0)})"
-        place.set_title(words, fontsize=7)
-    return figure
-
-
-def _plot_sheet(sheet: NDArray[np.uint8], title: str) -> Figure:
-    figure, [[axes]] = _canvas(title, 0.4 + WIDTH * sheet.shape[0] / sheet.shape[1])
-    axes.imshow(sheet, interpolation="none")
-    axes.set_axis_off()
-    return figure
-
-
-def _after(words: str) -> str:
-    return f": {words}" if words else ""
-
-
 def _known(row: Mapping[str, Any], key: str) -> bool:
     return row.get(key) is not None and math.isfinite(row[key])
-
-
-def _name_ticks(axes: Axes, which: Literal["x", "y"], places: Sequence[int], names: Sequence[str]) -> None:
-    axis = axes.xaxis if which == "x" else axes.yaxis
-    axis.set_ticks(list(places), list(names))
-    for label in axis.get_ticklabels():
-        label.set(parse_math=False, color=INKS["ink"])
-
-
-def _label_ends(axes: Axes, ends: Sequence[tuple[float, float, str, str]]) -> None:
-    """Names the lines at their right end, above and below each other where the ends are close."""
-    ordered = sorted(ends, key=lambda end: -end[1])
-    for place, (x, y, name, ink) in enumerate(ordered):
-        shift = 0 if len(ordered) == 1 else 5 - 10 * place
-        axes.annotate(
-            name, (x, y), (6, shift), textcoords="offset points", color=ink, va="center", annotation_clip=False
-        )
 
 
 def _confusion_inks(scores: Scores) -> NDArray[np.float64]:
@@ -411,8 +261,8 @@ def _name_classes(axes: Axes, classes: Sequence[str]) -> None:
         return
     size = 8.5 if K <= 16 else max(4.0, 8.5 * 16 / K)
     names = [clipped(name, 14) for name in classes]
-    _name_ticks(axes, "x", range(K), names)
-    _name_ticks(axes, "y", range(K), names)
+    name_ticks(axes, "x", range(K), names)
+    name_ticks(axes, "y", range(K), names)
     axes.tick_params(labelsize=size, length=0)
     if max(map(len, names)) > 3 or K > 16:
         axes.tick_params(axis="x", labelrotation=90)

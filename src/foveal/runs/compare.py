@@ -17,7 +17,7 @@ from foveal.files.plain_json import json_text
 from foveal.files.run_folder import check_place, free_folder
 from foveal.progress import SILENT, Progress
 from foveal.recipe import Recipe
-from foveal.report.ways_page import WayRow, gain, write_ways
+from foveal.report.comparison_page import Compared, gain, write_comparison
 from foveal.runs.run import Source, train
 
 __all__ = ["STARTS", "Compared", "compare_starts"]
@@ -69,10 +69,10 @@ def compare_starts(
         found.append(_one(source, folder / word.replace(":", "-"), asked, word, progress))
     write_text(folder / FILE, json_text([asdict(way) for way in found]) + "\n")
     rows = [
-        WayRow(w.train, w.top1, w.interval, w.seconds, w.parameters, f"{Path(w.folder).name}/report.html")
+        Compared(w.train, w.top1, w.interval, w.seconds, w.parameters, f"{Path(w.folder).name}/report.html")
         for w in found
     ]
-    write_ways(folder.name, rows, found[0].pictures, 60 * share, folder / PAGE)
+    write_comparison(folder.name, rows, found[0].pictures, 60 * share, folder / PAGE)
     progress.say(gain(rows, found[0].pictures))
     progress.say(f"Written: {shown(folder / PAGE)} and {shown(folder / FILE)}")
     return found

@@ -9,10 +9,12 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["contact_sheet", "data_uri", "evenly", "filter_sheet", "for_page", "rgb", "sheet", "shrunk"]
+__all__ = [
+    "FILTER_COLUMNS", "contact_sheet", "data_uri", "evenly", "filter_sheet", "for_page", "rgb", "sheet", "shrunk",
+]  # fmt: skip
 
 Pixels = NDArray[np.uint8]
-COLUMNS = 16  # of filters
+FILTER_COLUMNS = 16
 GAP = 2  # pixels between the pictures of a sheet, times the enlargement
 SMALL = 96  # pixels: pictures up to this side are drawn with sharp pixels and kept without loss
 QUALITY = 82  # of WebP
@@ -35,7 +37,7 @@ def shrunk(picture: Pixels, side: int) -> Pixels:
 
 
 def evenly(n: int, most: int) -> NDArray[np.int64]:
-    """At most so many of n, evenly."""
+    """At most so many of n places, evenly apart, the first and the last among them."""
     return np.unique(np.linspace(0, n - 1, min(most, n)).astype(np.int64)) if n else np.zeros(0, np.int64)
 
 
@@ -89,7 +91,7 @@ def filter_sheet(filters: NDArray[np.float32], most: int = 96) -> Pixels:
         weights = weights.mean(axis=1, keepdims=True)
     largest = np.abs(weights).max(axis=(1, 2, 3), keepdims=True)
     pictures = np.round(127.5 + 127.5 * weights / np.maximum(largest, 1e-12)).astype(np.uint8).transpose(0, 2, 3, 1)
-    columns = min(COLUMNS, len(pictures))
+    columns = min(FILTER_COLUMNS, len(pictures))
     return sheet([pictures[i : i + columns] for i in range(0, len(pictures), columns)], side=36)
 
 

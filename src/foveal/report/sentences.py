@@ -1,4 +1,4 @@
-"""Numbers and findings as people say them: each function returns one phrase or sentence of the report."""
+"""Findings as people say them: each function returns one phrase or sentence of a report."""
 
 from __future__ import annotations
 
@@ -10,74 +10,18 @@ import numpy as np
 
 from foveal.errors import shown
 from foveal.ops.statistics import CalibrationBins
+from foveal.pages.words import decimals, percent
 from foveal.tasks.classification import Scores
 from foveal.training.baseline import Baseline
 
 __all__ = [
+    "best_epoch",
     "bought",
-    "bytes_in_words",
     "calibration_in_words",
-    "clipped",
     "confusions",
-    "count",
-    "counted",
-    "decimals",
     "doubt",
-    "percent",
-    "seconds_in_words",
     "temperature_in_words",
 ]
-
-THIN = "\u202f"  # narrow no-break space: between a number and its unit
-
-
-def decimals(n: int) -> int:
-    """Decimals of a percentage that n pictures can tell apart."""
-    return 1 if n < 2000 else 2
-
-
-def percent(share: float | None, digits: int = 1) -> str:
-    """0.9806 -> "98.1 %"; a dash for what is not defined. Nothing below 100 % is rounded up to it."""
-    if share is None or math.isnan(share):
-        return "–"
-    text = f"{100 * share:.{digits}f}"
-    if float(text) == 100 and share < 1:
-        text = f"{100 - 10**-digits:.{digits}f}"
-    return f"{text}{THIN}%"
-
-
-def count(n: float) -> str:
-    """1234567 -> "1 234 567", with narrow spaces."""
-    return f"{n:,.0f}".replace(",", THIN)
-
-
-def counted(n: int, word: str, several: str = "") -> str:
-    """1 -> "1 object", 2 -> "2 objects"."""
-    return f"{count(n)} {word if n == 1 else several or word + 's'}"
-
-
-def bytes_in_words(n: int) -> str:
-    """2 300 000 -> "2.3 MB"."""
-    for unit, size in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
-        if n >= size:
-            return f"{n / size:.1f}{THIN}{unit}"
-    return f"{n}{THIN}bytes"
-
-
-def seconds_in_words(seconds: float) -> str:
-    """75.2 -> "1 min 15 s"."""
-    if seconds < 10:
-        return f"{seconds:.1f}{THIN}s"
-    whole = round(seconds)
-    parts = ((whole // 3600, "h"), (whole // 60 % 60, "min"), (whole % 60, "s"))
-    said = [f"{value}{THIN}{unit}" for value, unit in parts if value]
-    return " ".join(said[:2])
-
-
-def clipped(name: str, length: int = 24) -> str:
-    """A name from outside, escaped, and short enough for the edge of a plot."""
-    text = shown(name)
-    return text if len(text) <= length else f"{text[: length - 1]}…"
 
 
 def bought(scores: Scores, baseline: Baseline) -> str:

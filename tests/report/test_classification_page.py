@@ -1,122 +1,103 @@
+"""The report of a classifier, drawn from a run that never ran."""
+
 from __future__ import annotations
 
 import re
 import subprocess
 import sys
-from html.parser import HTMLParser
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
+from reading import HOSTILE, Reader
+from torch import nn
 
 from foveal.data.dataset import Origin
 from foveal.errors import NotWritable
-from foveal.ops.statistics import calibration_bins, softmax
+from foveal.pages.render import render
 from foveal.recipe import Recipe
-from foveal.report.page import render_report, write_report
-from foveal.report.story import Mistake, Story
+from foveal.report.finished import FinishedRun, page_of, write_report
 from foveal.tasks.classification import Classification
 from foveal.tasks.trust import Trust
 from foveal.training.baseline import Baseline
 from foveal.training.curve import fit_curve
+from foveal.training.train_state import Epoch
 
-VOID = {"meta", "img", "br"}
-HOSTILE = (
-    "<script>alert(1)</script>",
-    "a\"b'c & <b>d</b>",
-    "\x1b[31mred",
-    "\u202egnp.exe",
-    "=cmd()",
-    "$\\frac{x$",
-    "{{ 7 * 7 }}",
-    "line\nbreak\x00\ufffe",
-    "\udcff\udcfe",
-    "猫 और 🐈",
-    "]]>--></style>",
-    "#1d6fb0 url(#x)",
-)
+HISTORY = [Epoch(e, 1.0, 0.5, 1.1, 0.4 + e / 10, 0.1, 900.0, 1.0) for e in range(1, 4)]
+PARTS = ("zoom", "translate", "rotate", "shear", "color", "cutout", "mixup", "cutmix", "mosaic")
+OFF = {f"augment.{part}": 0.0 for part in PARTS}
+OFF |= {"augment.preset": "mild", "augment.flip": "horizontal", "augment.crop": 1.0, "augment.pad_crop": 0}
+METRICS = {
+    "parameters": {"all": 61706},
+    "seconds": {"train": 75.2, "total": 90.0},
+    "arithmetic": {"chosen": "fp32"},
+    "pictures": {"train": 120, "val": 120, "test": 120},
+    "left_out": 0,
+    "machine": {"processor": "2 cores", "torch": "2.13.0"},
+}
 
 
-def _story(classes=("ant", "bee", "cat"), n=120, skill=3.0, side=(12, 12, 3), **more) -> Story:
+def finished(
+    classes=("ant", "bee", "cat"), n=120, skill=3.0, side=(12, 12, 3), name="garden-lenet5-1", names=None,
+    origin=None, notes=(), transfer=None, history=HISTORY, network=None, trust=None, source="garden", **more
+) -> FinishedRun:  # fmt: skip
+    """A run with n pictures a split, all three the same."""
     rng = np.random.default_rng(0)
     K = len(classes)
     labels = np.arange(n) % K
     logits = rng.normal(size=(n, K)) + skill * np.eye(K)[labels]
-    p, scores = softmax(logits), Classification(tuple(classes)).score(logits, labels)
-    wrong = np.flatnonzero(p.argmax(1) != labels)[:24]
-    pictures = rng.integers(0, 256, (max(n, 48), *side), dtype=np.uint8)
-    row = {"train_loss": 1.0, "train_top1": 0.5, "val_loss": 1.1, "val_top1": 0.4, "learning_rate": 0.1, "seconds": 1.0}
+    pictures = rng.integers(0, 256, (n, *side), dtype=np.uint8)
+    names = names or [f"p{i}.png" for i in range(n)]
+    every = np.arange(n)
+    dataset = SimpleNamespace(
+        classes=tuple(classes), labels=labels, notes=notes, skipped=(),
+        pictures=SimpleNamespace(name=lambda i: names[i % len(names)]),
+        origin=origin or Origin("garden", "/data/garden", "class folders", "folders train/ and test/"),
+    )  # fmt: skip
+    setup = SimpleNamespace(
+        dataset=dataset, splits={"train": every, "val": every, "test": every}, transfer=transfer,
+        store=SimpleNamespace(rows=lambda chosen: pictures[chosen]),
+        batches=SimpleNamespace(shown=lambda epoch, chosen: pictures[chosen]),
+        recipe=Recipe().with_settings({"data.source": source, **OFF}),
+        measured=SimpleNamespace(images_per_second={"fp32": 900.0}), arithmetic=SimpleNamespace(name="fp32"),
+    )  # fmt: skip
+    model = SimpleNamespace(network=network or nn.Conv2d(side[2], 16, 5), temperature=1.0, trust=trust)
     told = {
-        "name": "garden-lenet5-1",
-        "task": "classification",
-        "origin": Origin("garden", "/data/garden", "class folders", "folders train/ and test/"),
-        "counts": {s: np.bincount(labels, minlength=K) for s in ("train", "val", "test")},
-        "classes": tuple(classes),
-        "recipe_toml": Recipe().to_toml(),
-        "machine": {"processor": "2 cores", "torch": "2.13.0"},
-        "arithmetic": {"chosen": "fp32", "timings": [{"arithmetic": "fp32", "images_per_second": 900.0}]},
-        "history": [row | {"epoch": e, "val_top1": 0.4 + e / 10} for e in range(1, 4)],
-        "metrics": {"test": {"split": "test"}, "seconds": {"train": 75.2, "total": 90.0}},
-        "scores": scores,
-        "calibration": calibration_bins(p, labels),
-        "mistakes": [
-            Mistake(f"p{i}.png", pictures[i], classes[labels[i]], classes[p[i].argmax()], p[i].max()) for i in wrong
-        ],
-        "originals": pictures[:6],
-        "augmented": pictures[6:48],
-        "augment_words": "mild: flip horizontal",
-        "filters": rng.normal(size=(16, side[2], 5, 5)).astype(np.float32),
+        "scores": Classification(tuple(classes)).score(logits, labels),
+        "metrics": METRICS,
+        "warnings": (),
         "baseline": Baseline("HOG + linear", 0.5, (0.4, 0.6), 100, n, 1.0, ""),
-        "sizes": {"parameters": 61706, "bytes": 250_000},
-    }
-    return Story(**(told | more))
+    } | more
+    torch.manual_seed(0)
+    fitted = SimpleNamespace(model=model, history=list(history))
+    return FinishedRun(
+        name, setup, fitted, told.pop("on", "test"), torch.from_numpy(logits), file_bytes=250_000, **told
+    )
 
 
-class _Reader(HTMLParser):
-    """Text, images and balance of a page."""
-
-    def __init__(self, html: str) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.text, self.tags = "", []
-        self.feed(html)
-        self.close()
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append((tag, dict(attrs)))
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag, attrs):
-        self.tags.append((tag, dict(attrs)))
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        if self.open and self.open[-1] not in ("style", "script"):
-            self.text += data
-
-    def of(self, tag):
-        return [attrs for name, attrs in self.tags if name == tag]
+def rendered(**more) -> str:
+    torch.manual_seed(0)
+    return render(page_of(finished(**more), "classify"))
 
 
 @pytest.fixture(scope="module")
 def html() -> str:
-    return render_report(_story())
+    return rendered()
 
 
 @pytest.fixture(scope="module")
-def page(html) -> _Reader:
-    return _Reader(html)
+def page(html) -> Reader:
+    return Reader(html)
 
 
 def test_the_answer_stands_first_with_its_interval_and_the_baseline(page):
-    story = _story()
+    scores = finished().scores
     text = " ".join(page.text.replace("\u202f", " ").split())
-    assert f"Right on {story.scores.right} of 120 test pictures" in text
-    low, high = story.scores.top1_interval
+    assert f"Right on {scores.right} of 120 test pictures" in text
+    low, high = scores.top1_interval
     assert f"between {100 * low:.1f} % and {100 * high:.1f} % of pictures like these" in text
-    assert f"HOG + linear: 50.0 % → {100 - 100 * story.scores.top1:.1f} %" in text
+    assert f"HOG + linear: 50.0 % → {100 - 100 * scores.top1:.1f} %" in text
     assert text.index("Right on") < text.index("Where it was wrong") < text.index("The recipe")
 
 
@@ -150,29 +131,25 @@ def test_charts_take_the_inks_of_the_readers_scheme(page):
     assert not re.search(r"#1d6fb0|#1c2430", used)
 
 
-def test_the_same_story_gives_the_same_page(html):
-    assert render_report(_story()) == html
+def test_the_same_run_gives_the_same_page(html):
+    assert rendered() == html
 
 
 def test_hostile_names_come_out_as_text():
-    rng = np.random.default_rng(1)
-    mistakes = [Mistake(name, rng.integers(0, 256, (8, 8, 1), dtype=np.uint8), name, name, 0.9) for name in HOSTILE]
     everywhere = " ".join(HOSTILE)
-    story = _story(
+    html = rendered(
         classes=HOSTILE,
-        mistakes=mistakes,
+        skill=0.5,
         name=everywhere,
+        names=HOSTILE,
         origin=Origin(everywhere, everywhere, everywhere, everywhere),
-        machine={everywhere: everywhere},
+        metrics=METRICS | {"machine": {everywhere: everywhere}},
         notes=[everywhere],
         warnings=[everywhere],
-        augment_words=everywhere,
-        views_scores={everywhere: 0.7},
-        recipe_toml=f'[data]\nsource = "{everywhere}"\n',
+        source=everywhere.encode("ascii", "replace").decode().replace("\x00", ""),
         baseline=Baseline("HOG + linear", 0.5, (0.4, 0.6), 100, 120, 1.0, everywhere),
     )
-    html = render_report(story)
-    reader = _Reader(html)
+    reader = Reader(html)
     assert reader.open == []
     assert len(reader.of("script")) == 1
     assert "alert(1)" not in html.partition("<script>")[2]
@@ -187,7 +164,7 @@ def test_the_page_tells_how_far_the_answers_carry() -> None:
     logits = (rng.normal(size=(200, 3)) + 2 * np.eye(3)[np.arange(200) % 3]).astype(np.float32)
     trust = Trust.of(logits, np.arange(200) % 3, 1.0, 0.9)
     tried = trust.tried(logits, np.arange(200) % 3, 1.0, np.zeros(200, bool))
-    page = _Reader(render_report(_story(tried=tried, promise=trust.promise)))
+    page = Reader(rendered(tried=tried, trust=trust))
     assert "surest half" in page.text
     assert trust.promise in page.text
     assert "passes on the rest" in page.text
@@ -195,27 +172,27 @@ def test_the_page_tells_how_far_the_answers_carry() -> None:
 
 def test_a_warning_marks_the_score(html):
     assert "Read this score with care" not in html
-    marked = _Reader(render_report(_story(warnings=["12 pictures of test are also in train."])))
+    marked = Reader(rendered(warnings=["12 pictures of test are also in train."]))
     assert len(marked.of("sup")) == 1
     assert "12 pictures of test are also in train." in marked.text
 
 
 def test_a_score_on_validation_is_not_called_test():
-    text = render_report(_story(metrics={"test": {"split": "val"}}))
+    text = rendered(on="val")
     assert "validation pictures" in text
     assert "test pictures." not in text
 
 
 @pytest.mark.parametrize("K", [2, 5, 27, 101, 400])
 def test_the_page_stays_small_and_whole_with_many_classes(K):
-    html = render_report(_story([f"class number {k}" for k in range(K)], n=4 * K + 20, skill=2.0))
+    html = rendered(classes=[f"class number {k}" for k in range(K)], n=4 * K + 20, skill=2.0)
     assert len(html.encode()) < 2_000_000
     assert ("first five" in html) == (K > 5)
     assert "class number 1" in html
 
 
 def test_large_photographs_stay_below_two_megabytes():
-    assert len(render_report(_story(n=300, skill=0.0, side=(224, 320, 3))).encode()) < 2_000_000
+    assert len(rendered(n=300, skill=0.0, side=(224, 320, 3)).encode()) < 2_000_000
 
 
 @pytest.mark.parametrize(
@@ -223,56 +200,48 @@ def test_large_photographs_stay_below_two_megabytes():
     [
         {"baseline": None},
         {"history": []},
-        {"history": [{"epoch": 1, "train_loss": 2.0, "train_top1": None, "val_loss": None, "val_top1": float("nan")}]},
-        {"mistakes": [], "originals": None, "augmented": None, "filters": None},
-        {"metrics": {}, "arithmetic": {}, "machine": {}, "sizes": {}, "counts": {}},
+        {"history": [Epoch(1, 2.0, float("nan"), float("nan"), float("nan"), 0.1, 9.0, 1.0)]},
+        {"network": nn.Flatten()},
+        {"network": nn.Conv2d(7, 3, 3)},
         {"skill": 50.0},
         {"skill": -50.0},
         {"n": 1},
-        {"filters": np.zeros((3, 7, 3, 3), np.float32)},
     ],
 )
 def test_what_a_run_lacks_is_left_out(less):
-    reader = _Reader(render_report(_story(**less)))
+    reader = Reader(rendered(**less))
     assert reader.open == []
     assert not re.search(r"\b(nan|None|undefined)\b", reader.text)
 
 
 def test_a_perfect_score_still_has_an_interval():
-    text = render_report(_story(skill=50.0)).replace("\u202f", " ")
+    text = rendered(skill=50.0).replace("\u202f", " ")
     assert "100.0 %" in text
     assert "every one of the 120 test pictures" in text
     assert "between 96.9 % and 100.0 %" in text
 
 
 def test_the_file_is_written_as_it_was_rendered(tmp_path, html):
-    write_report(_story(), tmp_path / "report.html")
+    write_report(finished(), "classify", tmp_path / "report.html")
     assert (tmp_path / "report.html").read_text(encoding="utf-8") == html
 
 
 def test_a_place_that_does_not_exist_is_refused(tmp_path):
     with pytest.raises(NotWritable):
-        write_report(_story(), tmp_path / "gone" / "report.html")
+        write_report(finished(), "classify", tmp_path / "gone" / "report.html")
 
 
-def test_importing_the_page_loads_no_plotting():
+def test_importing_what_writes_reports_loads_no_plotting():
     heavy = "('matplotlib', 'jinja2', 'sklearn', 'torch')"
-    code = f"import sys, foveal.report.page; print([m for m in {heavy} if m in sys.modules])"
+    code = f"import sys, foveal.report.finished; print([m for m in {heavy} if m in sys.modules])"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "[]"
 
 
-def test_a_story_refuses_what_does_not_fit():
-    with pytest.raises(ValueError, match="classes"):
-        _story(scores=_story(("a", "b")).scores)
-    with pytest.raises(ValueError, match="whole number"):
-        _story(augmented=np.zeros((5, 12, 12, 3), np.uint8))
-
-
 def test_a_start_from_weights_tells_its_reason_and_its_learning_curve():
     curve = fit_curve(np.array([20, 40, 80, 160]), np.array([[0.5, 0.52], [0.4, 0.42], [0.33, 0.31], [0.26, 0.27]]))
-    html = render_report(_story(transfer="341 pictures are few & near: the head first.", learning_curve=curve))
+    html = rendered(transfer=SimpleNamespace(reason="341 pictures are few & near: the head first.", curve=curve))
     assert "341 pictures are few &amp; near: the head first." in html
     assert curve.sentence in html
     assert "training pictures" in html
-    assert curve.sentence not in render_report(_story())
+    assert curve.sentence not in rendered()

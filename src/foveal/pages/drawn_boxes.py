@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foveal.errors import shown
-from foveal.report.pictures import rgb
+from foveal.pages.pictures import rgb
 from foveal.tasks.answers import Detections
 
 if TYPE_CHECKING:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from foveal.report.drawn_boxes import PALETTE, DrawnBox, boxes_of, draw_boxes
+from foveal.pages.drawn_boxes import PALETTE, DrawnBox, boxes_of, draw_boxes
 from foveal.tasks.answers import Detections
 
 GREY = np.full((60, 100), 128, np.uint8)
