@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, TextIO
 
 from foveal.errors import shown
+from foveal.pages.words import seconds_in_words
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -42,16 +43,12 @@ def safe(text: str) -> str:
 
 
 def duration(seconds: float) -> str:
-    """
+    """As in reports, in whole seconds and with plain spaces.
+
     >>> duration(4.2), duration(75), duration(7260)
     ('4 s', '1 min 15 s', '2 h 1 min')
     """
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    return f"{whole // 3600} h {whole % 3600 // 60} min"
+    return seconds_in_words(seconds, tenths_below=0, space=" ")
 
 
 class Lines:
