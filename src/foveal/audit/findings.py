@@ -39,6 +39,7 @@ class Duplicate:
 
     @property
     def kind(self) -> str:
+        """As the page and the CSV call it: "near duplicate across splits"."""
         return f"{'exact' if self.exact else 'near'} duplicate{' across splits' if self.across else ''}"
 
 

@@ -190,7 +190,7 @@ def _files_section(findings: Findings) -> Section:
     rows += [(o.name, f"{o.reason} ({o.label})") for o in findings.odd_boxes[:MOST_ROWS]]
     rows += [(o.name, o.reason) for o in findings.odd[:MOST_ROWS]]
     title = "Broken and odd files" + ("" if findings.dataset.boxes is None else " and boxes")
-    table = Table(rows, ("file", "what is the matter"), about=title)
+    table = Table(rows, ("file", "what is the matter"), "terms", about=title)
     return Section(title, [Card([table])] if rows else [])
 
 

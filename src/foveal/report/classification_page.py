@@ -32,7 +32,7 @@ from foveal.pages.page import (
 from foveal.pages.pictures import FILTER_COLUMNS, contact_sheet, data_uri, evenly, filter_sheet, shrunk
 from foveal.pages.words import count, decimals, percent, split_word
 from foveal.report import plots, sentences
-from foveal.report.common import curve_chart, facts_of_training, origin_section, time_card
+from foveal.report.every_page import curve_chart, facts_of_training, origin_section, time_card
 from foveal.report.finished import FinishedRun
 
 __all__ = ["first_filters", "page"]

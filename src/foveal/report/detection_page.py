@@ -32,7 +32,7 @@ from foveal.pages.words import count, counted, share_of_one, split_word
 from foveal.report import detection_plots, plots
 from foveal.report.assignments import assigned_pictures
 from foveal.report.boxed_pictures import scored_pictures, training_pictures, true_boxes, truth_of, with_boxes
-from foveal.report.common import curve_chart, facts_of_training, origin_section, time_card
+from foveal.report.every_page import curve_chart, facts_of_training, origin_section, time_card
 from foveal.report.finished import FinishedRun
 from foveal.tasks.detection_scores import DetectionScores
 from foveal.tasks.detection_trust import DetectionTrust, reliability

@@ -13,7 +13,7 @@ from foveal.pages.pictures import evenly
 from foveal.pages.words import count, counted, percent, share_of_one, split_word
 from foveal.report import plots
 from foveal.report.boxed_pictures import scored_pictures, training_pictures, truth_of, with_boxes
-from foveal.report.common import curve_chart, facts_of_training, origin_section, time_card
+from foveal.report.every_page import curve_chart, facts_of_training, origin_section, time_card
 from foveal.report.finished import FinishedRun
 
 __all__ = ["page"]
