@@ -90,7 +90,7 @@ def plot_shares(rows: Sequence[tuple[str, float, tuple[float, float]]], title: s
     for y, (_, value, interval) in enumerate(rows):
         ink = INKS["accent"] if value == best else INKS["muted"]
         draw_interval(axes, y, value, interval, percent(value, 1), ink, size=7)
-    name_ticks(axes, "y", range(len(rows)), [name for name, *_ in rows])
+    name_ticks(axes, "y", range(len(rows)), [clipped(name, 28) for name, *_ in rows])
     axes.set(xlabel="right, %", ylim=(len(rows) - 0.4, -0.8))
     axes.grid(axis="x")
     return figure
