@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TextIO
 
 from foveal.errors import shown
 
-__all__ = ["json_text"]
+__all__ = ["JsonList", "json_text"]
 
 
 def json_text(value: Any) -> str:
@@ -22,6 +22,25 @@ def json_text(value: Any) -> str:
     }
     """
     return json.dumps(_plain(value), indent=2, allow_nan=False)
+
+
+class JsonList:
+    """A list, written value by value: between `begin` and `end` the text grows into `json_text` of the whole list."""
+
+    def __init__(self, out: TextIO) -> None:
+        self._out = out
+        self._count = 0
+
+    def begin(self) -> None:
+        self._out.write("[")
+
+    def add(self, value: Any) -> None:
+        self._out.write(",\n  " if self._count else "\n  ")
+        self._out.write(json_text(value).replace("\n", "\n  "))
+        self._count += 1
+
+    def end(self) -> None:
+        self._out.write("\n]\n" if self._count else "]\n")
 
 
 def _plain(value: Any) -> Any:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from foveal.errors import shown
 
-__all__ = ["in_thousandths", "percent", "table"]
+__all__ = ["aligned", "in_thousandths", "percent", "table", "widths"]
 
 
 def percent(share: float | None) -> str:
@@ -34,9 +34,29 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     a.png          cat
     long-name.png  dog
     """
+    lines = [head, *rows]
+    columns = widths(lines)
+    return "\n".join(aligned(line, columns) for line in lines)
+
+
+def widths(lines: Iterable[Sequence[str]]) -> list[int]:
+    """Cells of the terminal that each column needs. Args: lines, of equally many texts, as they are before escaping."""
     from rich.cells import cell_len
 
-    lines = [[shown(cell) for cell in row] for row in [head, *rows]]
-    widths = [max(cell_len(cell) for cell in column) for column in zip(*lines, strict=True)]
-    padded = [[c + " " * (w - cell_len(c)) for c, w in zip(line, widths, strict=True)] for line in lines]
-    return "\n".join("  ".join(line).rstrip() for line in padded)
+    needed: list[int] = []
+    for line in lines:
+        lengths = [cell_len(shown(text)) for text in line]
+        needed = [max(pair) for pair in zip(needed, lengths, strict=True)] if needed else lengths
+    return needed
+
+
+def aligned(line: Sequence[str], columns: Sequence[int]) -> str:
+    """One line of a table. Args: columns, their widths; a longer text pushes what stands behind it to the right.
+
+    >>> aligned(["a.png", "cat"], [9, 5])
+    'a.png      cat'
+    """
+    from rich.cells import cell_len
+
+    texts = [shown(text) for text in line]
+    return "  ".join(t + " " * (w - cell_len(t)) for t, w in zip(texts, columns, strict=True)).rstrip()

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import TextIO
 
 from foveal.errors import shown
 
-__all__ = ["csv_text"]
+__all__ = ["csv_text", "csv_writer"]
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet takes for a formula when a cell begins with it
 
@@ -20,11 +21,20 @@ def csv_text(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     "picture,label\\n'=cmd().png,cat\\n"
     """
     out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(head)
-    for row in rows:
-        writer.writerow([_cell(value) if isinstance(value, str) else value for value in row])
+    write = csv_writer(out)
+    for row in (head, *rows):
+        write(row)
     return out.getvalue()
+
+
+def csv_writer(out: TextIO) -> Callable[[Sequence[object]], None]:
+    """What writes a row, as `csv_text` does, whenever it is called with one."""
+    writer = csv.writer(out, lineterminator="\n")
+
+    def write(row: Sequence[object]) -> None:
+        writer.writerow([_cell(value) if isinstance(value, str) else value for value in row])
+
+    return write
 
 
 def _cell(text: str) -> str:

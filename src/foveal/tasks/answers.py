@@ -43,6 +43,11 @@ class Answer(Protocol):
         """The same for a terminal: cells under `HEADINGS`, and a remark, empty where there is none."""
         ...
 
+    @staticmethod
+    def no_line(reason: str, /) -> list[str]:
+        """The line of a picture without an answer."""
+        ...
+
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
         ...
@@ -92,6 +97,11 @@ class Label:
         remark = ", ".join(words for words, holds in marks if holds)
         return [[f"({self.label}?)" if self.passed else self.label, _percent(self.probability), others, remark]]
 
+    @staticmethod
+    def no_line(reason: str) -> list[str]:
+        """The reason where others have runners-up."""
+        return ["–", "–", reason, ""]
+
     def as_dict(self) -> dict[str, Any]:
         """label, probability, runners_up, passed, unlike."""
         top = [{"label": label, "probability": probability} for label, probability in self.ranked]
@@ -127,6 +137,11 @@ class Labels:
         """One line."""
         named = ", ".join(f"{name} {_percent(self.probabilities[name])}" for name in self.labels)
         return [[named or "–", "unlike the training" if self.unlike else ""]]
+
+    @staticmethod
+    def no_line(reason: str) -> list[str]:
+        """The reason as a remark."""
+        return ["–", reason]
 
     def as_dict(self) -> dict[str, Any]:
         """labels, probabilities, unlike."""
@@ -181,8 +196,13 @@ class Detections:
     def lines(self) -> list[list[str]]:
         """A line an object."""
         if not len(self):
-            return [["–", "", "   ", "no object"]]
+            return [self.no_line("no object")]
         return [[name, f"{score:.4f}", " ".join(f"{v:.1f}" for v in xyxy), ""] for name, score, xyxy in self]
+
+    @staticmethod
+    def no_line(reason: str) -> list[str]:
+        """The reason as a remark."""
+        return ["–", "", "", reason]
 
     def as_dict(self) -> dict[str, Any]:
         """objects: label, score and box of each, in hundredths of a pixel."""
