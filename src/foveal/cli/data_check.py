@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import re
 from pathlib import Path
 from typing import Annotated
 
@@ -72,8 +71,8 @@ def check(
 
 def _free_folder(source: str) -> Path:
     """<source>-check-<n> in the working folder, the next free number."""
-    word = re.sub(r"[^\w.-]+", "-", Path(source).name or "data").strip("-.")[:60] or "data"
-    number = 1
-    while Path(f"{word}-check-{number}").exists():
-        number += 1
-    return Path(f"{word}-check-{number}")
+    from foveal.files.free_names import as_word, first_free
+
+    word = f"{as_word(Path(source).name) or 'data'}-check"
+    name, _ = first_free(lambda number: f"{word}-{number}", lambda name: Path(name).exists())
+    return Path(name)

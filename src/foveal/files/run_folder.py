@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from typing import Any
 
 from foveal.errors import Missing, NotWritable, shown
 from foveal.files.durable import write_text
+from foveal.files.free_names import as_word, first_free
 from foveal.files.spreadsheet import csv_text
 from foveal.progress import Advance, Progress
 
@@ -43,12 +43,9 @@ def check_run(folder: Path) -> None:
 
 def free_folder(source: str, network: str) -> Path:
     """runs/<source>-<network>-<n>, the next free number."""
-    word = re.sub(r"[^\w.-]+", "-", Path(source).name or "data").strip("-.")[:60] or "data"
-    network = re.sub(r"[^\w.-]+", "-", network).strip("-.")[:40]  # timm:resnet26, or a whole notation
-    number = 1
-    while (RUNS / f"{word}-{network}-{number}").exists():
-        number += 1
-    return RUNS / f"{word}-{network}-{number}"
+    word = f"{as_word(Path(source).name) or 'data'}-{as_word(network, 40)}"  # a network may be a whole notation
+    name, _ = first_free(lambda number: f"{word}-{number}", lambda name: (RUNS / name).exists())
+    return RUNS / name
 
 
 def leave_no_folder(folder: Path) -> None:
