@@ -1,0 +1,197 @@
+"""Many pictures through a model into one file, row by row: what `foveal predict` does.
+
+Memory is bounded by what the model holds at once, not by the number of pictures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
+from itertools import chain, islice
+from pathlib import Path, PurePath
+from typing import Any, Protocol, TextIO
+
+from foveal.errors import BadData, BadPicture, BadRecipe, NotWritable, shown
+from foveal.files.durable import check_new_file, new_folder, no_write, writing
+from foveal.files.free_names import first_free
+from foveal.files.given import Picture
+from foveal.progress import SILENT, Progress
+from foveal.tasks.answers import Answer, Detections, Prediction
+from foveal.tasks.formats import Writer, format_of, writer_for
+
+__all__ = ["TOP", "Answering", "Batched", "check_drawn", "predict_to"]
+
+TOP = 3  # answers a picture, of models that give several
+HELD = 5000  # pictures that could not be used, after which what was found is written although none could so far
+REASONS_SHOWN = 20
+QUALITY = 92  # of the JPEGs that are drawn
+
+
+class _Task(Protocol):
+    @property
+    def answer(self) -> type[Answer]: ...
+
+    @property
+    def asks(self) -> frozenset[str]: ...
+
+
+class Answering(Protocol):
+    """All that is needed of a model."""
+
+    @property
+    def task(self) -> _Task:
+        """What kind of answers it gives, and what may be asked of it."""
+        ...
+
+    def stream(
+        self, pictures: Any, *, keep_pictures: bool = False, progress: Progress = SILENT, **asked: Any
+    ) -> Iterator[Prediction]:
+        """Its answers one after another, with the pictures' content where it is to be kept."""
+        ...
+
+
+@dataclass(frozen=True)
+class Batched:
+    """What came of it."""
+
+    rows: int  # as the format counts them: lines of a table, objects of a list
+    pictures: int
+    unused: int  # pictures of them that could not be used; their rows say why
+
+
+def predict_to(
+    model: Answering,
+    pictures: Picture | Iterable[Picture],
+    output: Path | TextIO,
+    *,
+    format: str | None = None,  # noqa: A002 - as everybody calls it
+    top: int | None = None,
+    draw: Path | None = None,
+    progress: Progress = SILENT,
+    **asked: Any,
+) -> Batched:
+    """Answers for paths, folders, file contents, arrays or PIL pictures, written as they come.
+
+    Args:   output, a new file, or a text stream; format, a name of `foveal.tasks.formats.FORMATS`, by default what the
+            file's name asks for; top, how many answers a picture (3); draw, a new folder for the pictures with their
+            boxes; asked, what else `model.stream` takes.
+    Raises: BadData where no picture could be used, and then nothing is written; NotWritable, NoSpace; what the model
+            and the format refuse.
+    """
+    answer, path = model.task.answer, output if isinstance(output, Path) else None
+    writer = writer_for(format if format is not None else format_of(path), answer)
+    if path is not None:
+        check_new_file(path)
+    if draw is not None:
+        check_drawn(draw, answer)
+    if top is None and "top" in model.task.asks:
+        top = TOP
+    asked |= {} if top is None else {"top": top}
+    predictions = model.stream(pictures, keep_pictures=draw is not None, progress=progress, **asked)
+    tally = _Tally(progress)
+    with _opened(output) as out:
+        told = tally.of(predictions if draw is None else _drawn_into(draw, predictions))
+        rows = _written(writer(out, answer, top or 1), _from_the_first_usable(told))
+    return Batched(rows, tally.pictures, tally.unused)
+
+
+def check_drawn(folder: Path, answer: type[Answer]) -> None:
+    """Raises: BadRecipe where there are no boxes to draw; NotWritable when the folder to draw into holds something."""
+    if not issubclass(answer, Detections):
+        raise BadRecipe("--draw is for detectors, and this model is none.")
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise NotWritable(f"{shown(folder)} is not empty, and foveal overwrites nothing; choose another --draw folder.")
+
+
+def _opened(output: Path | TextIO) -> AbstractContextManager[TextIO]:
+    return writing(output) if isinstance(output, Path) else nullcontext(output)
+
+
+def _written(writer: Writer, predictions: Iterator[Prediction]) -> int:
+    """How many rows. What is refused before there is a first prediction leaves nothing written."""
+    first = list(islice(predictions, 1))
+    writer.begin()
+    rows = sum(writer.add(prediction) for prediction in chain(first, predictions))
+    writer.end()
+    return rows
+
+
+def _from_the_first_usable(predictions: Iterator[Prediction]) -> Iterator[Prediction]:
+    """The same, none of them before one has an answer: where none has, nothing shall be written."""
+    held: list[Prediction] = []
+    for prediction in predictions:
+        held.append(prediction)
+        if prediction.answer is not None or len(held) == HELD:
+            break
+    yield from held
+    held.clear()
+    yield from predictions
+
+
+class _Tally:
+    """Counts what passes, and tells what could not be used."""
+
+    def __init__(self, progress: Progress) -> None:
+        self.pictures = 0
+        self.unused = 0
+        self._progress = progress
+
+    def of(self, predictions: Iterable[Prediction]) -> Iterator[Prediction]:
+        """The same predictions. Raises: BadData at the end when none had an answer."""
+        for prediction in predictions:
+            self.pictures += 1
+            if prediction.answer is None:
+                self.unused += 1
+                if self.unused <= REASONS_SHOWN:
+                    self._progress.say(f"left out: {shown(prediction.name)} {prediction.reason}")
+            yield prediction
+        if self.unused > REASONS_SHOWN:
+            self._progress.say(f"and {self.unused - REASONS_SHOWN} more; their rows say why.")
+        if self.unused and self.unused == self.pictures:
+            raise BadData(f"no usable picture among the {self.pictures} that were given.")
+        if self.unused:
+            self._progress.say(f"{self.unused} of {self.pictures} pictures could not be used.")
+
+
+def _drawn_into(folder: Path, predictions: Iterable[Prediction]) -> Iterator[Prediction]:
+    """The same without their pictures, each of which was drawn into a new or empty folder on its way."""
+    new_folder(folder)
+    names = _DrawnNames()
+    for prediction in predictions:
+        if isinstance(prediction.answer, Detections) and prediction.picture is not None:
+            _draw(prediction.answer, prediction.picture, prediction.name, folder / names.of(prediction.name))
+        yield replace(prediction, picture=None)
+
+
+class _DrawnNames:
+    """`photo.jpg`, `photo-2.jpg`, … each once, also where large and small letters are the same."""
+
+    def __init__(self) -> None:
+        self._taken: set[str] = set()
+        self._last: dict[str, int] = {}  # number of each stem: frames of a thousand films may be called alike
+
+    def of(self, name: str) -> str:
+        stem = PurePath(name).stem
+        free, self._last[stem.lower()] = first_free(
+            lambda number: f"{stem}.jpg" if number == 1 else f"{stem}-{number}.jpg",
+            lambda candidate: candidate.lower() in self._taken,
+            self._last.get(stem.lower(), 1),
+        )
+        self._taken.add(free.lower())
+        return free
+
+
+def _draw(found: Detections, picture: Any, name: str, place: Path) -> None:
+    from PIL import Image
+
+    from foveal.files.pictures import read_image
+    from foveal.report.drawn_boxes import boxes_of, draw_boxes
+
+    try:
+        pixels = read_image(picture, name=name, channels=3)
+    except BadPicture:  # larger than is drawn
+        return
+    classes = found.classes or [str(k) for k in range(found.labels.max(initial=-1) + 1)]
+    with no_write(place):
+        Image.fromarray(draw_boxes(pixels, boxes_of(found, classes))).save(place, quality=QUALITY)
