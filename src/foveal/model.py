@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foveal.engines import Engine, TorchEngine
-from foveal.errors import BadModel, BadPicture, BadRecipe
+from foveal.errors import BadModel, BadPicture
 from foveal.files.given import Picture, count_pictures, named_pictures
 from foveal.files.headers import shape_of
 from foveal.files.model_file import model_file
@@ -39,8 +39,6 @@ if TYPE_CHECKING:
 __all__ = ["CUSTOM", "VIEWS", "Ask", "Model", "Prediction", "Views", "classifier", "load"]
 
 MOST_AT_ONCE = 256  # pictures that are read before they are answered
-KIN = {"top": "classifiers", "views": "classifiers", "accuracy": "classifiers", "score": "detectors",
-       "precision": "detectors", "iou": "detectors", "tile": "detectors"}  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,10 +134,7 @@ class Model:
 
     def check(self, ask: Ask) -> None:
         """Raises: BadRecipe for what the model has no use for, or knows nothing about."""
-        for name in ask.given():
-            if name not in self.task.asks:
-                has = ", ".join(f"--{other}" for other in sorted(self.task.asks))
-                raise BadRecipe(f"--{name} is for {KIN[name]}, and this model is {self.task.kind}; it has {has}.")
+        ask.check(self.task)
         self.task.check_ask(ask, self.calibration)
 
     def promise(self, accuracy: float | None = None, precision: float | None = None) -> str:

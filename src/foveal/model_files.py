@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from foveal.errors import BadModel, BadRecipe, FovealError, did_you_mean, shown
 from foveal.files.darknet import LARGEST_CFG
-from foveal.files.model_file import KIND, darknet_files
+from foveal.files.model_file import KIND, ModelFile, darknet_files
 from foveal.files.safely import read_bytes
 from foveal.files.tensors import read_metadata, read_tensors, write_tensors
 from foveal.networks.index import CUSTOM
@@ -31,7 +31,16 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
 
-__all__ = ["Description", "described", "description_of", "network_of", "read_darknet", "with_weights", "write_model"]
+__all__ = [
+    "Description",
+    "described",
+    "description_of",
+    "network_of",
+    "read_darknet",
+    "task_of",
+    "with_weights",
+    "write_model",
+]
 
 LARGEST_NAMES = 1 << 20  # bytes
 
@@ -96,6 +105,15 @@ def described(metadata: Mapping[str, Any], place: Path) -> Description:
         task, _architecture(facts.network), tuple(facts.classes), _preprocess(facts.preprocess, place), calibration,
         facts.trained,
     )  # fmt: skip
+
+
+def task_of(file: ModelFile) -> type[Task] | None:
+    """The task that a file names, whatever else is in it; None for none that there is."""
+    if file.metadata is None:
+        return Detect
+    network = file.metadata.get("network")
+    head = network.get("detector") if isinstance(network, Mapping) else None
+    return task_of_file(str(file.metadata.get("task")), str(head))
 
 
 def description_of(path: Path) -> Description | None:

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import sys
 from types import SimpleNamespace
 
 import numpy as np
@@ -11,9 +12,10 @@ import torch
 from PIL import Image
 
 from foveal.cli import main
-from foveal.model import Model
+from foveal.model import classifier
 from foveal.networks import catalogue
 from foveal.preprocess import Preprocess
+from foveal.tasks.formats import FORMATS, Format, Writer
 
 CLASSES = ("cat", "=dog()", "owl")
 
@@ -25,7 +27,7 @@ def model_file(tmp_path_factory):
     network = catalogue.build("lenet5", 3, 1, (32, 32))
     preprocess = Preprocess(height=32, width=32, channels=1, mean=(0.5,), std=(0.5,))
     path = tmp_path_factory.mktemp("model") / "model.safetensors"
-    Model(network, preprocess, CLASSES, "lenet5").save(path)
+    classifier(network, preprocess, CLASSES, "lenet5").save(path)
     return path
 
 
@@ -127,6 +129,38 @@ def test_a_file_gets_what_its_name_says_and_is_never_overwritten(command, model_
     assert again.exit_code == 2
     assert "exists" in again.stderr
     assert (tmp_path / f"out.{suffix}").read_text() == printed
+
+
+def test_formats_have_a_long_name_and_some_a_short_one(command, model_file, pictures):
+    for name in ("csv", "json"):
+        assert command("predict", model_file, "pictures", "--format", name).stdout == (
+            command("predict", model_file, "pictures", f"--{name}").stdout
+        )
+    wrong = command("predict", model_file, "pictures", "--format", "jsno")
+    assert wrong.exit_code == 2
+    assert 'did you mean "json"?' in wrong.stderr
+    both = command("predict", model_file, "pictures", "--format", "json", "--csv")
+    assert "--csv and --format both" in both.stderr
+    assert "coco is for detectors" in command("predict", model_file, "pictures", "--coco").stderr
+    for name in FORMATS:
+        assert name in command("predict", "--help").stdout
+
+
+class Names(Writer):
+    """A toy format: the name of each picture."""
+
+    def add(self, prediction):
+        self.out.write(f"{prediction.name}\n")
+        return 1
+
+
+def test_a_format_is_a_file_and_a_line(command, model_file, pictures, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "toy_format", SimpleNamespace(Writer=Names))
+    monkeypatch.setitem(FORMATS, "names", Format("toy_format", ".names"))
+    printed = command("predict", model_file, "pictures/[ab].png", "--format", "names").stdout
+    assert printed == "pictures/a.png\npictures/b.png\n"
+    assert "2 rows in out.names" in command("predict", model_file, "pictures/[ab].png", "-o", "out.names").stdout
+    assert (tmp_path / "out.names").read_text() == printed
 
 
 def test_patterns_that_no_shell_expanded_are_expanded(command, model_file, pictures):

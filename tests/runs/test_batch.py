@@ -29,7 +29,8 @@ class Fake:
     """A model that answers names, or (name, content): "bad" among the letters of a name makes it unusable."""
 
     def __init__(self, answer: type[Answer] = Label) -> None:
-        self.task = SimpleNamespace(answer=answer, asks=frozenset({"top"} if answer is Label else {"score"}))
+        asks = frozenset({"top", "views"} if answer is Label else {"score", "precision"})
+        self.task = SimpleNamespace(answer=answer, asks=asks, kind="a toy")
         self.asked: dict[str, Any] = {}
         self.read = 0
 
@@ -83,8 +84,8 @@ def test_a_model_without_several_answers_is_not_asked_for_them() -> None:
     model = Fake(Detections)
     predict_to(model, ["a.png"], io.StringIO())
     assert model.asked == {}
-    predict_to(model, ["a.png"], io.StringIO(), top=2)
-    assert model.asked == {"top": 2}, "and may refuse when it is"
+    with pytest.raises(BadRecipe, match="--top is for classifiers, and this model is a toy"):
+        predict_to(model, ["a.png"], io.StringIO(), top=2)
 
 
 def test_rows_are_written_before_the_last_picture_is_read() -> None:
@@ -172,6 +173,8 @@ def test_what_is_refused_is_refused_before_a_picture_is_read(tmp_path: Path) -> 
     for ask, kind, words in refused:
         with pytest.raises(kind, match=words):
             ask(model)
+    with pytest.raises(BadRecipe, match="--score and --precision both"):
+        predict_to(Fake(Detections), ["a"], io.StringIO(), score=0.5, precision=0.5)
     for folder in ("full", "there.csv"):
         with pytest.raises(NotWritable, match="is not empty"):
             predict_to(Fake(Detections), ["a"], io.StringIO(), draw=tmp_path / folder)

@@ -5,7 +5,7 @@ Memory is bounded by what the model holds at once, not by the number of pictures
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from itertools import chain, islice
@@ -17,10 +17,11 @@ from foveal.files.durable import check_new_file, new_folder, no_write, writing
 from foveal.files.free_names import first_free
 from foveal.files.given import Picture
 from foveal.progress import SILENT, Progress
-from foveal.tasks.answers import Answer, Detections, Prediction
+from foveal.tasks.answers import Detections, Prediction
 from foveal.tasks.formats import Writer, format_of, writer_for
+from foveal.tasks.task import Ask, Asked
 
-__all__ = ["TOP", "Answering", "Batched", "check_drawn", "predict_to"]
+__all__ = ["TOP", "Answering", "Batched", "check_batch", "predict_to"]
 
 TOP = 3  # answers a picture, of models that give several
 HELD = 5000  # pictures that could not be used, after which what was found is written although none could so far
@@ -28,26 +29,17 @@ REASONS_SHOWN = 20
 QUALITY = 92  # of the JPEGs that are drawn
 
 
-class _Task(Protocol):
-    @property
-    def answer(self) -> type[Answer]: ...
-
-    @property
-    def asks(self) -> frozenset[str]: ...
-
-
 class Answering(Protocol):
     """All that is needed of a model."""
 
     @property
-    def task(self) -> _Task:
+    def task(self) -> Asked:
         """What kind of answers it gives, and what may be asked of it."""
         ...
 
-    def stream(
-        self, pictures: Any, *, keep_pictures: bool = False, progress: Progress = SILENT, **asked: Any
-    ) -> Iterator[Prediction]:
-        """Its answers one after another, with the pictures' content where it is to be kept."""
+    @property
+    def stream(self) -> Callable[..., Iterator[Prediction]]:
+        """Answers one after another: `stream(pictures, *, keep_pictures, progress, **asked)`, as of `Model`."""
         ...
 
 
@@ -79,29 +71,41 @@ def predict_to(
     Raises: BadData where no picture could be used, and then nothing is written; NotWritable, NoSpace; what the model
             and the format refuse.
     """
-    answer, path = model.task.answer, output if isinstance(output, Path) else None
-    writer = writer_for(format if format is not None else format_of(path), answer)
-    if path is not None:
-        check_new_file(path)
-    if draw is not None:
-        check_drawn(draw, answer)
+    path = output if isinstance(output, Path) else None
     if top is None and "top" in model.task.asks:
         top = TOP
     asked |= {} if top is None else {"top": top}
+    writer = check_batch(model.task, path, format=format, draw=draw, **asked)
     predictions = model.stream(pictures, keep_pictures=draw is not None, progress=progress, **asked)
     tally = _Tally(progress)
     with _opened(output) as out:
         told = tally.of(predictions if draw is None else _drawn_into(draw, predictions))
-        rows = _written(writer(out, answer, top or 1), _from_the_first_usable(told))
+        rows = _written(writer(out, model.task.answer, top or 1), _from_the_first_usable(told))
     return Batched(rows, tally.pictures, tally.unused)
 
 
-def check_drawn(folder: Path, answer: type[Answer]) -> None:
-    """Raises: BadRecipe where there are no boxes to draw; NotWritable when the folder to draw into holds something."""
-    if not issubclass(answer, Detections):
-        raise BadRecipe("--draw is for detectors, and this model is none.")
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise NotWritable(f"{shown(folder)} is not empty, and foveal overwrites nothing; choose another --draw folder.")
+def check_batch(
+    task: Asked,
+    output: Path | None,
+    *,
+    format: str | None = None,  # noqa: A002 - as of `predict_to`
+    draw: Path | None = None,
+    **asked: Any,
+) -> type[Writer]:
+    """What `predict_to` refuses before it needs a model. Returns: what writes.
+
+    Raises: BadRecipe for what such a task has no use for; NotWritable for a file that exists, or a folder to draw into
+            that holds something.
+    """
+    writer = writer_for(format if format is not None else format_of(output), task.answer)
+    Ask(**asked).check(task)
+    if output is not None:
+        check_new_file(output)
+    if draw is not None and not issubclass(task.answer, Detections):
+        raise BadRecipe(f"--draw is for detectors, and this model is {task.kind}.")
+    if draw is not None and draw.exists() and (not draw.is_dir() or any(draw.iterdir())):
+        raise NotWritable(f"{shown(draw)} is not empty, and foveal overwrites nothing; choose another --draw folder.")
+    return writer
 
 
 def _opened(output: Path | TextIO) -> AbstractContextManager[TextIO]:

@@ -61,8 +61,6 @@ class Detect(BoxTask):
         """Raises: BadRecipe for a precision where the detector was never tried on pictures held out."""
         if ask.precision is None:
             return
-        if ask.score is not None:
-            raise BadRecipe("--score and --precision both say which boxes are told; give one of them.")
         if calibration.trust is None or not calibration.trust.curve.n:
             raise BadRecipe(
                 "--precision needs a detector whose scores were tried on validation pictures; this one's were not: "

@@ -14,8 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foveal.data.dataset import Dataset
+from foveal.errors import BadRecipe
 from foveal.preprocess import Preprocess, Views
 from foveal.recipe import AugmentRecipe, Recipe
+from foveal.tasks.answers import Answer
 from foveal.tasks.heads.head import Architecture
 
 if TYPE_CHECKING:
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
     from foveal.data.batches import Rows, TrainingBatches
     from foveal.data.box_batches import BoxBatches
 
-__all__ = ["SHARED_KEYS", "Arrays", "Ask", "Calibration", "Facts", "Indices", "Scores", "Task", "Tried"]
+__all__ = ["SHARED_KEYS", "Arrays", "Ask", "Asked", "Calibration", "Facts", "Indices", "Scores", "Task", "Tried"]
 
 Indices = NDArray[np.int64]
 Arrays = Mapping[str, NDArray[Any]]
@@ -51,6 +53,27 @@ class Facts:
     counts: tuple[int, ...]  # training pictures of each class
 
 
+KIN = {"top": "classifiers", "views": "classifiers", "accuracy": "classifiers", "score": "detectors",
+       "precision": "detectors", "iou": "detectors", "tile": "detectors"}  # fmt: skip
+
+
+class Asked(Protocol):
+    """A task, as far as it is asked for answers."""
+
+    @property
+    def answer(self) -> type[Answer]: ...
+
+    @property
+    def asks(self) -> frozenset[str]:
+        """Fields of `Ask` that it has a use for."""
+        ...
+
+    @property
+    def kind(self) -> str:
+        """Of model, for people."""
+        ...
+
+
 @dataclass(frozen=True)
 class Ask:
     """What is asked of a model beside the pictures; None and 0 where nothing is."""
@@ -67,6 +90,15 @@ class Ask:
         """The names of what is asked for."""
         plain = Ask()
         return [name for name, value in vars(self).items() if value != getattr(plain, name)]
+
+    def check(self, task: Asked) -> None:
+        """Raises: BadRecipe for what a task has no use for, and for wishes that contradict each other."""
+        for name in self.given():
+            if name not in task.asks:
+                has = ", ".join(f"--{other}" for other in sorted(task.asks))
+                raise BadRecipe(f"--{name} is for {KIN[name]}, and this model is {task.kind}; it has {has}.")
+        if self.score is not None and self.precision is not None:
+            raise BadRecipe("--score and --precision both say which boxes are told; give one of them.")
 
 
 class Calibration(Protocol):
