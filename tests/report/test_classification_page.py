@@ -18,7 +18,7 @@ from foveal.errors import NotWritable
 from foveal.pages.render import render
 from foveal.recipe import Recipe
 from foveal.report.finished import FinishedRun, page_of, write_report
-from foveal.tasks.classification import Classification
+from foveal.tasks.classification_scores import score_labels
 from foveal.tasks.trust import Trust
 from foveal.training.baseline import Baseline
 from foveal.training.curve import fit_curve
@@ -64,16 +64,14 @@ def finished(
     )  # fmt: skip
     model = SimpleNamespace(network=network or nn.Conv2d(side[2], 16, 5), temperature=1.0, trust=trust)
     told = {
-        "scores": Classification(tuple(classes)).score(logits, labels),
+        "scores": score_labels(logits, labels, classes),
         "metrics": METRICS,
         "warnings": (),
         "baseline": Baseline("HOG + linear", 0.5, (0.4, 0.6), 100, n, 1.0, ""),
     } | more
     torch.manual_seed(0)
-    fitted = SimpleNamespace(model=model, history=list(history))
-    return FinishedRun(
-        name, setup, fitted, told.pop("on", "test"), torch.from_numpy(logits), file_bytes=250_000, **told
-    )
+    fitted = SimpleNamespace(history=list(history))
+    return FinishedRun(name, setup, fitted, model, told.pop("on", "test"), logits, file_bytes=250_000, **told)
 
 
 def rendered(**more) -> str:

@@ -8,7 +8,7 @@ import pytest
 
 from foveal.ops.statistics import calibration_bins
 from foveal.report import plots, sentences
-from foveal.tasks.classification import Classification
+from foveal.tasks.classification_scores import score_labels
 from foveal.training.baseline import Baseline
 from foveal.training.curve import fit_curve
 
@@ -18,7 +18,7 @@ def _scores(confusion):
     counts = np.asarray(confusion)
     labels = np.repeat(np.arange(len(counts)), counts.sum(axis=1))
     guesses = np.concatenate([np.repeat(np.arange(len(counts)), row) for row in counts])
-    return Classification(tuple(f"c{k}" for k in range(len(counts)))).score(4.0 * np.eye(len(counts))[guesses], labels)
+    return score_labels(4.0 * np.eye(len(counts))[guesses], labels, [f"c{k}" for k in range(len(counts))])
 
 
 def _texts(figure):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -237,36 +238,22 @@ def _print(run: Run, as_json: bool) -> None:
     if as_json:
         print(_texts.json_text({"run": str(run.folder), "report": str(run.report), "metrics": run.metrics}))
         return
-    for line in summary(run.metrics):
+    for line in summary(run.metrics, run.scores.headline()):
         print(line)
     print(f"model     {shown(run.folder / 'model.safetensors')}")
     print(f"report    {shown(run.report)}")
     print(f"next      foveal predict {shown(shlex.quote(str(run.folder)))} PICTURE…")
 
 
-def summary(metrics: dict[str, Any]) -> list[str]:
+def summary(metrics: dict[str, Any], headline: Sequence[str]) -> list[str]:
     """What came out, in few lines.
 
-    >>> summary({"test": {"n": 360, "top1": 0.9917}, "baseline": {"top1": 0.975}})
+    >>> summary({"test": {"split": "test"}, "baseline": {"top1": 0.975}}, ["99.17 % of 360 pictures right"])
     ['test      99.17 % of 360 pictures right', 'baseline  97.50 % (HOG and a linear classifier)']
     """
     from foveal.cli._texts import percent
 
-    lines = []
-    if metrics.get("task") == "localise":
-        from foveal.cli.evaluate import localisation_figures
-
-        lines += localisation_figures(metrics["test"], f"{metrics['test']['split']:9} ")
-    elif metrics.get("task") == "detect":
-        from foveal.cli.evaluate import detection_figures
-
-        test = metrics["test"]
-        lines += [f"{test['split']:9} {line.partition(': ')[2] or line}" if i == 0 else f"          {line}"
-                  for i, line in enumerate(detection_figures(test, test["split"])[:2])]  # fmt: skip
-    elif test := metrics.get("test"):
-        interval = test.get("top1_interval")
-        between = f" (95 % interval {percent(interval[0])} to {percent(interval[1])})" if interval else ""
-        lines.append(f"{test.get('split', 'test'):9} {percent(test['top1'])} of {test['n']} pictures right{between}")
+    lines = [f"{metrics['test']['split'] if number == 0 else '':9} {line}" for number, line in enumerate(headline)]
     if leak := metrics.get("leak"):
         lines.append(f"          too good: {leak} pictures held out are also in train")
     if (baseline := metrics.get("baseline") or {}).get("top1") is not None:

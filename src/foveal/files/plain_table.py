@@ -1,4 +1,4 @@
-"""Tables for a terminal: aligned columns, and shares in words."""
+"""Tables for a terminal, and shares as people write them."""
 
 from __future__ import annotations
 
@@ -10,12 +10,18 @@ from foveal.errors import shown
 __all__ = ["aligned", "in_thousandths", "percent", "table", "widths"]
 
 
-def percent(share: float | None) -> str:
+def percent(share: float | None, digits: int = 2, space: str = " ") -> str:
+    """A share in per cent; a dash for what is not defined. Nothing below 100 % is rounded up to it.
+
+    >>> percent(0.98611), percent(0.99999, 1), percent(None)
+    ('98.61 %', '99.9 %', '–')
     """
-    >>> percent(0.98611), percent(None)
-    ('98.61 %', '–')
-    """
-    return "–" if share is None or not math.isfinite(share) else f"{share * 100:.2f} %"
+    if share is None or not math.isfinite(share):
+        return "–"
+    text = f"{100 * share:.{digits}f}"
+    if float(text) == 100 and share < 1:
+        text = f"{100 - 10**-digits:.{digits}f}"
+    return f"{text}{space}%"
 
 
 def in_thousandths(value: float | None) -> str:

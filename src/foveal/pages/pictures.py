@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 __all__ = [
-    "FILTER_COLUMNS", "contact_sheet", "data_uri", "evenly", "filter_sheet", "for_page", "rgb", "sheet", "shrunk",
+    "FILTER_COLUMNS", "contact_sheet", "data_uri", "filter_sheet", "for_page", "rgb", "sheet", "shrunk",
 ]  # fmt: skip
 
 Pixels = NDArray[np.uint8]
@@ -34,11 +34,6 @@ def shrunk(picture: Pixels, side: int) -> Pixels:
     image = Image.fromarray(np.ascontiguousarray(rgb(picture)))
     image.thumbnail((side, side), Image.Resampling.LANCZOS)
     return np.asarray(image)
-
-
-def evenly(n: int, most: int) -> NDArray[np.int64]:
-    """At most so many of n places, evenly apart, the first and the last among them."""
-    return np.unique(np.linspace(0, n - 1, min(most, n)).astype(np.int64)) if n else np.zeros(0, np.int64)
 
 
 def for_page(pixels: Pixels) -> tuple[Pixels, NDArray[np.float64]]:

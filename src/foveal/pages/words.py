@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
 from foveal.errors import shown
+from foveal.files import plain_table
 
 __all__ = [
     "THIN", "bytes_in_words", "clipped", "count", "counted", "decimals", "durations", "percent", "seconds_in_words",
-    "share_of_one", "split_word",
+    "split_word",
 ]  # fmt: skip
 
 THIN = "\u202f"  # narrow no-break space: between a number and its unit
@@ -28,21 +28,7 @@ def percent(share: float | None, digits: int = 1, space: str = THIN) -> str:
     >>> percent(0.98061, 2, " "), percent(0.99999, 1, " "), percent(None)
     ('98.06 %', '99.9 %', '–')
     """
-    if share is None or not math.isfinite(share):
-        return "–"
-    text = f"{100 * share:.{digits}f}"
-    if float(text) == 100 and share < 1:
-        text = f"{100 - 10**-digits:.{digits}f}"
-    return f"{text}{space}%"
-
-
-def share_of_one(value: float) -> str:
-    """A score between 0 and 1, to three decimals; a dash for what is not defined.
-
-    >>> share_of_one(0.71249), share_of_one(float("nan"))
-    ('0.712', '–')
-    """
-    return "–" if math.isnan(value) else f"{value:.3f}"
+    return plain_table.percent(share, digits, space)
 
 
 def count(n: float) -> str:

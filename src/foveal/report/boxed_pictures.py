@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from foveal.data.dataset import Boxes
 from foveal.errors import BadPicture
 from foveal.files.pictures import read_image
+from foveal.ops.draws import evenly
 from foveal.pages.drawn_boxes import PALETTE, DrawnBox, boxes_of, corners, draw_boxes
 from foveal.pages.page import Picture
-from foveal.pages.pictures import data_uri, evenly, for_page
+from foveal.pages.pictures import data_uri, for_page
 from foveal.pages.words import counted
 from foveal.report.finished import FinishedRun
 from foveal.tasks.answers import Detections

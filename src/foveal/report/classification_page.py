@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from foveal.data.augment import in_words
+from foveal.ops.draws import evenly
 from foveal.ops.statistics import calibration_bins, softmax
 from foveal.pages.charts import inline_chart
 from foveal.pages.page import (
@@ -29,7 +30,7 @@ from foveal.pages.page import (
     Table,
     marked,
 )  # fmt: skip
-from foveal.pages.pictures import FILTER_COLUMNS, contact_sheet, data_uri, evenly, filter_sheet, shrunk
+from foveal.pages.pictures import FILTER_COLUMNS, contact_sheet, data_uri, filter_sheet, shrunk
 from foveal.pages.words import count, decimals, percent, split_word
 from foveal.report import plots, sentences
 from foveal.report.every_page import curve_chart, facts_of_training, origin_section, time_card
@@ -58,7 +59,7 @@ def page(run: FinishedRun) -> Page:
     scores, dataset = run.scores, run.setup.dataset
     accuracy = percent(scores.top1, decimals(scores.n))
     pictures = sum(len(indices) for indices in run.setup.splits.values())
-    probabilities = softmax(run.answers.double().numpy() / run.fitted.model.temperature)
+    probabilities = softmax(np.asarray(run.answers, np.float64) / run.model.temperature)
     sections = [
         _mistakes_section(run, probabilities),
         _confusion_section(run),
@@ -179,7 +180,7 @@ def _class_rows(run: FinishedRun) -> list[list[str | Cell]]:
 
 
 def _trust_section(run: FinishedRun, probabilities: Probabilities) -> Section:
-    setup, model = run.setup, run.fitted.model
+    setup, model = run.setup, run.model
     bins = calibration_bins(probabilities, setup.dataset.labels[setup.splits[run.on]])
     temperature = sentences.temperature_in_words(model.temperature)
     charts: list[Block | None] = [inline_chart(plots.plot_reliability(bins), "reliability", temperature)]
@@ -233,7 +234,7 @@ def _shown_section(run: FinishedRun) -> Section | None:
 
 
 def _filters_section(run: FinishedRun) -> Section | None:
-    filters = first_filters(run.fitted.model.network)
+    filters = first_filters(run.model.network)
     if filters is None or not filters.size:
         return None
     count_, _, height, width = filters.shape

@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 
 from foveal.data.augment import in_words
 from foveal.data.dataset import Boxes
+from foveal.files.plain_table import in_thousandths
+from foveal.ops.draws import evenly
 from foveal.pages.charts import inline_chart
 from foveal.pages.drawn_boxes import PALETTE, DrawnBox, corners, draw_boxes
 from foveal.pages.page import (
@@ -27,8 +29,8 @@ from foveal.pages.page import (
     Table,
     marked,
 )  # fmt: skip
-from foveal.pages.pictures import data_uri, evenly, for_page
-from foveal.pages.words import count, counted, share_of_one, split_word
+from foveal.pages.pictures import data_uri, for_page
+from foveal.pages.words import count, counted, split_word
 from foveal.report import detection_plots, plots
 from foveal.report.assignments import assigned_pictures
 from foveal.report.boxed_pictures import scored_pictures, training_pictures, true_boxes, truth_of, with_boxes
@@ -46,7 +48,7 @@ PRECISIONS = (0.8, 0.9, 0.95, 0.99)  # that are tried
 def page(run: FinishedRun) -> Page:
     """What is told of a detector. Its answers are a list of Detections."""
     scores = run.scores
-    ap50, classes = share_of_one(scores.ap50), counted(len(scores.classes), "class", "classes")
+    ap50, classes = in_thousandths(scores.ap50), counted(len(scores.classes), "class", "classes")
     sections = [
         _found_section(run),
         _errors_section(run),
@@ -69,28 +71,28 @@ def page(run: FinishedRun) -> Page:
 
 def _answer(run: FinishedRun) -> Answer:
     scores = run.scores
-    low, high = map(share_of_one, scores.ap50_interval)
+    low, high = map(in_thousandths, scores.ap50_interval)
     return Answer(
         marked(
             "Average precision at IoU 0.5 on <strong>{}</strong> objects of {} {} pictures.",
             count(scores.objects), count(scores.n), split_word(run.on),
         ),
         f"With 95 % confidence, between {low} and {high} on pictures like these. Mean over IoU 0.5 to 0.95: "
-        f"{share_of_one(scores.ap)}.",
-        share_of_one(scores.ap50),
+        f"{in_thousandths(scores.ap)}.",
+        in_thousandths(scores.ap50),
         inline_chart(detection_plots.plot_precision_recall(scores), "precision_recall"),
     )  # fmt: skip
 
 
 def _facts(run: FinishedRun) -> list[Fact]:
-    scores, threshold = run.scores, run.fitted.model.threshold
-    low, high = map(share_of_one, scores.ap_interval)
+    scores, threshold = run.scores, run.model.threshold
+    low, high = map(in_thousandths, scores.ap_interval)
     best = f"at a score of {scores.threshold:.2f}; predict tells what is above {threshold:.2f}"
     return [
-        Fact("AP", share_of_one(scores.ap), f"between {low} and {high}"),
-        Fact("AP75", share_of_one(scores.ap75), "boxes that fit well"),
-        Fact("Found of 100 tries", share_of_one(scores.ar100), "average recall"),
-        Fact("Best F1", share_of_one(scores.f1), best),
+        Fact("AP", in_thousandths(scores.ap), f"between {low} and {high}"),
+        Fact("AP75", in_thousandths(scores.ap75), "boxes that fit well"),
+        Fact("Found of 100 tries", in_thousandths(scores.ar100), "average recall"),
+        Fact("Best F1", in_thousandths(scores.f1), best),
         *facts_of_training(run),
     ]
 
@@ -151,7 +153,7 @@ def _class_rows(scores: DetectionScores) -> list[list[str | Cell]]:
     rows: list[list[str | Cell]] = []
     columns = (scores.classes, scores.class_objects.tolist(), scores.class_ap.tolist(), scores.class_ap50.tolist())
     for name, n, *shares in zip(*columns, strict=True):
-        figures = [Cell(share_of_one(share), share, None if np.isnan(share) else share) for share in shares]
+        figures = [Cell(in_thousandths(share), share, None if np.isnan(share) else share) for share in shares]
         rows.append([name, Cell(count(n), n), *figures])
     return rows
 
@@ -159,14 +161,14 @@ def _class_rows(scores: DetectionScores) -> list[list[str | Cell]]:
 def _trust_section(run: FinishedRun) -> Section:
     chart = inline_chart(plots.plot_reliability(reliability(run.scores)), "reliability")
     blocks: list[Block] = [Paragraph("There were no validation pictures with objects to set bounds on.")]
-    if rows := _promises(run.fitted.model.trust, run.scores):
+    if rows := _promises(run.model.trust, run.scores):
         command = marked("The bounds were set on validation pictures: <code>{}</code>.",
                          "foveal predict MODEL PICTURES --precision 0.9")  # fmt: skip
         head = ("wished", "from a score of", "right here", "objects found")
         blocks = [Table(rows, head), Paragraph(command)]
     calibration = run.metrics["test"]["calibration"]
     if calibration.get("ece_before") is not None:
-        gap, before = share_of_one(calibration["ece"]), share_of_one(calibration["ece_before"])
+        gap, before = in_thousandths(calibration["ece"]), in_thousandths(calibration["ece_before"])
         words = "Scores are calibrated class by class: mean gap between score and share of right boxes"
         blocks.append(Paragraph(f"{words} {gap}, before it {before}."))
     return Section("How far to trust a score", [Columns([chart, Card(blocks, "Boxes as right as wished")])])
@@ -194,8 +196,7 @@ def _learning_section(run: FinishedRun) -> Section:
         Paragraph(f"Drawn by {in_words(run.setup.recipe.augment)}. The boxes move with the pictures."),
         Pictures(training_pictures(run.setup)),
     ]
-    assigned, words = assigned_pictures(run.setup, run.fitted.model)
+    assigned, words = assigned_pictures(run)
     if assigned:
-        cards = [Picture(card["uri"], card["words"]) for card in assigned]
-        blocks += [Heading("What answers for which object"), Paragraph(words), Pictures(cards)]
+        blocks += [Heading("What answers for which object"), Paragraph(words), Pictures(assigned)]
     return Section("How it learnt", blocks)

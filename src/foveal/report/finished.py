@@ -13,7 +13,6 @@ from foveal.pages.render import write_page
 from foveal.report import PAGES
 
 if TYPE_CHECKING:
-    from foveal.tasks.trust import Tried
     from foveal.training.baseline import Baseline
     from foveal.training.fit import Fitted
 
@@ -26,7 +25,8 @@ class FinishedRun:
 
     name: str  # of its folder
     setup: Any  # what the training stood on: data, splits, store, batches, recipe, arithmetic
-    fitted: Fitted[Any]
+    fitted: Fitted
+    model: Any  # `foveal.Model`
     on: str  # the split that was scored
     answers: Any  # of the pictures of that split, in its order: logits for labels, a list of Detections for boxes
     scores: Any  # of the task
@@ -34,7 +34,7 @@ class FinishedRun:
     warnings: Sequence[str]  # sentences that take something away from the score
     file_bytes: int  # of the model's file
     baseline: Baseline | None = None
-    tried: Tried | None = None  # how the model's own bounds did on that split
+    tried: Any = None  # how the model's own bounds did on that split
 
     @property
     def history(self) -> list[dict[str, Any]]:

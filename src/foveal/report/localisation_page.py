@@ -7,10 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from foveal.data.augment import in_words
+from foveal.files.plain_table import in_thousandths
+from foveal.ops.draws import evenly
 from foveal.pages.charts import inline_chart
 from foveal.pages.page import Answer, Columns, Fact, Heading, Page, Paragraph, Picture, Pictures, Section, marked
-from foveal.pages.pictures import evenly
-from foveal.pages.words import count, counted, percent, share_of_one, split_word
+from foveal.pages.words import count, counted, percent, split_word
 from foveal.report import plots
 from foveal.report.boxed_pictures import scored_pictures, training_pictures, truth_of, with_boxes
 from foveal.report.every_page import curve_chart, facts_of_training, origin_section, time_card
@@ -24,7 +25,7 @@ SHOWN = 8  # pictures
 def page(run: FinishedRun) -> Page:
     """What is told of one object a picture. The answers are a list of Detections."""
     scores = run.scores
-    overlap, classes = share_of_one(scores.mean_iou), counted(len(scores.classes), "class", "classes")
+    overlap, classes = in_thousandths(scores.mean_iou), counted(len(scores.classes), "class", "classes")
     return Page(
         run.name,
         f"localisation of {classes}, pictures from {run.setup.dataset.origin.source}",
@@ -44,15 +45,15 @@ def page(run: FinishedRun) -> Page:
 
 def _answer(run: FinishedRun) -> Answer:
     scores = run.scores
-    low, high = map(share_of_one, scores.mean_iou_interval)
+    low, high = map(in_thousandths, scores.mean_iou_interval)
     return Answer(
         marked(
             "Mean overlap (IoU) of the box that was said with the true one, on <strong>{}</strong> {} pictures.",
             count(scores.objects), split_word(run.on),
         ),
         f"With 95 % confidence, between {low} and {high} on pictures like these. The same box on every picture, the "
-        f"best there is: {share_of_one(scores.constant_iou)}.",
-        share_of_one(scores.mean_iou),
+        f"best there is: {in_thousandths(scores.constant_iou)}.",
+        in_thousandths(scores.mean_iou),
         inline_chart(plots.plot_overlaps(scores.iou, scores.constant_iou), "overlaps"),
     )  # fmt: skip
 

@@ -13,7 +13,7 @@ from foveal.ops.statistics import CalibrationBins, wilson_interval
 from foveal.pages.charts import DASHES, INKS, canvas, draw_interval, label_ends, name_ticks, styled
 from foveal.pages.words import clipped, decimals, percent
 from foveal.report.sentences import best_epoch, bought, calibration_in_words, confusions
-from foveal.tasks.classification import Scores
+from foveal.tasks.classification_scores import Scores
 from foveal.tasks.trust import Tried
 from foveal.training.baseline import Baseline
 from foveal.training.curve import LearningCurve

@@ -11,7 +11,7 @@ import numpy as np
 from foveal.errors import shown
 from foveal.ops.statistics import CalibrationBins
 from foveal.pages.words import decimals, percent
-from foveal.tasks.classification import Scores
+from foveal.tasks.classification_scores import Scores
 from foveal.training.baseline import Baseline
 
 __all__ = [

@@ -190,7 +190,7 @@ def _draw(found: Detections, picture: Any, name: str, place: Path) -> None:
     from PIL import Image
 
     from foveal.files.pictures import read_image
-    from foveal.report.drawn_boxes import boxes_of, draw_boxes
+    from foveal.pages.drawn_boxes import boxes_of, draw_boxes
 
     try:
         pixels = read_image(picture, name=name, channels=3)

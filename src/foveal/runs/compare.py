@@ -20,7 +20,7 @@ from foveal.recipe import Recipe
 from foveal.report.comparison_page import Compared, gain, write_comparison
 from foveal.runs.run import Source, train
 
-__all__ = ["STARTS", "Compared", "compare_starts"]
+__all__ = ["STARTS", "Started", "compare_starts"]
 
 STARTS = ("head", "last:1", "all", "scratch")
 MINUTES = 8.0  # for all of them, where nothing else is asked for
@@ -28,7 +28,7 @@ FILE, PAGE = "comparison.json", "comparison.html"
 
 
 @dataclass(frozen=True)
-class Compared:
+class Started:
     """What came of one way to start."""
 
     train: str  # of STARTS
@@ -47,7 +47,7 @@ def compare_starts(
     recipe: Recipe | None = None,
     settings: Mapping[str, Any] | None = None,
     progress: Progress = SILENT,
-) -> list[Compared]:
+) -> list[Started]:
     """A run for each way, in folders of one folder; the table is written beside them as comparison.json.
 
     Args:   as of `train`; `training.minutes` is for all of them together.
@@ -78,9 +78,9 @@ def compare_starts(
     return found
 
 
-def _one(source: Source, folder: Path, recipe: Recipe, word: str, progress: Progress) -> Compared:
+def _one(source: Source, folder: Path, recipe: Recipe, word: str, progress: Progress) -> Started:
     metrics = train(source, out=folder, recipe=recipe, progress=progress).metrics
     test = metrics["test"]
     low, high = test["top1_interval"]
     seconds, parameters = metrics["seconds"]["total"], metrics["parameters"]["trained"]
-    return Compared(word, test["top1"], (low, high), seconds, parameters, str(folder), test["n"])
+    return Started(word, test["top1"], (low, high), seconds, parameters, str(folder), test["n"])

@@ -43,6 +43,7 @@ class Run:
     model: Model
     metrics: dict[str, Any]  # the content of metrics.json
     report: Path
+    scores: Any  # on the split that counts: the task's `Scores`
 
 
 def train(

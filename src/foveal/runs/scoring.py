@@ -28,8 +28,8 @@ BASELINE_SHARE = 0.25
 
 def scored(
     folder: Path, setup: Setup, fitted: Fitted, model: Model, progress: Progress, began: float
-) -> tuple[dict[str, Any], Path]:
-    """The content of metrics.json, and the report's place; both are written."""
+) -> tuple[dict[str, Any], Path, Scores]:
+    """The content of metrics.json, and the report's place, both written; and the scores."""
     task, on = model.task, setup.task.scored_on(setup.dataset, setup.splits)
     indices, started = setup.splits[on], time.perf_counter()
     if setup.head_alone:
@@ -66,7 +66,7 @@ def scored(
     write_report(run, task.name, report)
     metrics["seconds"]["total"] = round(time.perf_counter() - began, 3)
     write_text(folder / "metrics.json", json_text(metrics) + "\n")
-    return metrics, report
+    return metrics, report, scores
 
 
 def _common(setup: Setup, fitted: Fitted, warnings: Sequence[str]) -> dict[str, Any]:

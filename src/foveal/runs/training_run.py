@@ -17,7 +17,7 @@ from foveal.model import Model
 from foveal.progress import Progress
 from foveal.recipe import Recipe
 from foveal.runs.scoring import scored
-from foveal.tasks.task import Task
+from foveal.tasks.task import Scores, Task
 from foveal.training.arithmetic import freed_memory_kept, threads_used
 from foveal.training.calibrate import calibrated
 from foveal.training.fit import Fitted, begun_anew, fit
@@ -38,9 +38,12 @@ def carried_out(
     began: float,
     loading_threads: int = 0,
     going_on: bool = False,
-) -> tuple[Model, dict[str, Any], Path]:
-    """Train in a run's folder; model, metrics, report. Once anew where the first epoch shows that another way of
-    computing is faster. Args: began, of `time.perf_counter`; going_on, from the newest checkpoint."""
+) -> tuple[Model, dict[str, Any], Path, Scores]:
+    """Train in a run's folder; model, metrics, report, scores.
+
+    It begins once anew where the first epoch shows that another way of computing is faster.
+    Args: began, of `time.perf_counter`; going_on, from the newest checkpoint.
+    """
     own = None if network is None else {name: value.clone() for name, value in network.state_dict().items()}
 
     def laid(recipe: Recipe) -> Setup:

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foveal.errors import Missing
+from foveal.files.plain_table import percent
 
 __all__ = ["Answer", "Detections", "Label", "Labels", "Prediction"]
 
@@ -92,10 +93,10 @@ class Label:
 
     def lines(self) -> list[list[str]]:
         """One line."""
-        others = ", ".join(f"{label} {_percent(probability)}" for label, probability in self.runners_up)
+        others = ", ".join(f"{label} {percent(probability)}" for label, probability in self.runners_up)
         marks = (("not sure enough", self.passed), ("unlike the training", self.unlike))
         remark = ", ".join(words for words, holds in marks if holds)
-        return [[f"({self.label}?)" if self.passed else self.label, _percent(self.probability), others, remark]]
+        return [[f"({self.label}?)" if self.passed else self.label, percent(self.probability), others, remark]]
 
     @staticmethod
     def no_line(reason: str) -> list[str]:
@@ -135,7 +136,7 @@ class Labels:
 
     def lines(self) -> list[list[str]]:
         """One line."""
-        named = ", ".join(f"{name} {_percent(self.probabilities[name])}" for name in self.labels)
+        named = ", ".join(f"{name} {percent(self.probabilities[name])}" for name in self.labels)
         return [[named or "–", "unlike the training" if self.unlike else ""]]
 
     @staticmethod
@@ -265,10 +266,6 @@ class Prediction:
 
 def _renamed(was: str, now: str) -> None:
     warnings.warn(f"{was} is {now} now", DeprecationWarning, stacklevel=3)
-
-
-def _percent(share: float) -> str:
-    return f"{share * 100:.2f} %"
 
 
 def _frame(rows: Sequence[Row], columns: Sequence[str] | None) -> Any:

@@ -55,11 +55,15 @@ class Scores:
         """Pictures whose first answer was right."""
         return int(np.trace(self.confusion))
 
+    def headline(self) -> list[str]:
+        """How many are right."""
+        low, high = self.top1_interval
+        return [f"{percent(self.top1)} of {self.n} pictures right (95 % interval {percent(low)} to {percent(high)})"]
+
     def lines(self, on: str, views: str = "none") -> list[str]:
         """A page for a terminal: the headline, each class, what is taken for what."""
-        low, high = self.top1_interval
         lines = [
-            f"{on}: {percent(self.top1)} of {self.n} pictures right (95 % interval {percent(low)} to {percent(high)})",
+            f"{on}: {self.headline()[0]}",
             *([] if self.top5 is None else [f"top-5 {percent(self.top5)}"]),
             f"calibration error (ECE) {percent(self.ece)}, loss {self.loss:.4f} nats, views: {views}",
             "",

@@ -78,18 +78,21 @@ class DetectionScores:
         bound = precision_floor(self.matches.scores[asked], self.matches.hit[0, asked], precision)
         return None if math.isnan(bound) else bound
 
-    def lines(self, on: str, views: str = "none") -> list[str]:
-        """A page for a terminal: the headline, and each class."""
+    def headline(self) -> list[str]:
+        """Average precision, and the best balance of precision and recall."""
         low, high = (in_thousandths(end) for end in self.ap50_interval)
-        rows = zip(self.classes, self.class_ap, self.class_ap50, self.class_objects, strict=True)
-        cells = [[name, in_thousandths(ap), in_thousandths(ap50), str(int(n))] for name, ap, ap50, n in rows]
         return [
-            f"{on}: AP {in_thousandths(self.ap)}, AP50 {in_thousandths(self.ap50)} (95 % interval {low} to {high}), "
+            f"AP {in_thousandths(self.ap)}, AP50 {in_thousandths(self.ap50)} (95 % interval {low} to {high}), "
             f"AP75 {in_thousandths(self.ap75)}: {self.objects} objects on {self.n} pictures",
             f"best F1 {in_thousandths(self.f1)} at a score of {in_thousandths(self.threshold)}",
-            "",
-            table(["class", "AP", "AP50", "objects"], cells),
         ]
+
+    def lines(self, on: str, views: str = "none") -> list[str]:
+        """A page for a terminal: the headline, and each class."""
+        rows = zip(self.classes, self.class_ap, self.class_ap50, self.class_objects, strict=True)
+        cells = [[name, in_thousandths(ap), in_thousandths(ap50), str(int(n))] for name, ap, ap50, n in rows]
+        first, second = self.headline()
+        return [f"{on}: {first}", second, "", table(["class", "AP", "AP50", "objects"], cells)]
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON; null for what is not known."""

@@ -55,18 +55,22 @@ class LocalisationScores:
         """The localisation error at IoU 0.5."""
         return 1 - self.located
 
-    def lines(self, on: str, views: str = "none") -> list[str]:
-        """Two lines for a terminal. Args: on, the name of the split; "" where it has been told."""
-        before = f"{on}: " if on else ""
+    def headline(self) -> list[str]:
+        """How well the box lies, and the rest."""
         low, high = (in_thousandths(end) for end in self.mean_iou_interval)
         known = not math.isnan(self.constant_iou)
         beside = f"; the same box everywhere {self.constant_iou:.3f}" if known else ""
         return [
-            f"{before}mean IoU {in_thousandths(self.mean_iou)} (95 % interval {low} to {high}{beside}) of "
-            f"{self.objects} objects on {self.n} pictures",
-            f"{' ' * len(before)}presence {percent(self.presence)}, class {percent(self.top1)}, placed with "
-            f"an IoU of 0.5 and the class right {percent(self.located)}",
+            f"mean IoU {in_thousandths(self.mean_iou)} (95 % interval {low} to {high}{beside}) of {self.objects} "
+            f"objects on {self.n} pictures",
+            f"presence {percent(self.presence)}, class {percent(self.top1)}, placed with an IoU of 0.5 and the class "
+            f"right {percent(self.located)}",
         ]
+
+    def lines(self, on: str, views: str = "none") -> list[str]:
+        """The headline, the second line under the first."""
+        first, second = self.headline()
+        return [f"{on}: {first}", f"{' ' * (len(on) + 2)}{second}"]
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON; null for what is not known."""

@@ -132,6 +132,10 @@ class Scores(Protocol):
         """Plain values for `metrics.json`."""
         ...
 
+    def headline(self) -> list[str]:
+        """What matters most, in one line or two."""
+        ...
+
     def lines(self, on: str, views: str = "none") -> list[str]:
         """A page for a terminal. Args: on, the name of the split."""
         ...
