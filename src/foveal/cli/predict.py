@@ -105,6 +105,4 @@ def _format(named: str | None, short: dict[str, bool], output: Path | None) -> s
     if len(typed) > 1:
         one, other, *_ = typed
         raise BadRecipe(f"{one} and {other} both say how to print; give one of them.")
-    for name in typed.values():
-        return one_of("--format", name, tuple(FORMATS))
-    return format_of(output)
+    return one_of("--format", typed.popitem()[1], tuple(FORMATS)) if typed else format_of(output)
