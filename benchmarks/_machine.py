@@ -110,6 +110,7 @@ def laid(network: str, table: Path) -> Setup:
     """The setup as `foveal train` lays it, its arithmetic measured."""
     from foveal.data.sources import open_dataset
     from foveal.recipe import Recipe
+    from foveal.tasks.classify import Classify
     from foveal.training.settle import settle
     from foveal.training.setup import set_up
 
@@ -117,12 +118,12 @@ def laid(network: str, table: Path) -> Setup:
     name = str(table) if source == "clothing" else source
     settings = {"data.source": name, "network.name": network, "data.size": str(size), "training.batch_size": batch}
     dataset = open_dataset(name)
-    return set_up(dataset, settle(dataset, Recipe().with_settings(settings)))
+    return set_up(Classify, dataset, settle(Classify, dataset, Recipe().with_settings(settings)))
 
 
 def epoch_speed(setup: Setup) -> float:
     """Pictures a second of the first epoch, or of its first 30 seconds, as the run looks at it."""
-    state = setup.state()
+    state = setup.begun()
     watch = Looking()
     with suppress(Enough):
         setup.train(state, watch)

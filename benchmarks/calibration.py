@@ -33,8 +33,6 @@ def looked_at(run: str, source: str) -> dict[str, Any]:
     from foveal.data.store import open_store
     from foveal.model import Model, load
     from foveal.ops.statistics import expected_calibration_error, negative_log_likelihood, softmax
-    from foveal.progress import SILENT
-    from foveal.runs.label_runs import all_outputs
 
     model = load(run)
     assert isinstance(model, Model)
@@ -43,8 +41,7 @@ def looked_at(run: str, source: str) -> dict[str, Any]:
     place = {name: i for i, name in enumerate(model.classes)}
     truth = np.array([place[dataset.classes[k]] for k in dataset.labels])
     store = open_store(dataset, model.preprocess, "auto")
-    out = all_outputs(model, store, np.arange(len(dataset)), "none", SILENT)
-    logits = out.logits.double().numpy()
+    logits = model.evidence(store, np.arange(len(dataset))).logits.astype(np.float64)
     p = softmax(logits / model.temperature)
     rng = np.random.default_rng(0)
     cumulated = p.cumsum(1)

@@ -81,7 +81,7 @@ def photograph_model(place: Path) -> tuple[Path, Path]:
     from foveal.networks.catalogue import build
 
     network = build("resnet18", 10, 3, (224, 224))
-    model = foveal.Model(network, foveal.Preprocess(224, 224), tuple("abcdefghij"), "resnet18")
+    model = classifier(network, foveal.Preprocess(224, 224), tuple("abcdefghij"), "resnet18")
     model.save(place / "resnet18.safetensors")
     y, x = np.mgrid[:480, :640]
     Image.fromarray(np.stack([x % 256, y % 256, (x + y) % 256], 2).astype(np.uint8)).save(place / "photograph.jpg")

@@ -57,7 +57,7 @@ def main() -> None:
 def measured(setup: Setup, pairs: int, quick: bool) -> Result:
     """Convolutions and training, in turn."""
     work = operations(setup)
-    state, step_rates, best_rates, own_rates, shares = setup.state(), [], [], [], []
+    state, step_rates, best_rates, own_rates, shares = setup.begun(), [], [], [], []
     layers = own_layers(setup)
     convolutions: dict[str, list[float]] = {}
     seconds = 0.05 if quick else 0.4
@@ -102,6 +102,7 @@ def measured(setup: Setup, pairs: int, quick: bool) -> Result:
 def lay(table: Path, batch: int, size: int, arithmetic: str) -> Setup:
     """foveal's setup for a training, with everything but size, batch and network as it decides."""
     from foveal import Recipe, open_dataset
+    from foveal.tasks.classify import Classify
     from foveal.training.settle import settle
     from foveal.training.setup import set_up
 
@@ -110,7 +111,7 @@ def lay(table: Path, batch: int, size: int, arithmetic: str) -> Setup:
         "training.batch_size": batch, "training.epochs": 1000, "training.arithmetic": arithmetic,
     }  # fmt: skip
     dataset = open_dataset(str(table))
-    setup = set_up(dataset, settle(dataset, Recipe().with_settings(settings)))
+    setup = set_up(Classify, dataset, settle(Classify, dataset, Recipe().with_settings(settings)))
     told = ", ".join(f"{way} {speed:.0f}" for way, speed in setup.measured.images_per_second.items())
     say(f"{len(dataset)} pictures, {setup.arithmetic.name} ({told} pictures/s without data and optimiser)")
     return setup
@@ -219,10 +220,8 @@ def epoch_of_steps(setup: Setup, state: TrainState, watch: Stamps | None = None)
     from foveal.training.loop import train_epochs
 
     watch = watch or Stamps()
-    train_epochs(
-        state, replace(setup.plan, epochs=state.epoch + 1), setup.batches, setup.task, setup.preprocess,
-        setup.arithmetic, lambda weights: setup.validate(weights, state), watch,
-    )  # fmt: skip
+    once_more = setup.recipe.with_settings({"training.epochs": state.epoch + 1})
+    train_epochs(state, replace(setup, recipe=once_more), watch)
     return [after - before for before, after in zip(watch.times, watch.times[1:], strict=False)]
 
 
@@ -230,7 +229,7 @@ def profiled(setup: Setup) -> str:
     """Where the time of an epoch's steps goes, by operator."""
     from torch.profiler import ProfilerActivity, profile
 
-    state = setup.state()
+    state = setup.begun()
     epoch_of_steps(setup, state)
     with profile(activities=[ProfilerActivity.CPU], record_shapes=True) as profiler:
         took = epoch_of_steps(setup, state)

@@ -12,11 +12,11 @@ import torch
 from PIL import Image
 
 import foveal
-from foveal.detector import Detector
 from foveal.errors import BadModel, Interrupted
+from foveal.files.model_file import KIND
 from foveal.files.places import data_folders
 from foveal.files.tensors import read_tensors, write_tensors
-from foveal.model import KIND, load
+from foveal.model import Model, load
 from foveal.networks.catalogue import build
 from foveal.preprocess import Preprocess
 from foveal.progress import SILENT
@@ -81,27 +81,27 @@ def test_the_report_is_one_offline_page_with_pictures(run: foveal.Run) -> None:
 
 def test_a_saved_detector_finds_the_same(run: foveal.Run, pictures: Path) -> None:
     again = load(run.folder)
-    assert isinstance(again, Detector)
+    assert isinstance(again, Model)
     folder = pictures / "images" / "test"
-    assert isinstance(run.model, Detector)
+    assert isinstance(run.model, Model)
     for one, other in zip(run.model.predict(folder, score=0.05), again.predict(folder, score=0.05), strict=True):
-        assert one.objects is not None
-        assert other.objects is not None
-        assert np.array_equal(one.objects.xyxy, other.objects.xyxy)
+        assert one.answer is not None
+        assert other.answer is not None
+        assert np.array_equal(one.answer.xyxy, other.answer.xyxy)
         assert one.size == (72, 120)
-        assert (one.objects.xyxy <= np.array([120, 72, 120, 72])).all()
+        assert (one.answer.xyxy <= np.array([120, 72, 120, 72])).all()
 
 
 def test_objects_lie_where_the_colours_are(run: foveal.Run, pictures: Path) -> None:
     """In pixels of the picture itself, which is not square and was set amid grey."""
-    assert isinstance(run.model, Detector)
+    assert isinstance(run.model, Model)
     hits = total = 0
     for path in sorted((pictures / "images" / "test").iterdir()):
         pixels = np.asarray(Image.open(path)).astype(int)
         masks = [pixels[..., 0] - pixels[..., 2] > 100, pixels[..., 2] - pixels[..., 0] > 100]
         (found,) = run.model.predict(path)
-        assert found.objects is not None
-        for box, label in zip(found.objects.xyxy, found.objects.labels, strict=True):
+        assert found.answer is not None
+        for box, label in zip(found.answer.xyxy, found.answer.labels, strict=True):
             x1, y1, x2, y2 = np.round(box).astype(int)
             total += 1
             hits += masks[label][y1:y2, x1:x2].mean() > 0.6
@@ -120,7 +120,7 @@ def test_evaluate_agrees_with_the_run(run: foveal.Run, pictures: Path) -> None:
 def test_a_wished_precision_bounds_the_scores(foveal: Any, run, pictures: Path) -> None:
     folder = pictures / "images" / "test"
     model = run.model
-    assert isinstance(model, Detector)
+    assert isinstance(model, Model)
     bound = model.score_for(0.6)
     assert 0 < bound < 1
     asked = foveal("predict", run.folder, folder, "--csv", "--precision", "0.6")
@@ -142,15 +142,15 @@ def test_a_file_without_calibration_still_loads(run: foveal.Run, pictures: Path,
     del facts["trust"]
     write_tensors(tmp_path / "older.safetensors", tensors, facts, KIND)
     older, newer = load(tmp_path / "older.safetensors"), run.model
-    assert isinstance(older, Detector)
-    assert isinstance(newer, Detector)
+    assert isinstance(older, Model)
+    assert isinstance(newer, Model)
     assert newer.trust is not None
     for one, other in zip(older.predict(pictures, score=0.0), newer.predict(pictures, score=0.0), strict=True):
-        assert one.objects is not None
-        assert other.objects is not None
-        said = newer.trust.calibrated(one.objects.take(one.objects.scores > 0.005))
-        assert np.array_equal(said.scores, other.objects.scores)
-        assert np.array_equal(said.xyxy, other.objects.xyxy)
+        assert one.answer is not None
+        assert other.answer is not None
+        said = newer.trust.calibrated(one.answer.take(one.answer.scores > 0.005))
+        assert np.array_equal(said.scores, other.answer.scores)
+        assert np.array_equal(said.xyxy, other.answer.xyxy)
     refused = foveal("predict", tmp_path / "older.safetensors", pictures, "--precision", "0.9")
     assert refused.exit_code == 2
     assert "train it again" in refused.stderr
@@ -178,16 +178,16 @@ def test_commands_tell_where_and_draw(foveal: Any, run, pictures, tmp_path) -> N
 
 def test_large_pictures_are_looked_at_piece_by_piece(run: foveal.Run, pictures: Path, tmp_path: Path) -> None:
     """Four pictures side by side are too small for the network as a whole; tiles see each at its own size."""
-    assert isinstance(run.model, Detector)
+    assert isinstance(run.model, Model)
     parts = [np.asarray(Image.open(p)) for p in sorted((pictures / "images" / "test").iterdir())[:8]]
     rows = [np.concatenate(parts[i : i + 4], axis=1) for i in (0, 4)]
     wide = np.concatenate([rows[0], np.full((48, 480, 3), 110, np.uint8), rows[1]])
     (tiled,) = run.model.predict(wide, tile=120)
-    assert tiled.objects is not None
-    separate = sum(len(f.objects) for f in run.model.predict(list(parts)) if f.objects is not None)
-    assert len(tiled.objects) >= 0.5 * separate
-    assert tiled.objects.xyxy[:, 0].max() > 300
-    assert tiled.objects.xyxy[:, 1].max() > 100
+    assert tiled.answer is not None
+    separate = sum(len(f.answer) for f in run.model.predict(list(parts)) if f.answer is not None)
+    assert len(tiled.answer) >= 0.5 * separate
+    assert tiled.answer.xyxy[:, 0].max() > 300
+    assert tiled.answer.xyxy[:, 1].max() > 100
 
 
 def test_a_killed_run_goes_on_to_the_same_bits(pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -301,11 +301,11 @@ def test_one_object_is_placed_better_than_the_same_box_everywhere(foveal, pictur
     page = run.report.read_text()
     assert "The same box on every picture" in page
     again = load(run.folder)
-    assert isinstance(again, Detector)
+    assert isinstance(again, Model)
     assert again.kind == "one-object"
     (found,) = again.predict(pictures / "images" / "test" / "test0.png")
-    assert found.objects is not None
-    assert len(found.objects) == 1
+    assert found.answer is not None
+    assert len(found.answer) == 1
     scored = foveal("evaluate", tmp_path / "run", pictures)
     assert "mean IoU" in scored.stdout, scored.stderr
 
@@ -318,7 +318,7 @@ def test_yolov3_learns_with_prior_boxes_of_the_data(foveal: Any, pictures: Path,
     assert done.exit_code == 0, done.stderr
     assert "prior boxes from the" in done.stderr
     model = load(tmp_path / "run")
-    assert isinstance(model, Detector)
+    assert isinstance(model, Model)
     anchors = np.array(model.architecture.anchors)
     assert len(anchors) % 3 == 0
     assert (np.diff(anchors.prod(1)) >= 0).all()
@@ -361,7 +361,7 @@ def test_norms_that_came_with_weights_stay_frozen_in_faster_rcnn(tmp_path: Path)
 def test_few_boxes_leave_yolov3_the_papers_anchors(tmp_path: Path) -> None:
     from foveal.data.sources import open_dataset
     from foveal.recipe import Recipe
-    from foveal.training.detecting import architecture_of
+    from foveal.tasks.detect import Detect
 
     for part in ("train", "test"):
         (tmp_path / "images" / part).mkdir(parents=True)
@@ -369,12 +369,12 @@ def test_few_boxes_leave_yolov3_the_papers_anchors(tmp_path: Path) -> None:
         for n in range(4):
             Image.new("RGB", (208, 104), (n * 20, 90, 30)).save(tmp_path / "images" / part / f"{part}{n}.png")
             (tmp_path / "labels" / part / f"{part}{n}.txt").write_text(f"0 0.5 0.5 0.2 {0.2 + n / 10}")
-    recipe = Recipe().with_settings({"network.name": "resnet18", "network.detector": "yolov3"})
+    recipe = Recipe().with_settings({"network.name": "resnet18", "network.detector": "yolov3", "data.size": "208x416"})
     dataset, preprocess = open_dataset(tmp_path), Preprocess(208, 416, whole=True)
-    assert architecture_of(dataset, recipe, preprocess).anchors[0] == (10.0, 6.5)
+    assert Detect.built(dataset, recipe, preprocess, print)[0].anchors[0] == (10.0, 6.5)
     asked = recipe.with_settings({"network.anchors": "own"})
     with pytest.raises(foveal.FovealError, match="9 prior boxes need"):
-        architecture_of(dataset, asked, preprocess)
+        Detect.built(dataset, asked, preprocess, print)
 
 
 CFG = """
@@ -417,7 +417,7 @@ def test_darknets_files_are_a_model(foveal: Any, darknet: Path, pictures: Path, 
     assert {row.split(",")[1] for row in done.stdout.splitlines()[1:]} <= {"cat", "dog", ""}
     assert len(done.stdout.splitlines()) > 20
     model = load(darknet.with_suffix(".weights"))
-    assert isinstance(model, Detector)
+    assert isinstance(model, Model)
     model.save(tmp_path / "tiny.safetensors")
     assert foveal("predict", "tiny.safetensors", folder, "--csv", "--score", "0.1").stdout == done.stdout
 

@@ -5,6 +5,7 @@ It imports without PyTorch, and answers with whatever engine computes.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
@@ -94,6 +95,12 @@ class Model:
         """How far its answers carry; None where no picture was kept aside to tell."""
         return self.calibration.trust
 
+    @property
+    def kind(self) -> str:
+        """The head of a detector, as before 0.3."""
+        warnings.warn("Model.kind is Model.architecture.kind now", DeprecationWarning, stacklevel=2)
+        return self.architecture.kind
+
     # -- answers
 
     def predict(self, pictures: Picture | Iterable[Picture], **asked: Any) -> list[Prediction]:
@@ -162,14 +169,14 @@ class Model:
         for name, source in batch:
             try:
                 content = picture_bytes(source, name, self.preprocess.max_megapixels)
-                height, width = shape_of(content, name)[:2]
                 if ask.tile:
                     parts, pieces = self._pieces(content, name, ask.tile)
-                    pixels += parts
                 else:
-                    pixels.append(self.preprocess.pixels(content, name))
-                sizes.append((height, width))
-                told.append(Prediction(name, None, "", (height, width), content if keep else None))
+                    parts = [self.preprocess.pixels(content, name)]
+                size = shape_of(content, name)[:2]
+                pixels += parts
+                sizes.append(size)
+                told.append(Prediction(name, None, "", size, content if keep else None))
             except BadPicture as error:
                 told.append(Prediction(name, None, error.reason))
         answers = iter(self._answers(pixels, sizes, pieces, ask))

@@ -176,7 +176,7 @@ def record(target: Path) -> None:
     answers: dict[str, Any] = {"version": foveal.__version__}
     (target / "recipes").mkdir()
     for name, (source, settings) in MODELS.items():
-        with mock.patch("foveal.training.detecting.pyramid_width", return_value=PYRAMID.get(name)):
+        with mock.patch("foveal.tasks.heads.yolo.pyramid_width", return_value=PYRAMID.get(name)):
             run = foveal.train(source, out=name, settings=settings)
         shutil.copy(run.folder / "model.safetensors", target / f"{name}.safetensors")
         shutil.copy(run.folder / "recipe.toml", target / "recipes" / f"{name}.toml")
@@ -283,19 +283,20 @@ def answer(model: Any) -> dict[str, Any]:
             "temperature": model.temperature,
             "logits": model.logits(pixels).tolist(),
             "probabilities": [dict([(a.label, a.probability), *a.runners_up]) for a in (one.answer for one in said)],
-            "passed": [one.passed for one in said],
-            "unlike": [one.unlike for one in said],
+            "passed": [one.answer.passed for one in said],
+            "unlike": [one.answer.unlike for one in said],
         }
-    least = LEAST_SCORES[model.kind]
-    found = model.predict([drawn()] if model.kind == "darknet" else scenes(), score=least)
+    kind = model.architecture.kind
+    least = LEAST_SCORES[kind]
+    found = model.predict([drawn()] if kind == "darknet" else scenes(), score=least)
     for one in found:  # a rounding must neither add a box nor change their order
-        assert (np.diff([*one.objects.scores, least]) < -1e-5).all(), one.objects.scores
+        assert (np.diff([*one.answer.scores, least]) < -1e-5).all(), one.answer.scores
     return {
         "classes": list(model.classes),
         "threshold": model.threshold,
-        "boxes_xyxy": [one.objects.xyxy.tolist() for one in found],
-        "scores": [one.objects.scores.tolist() for one in found],
-        "labels": [one.objects.labels.tolist() for one in found],
+        "boxes_xyxy": [one.answer.xyxy.tolist() for one in found],
+        "scores": [one.answer.scores.tolist() for one in found],
+        "labels": [one.answer.labels.tolist() for one in found],
     }
 
 

@@ -173,5 +173,7 @@ def test_older_files_load_and_know_nothing_of_trust(model: Model, tmp_path: Path
     old = load(tmp_path / "old.safetensors")
     assert old.trust is None
     prediction = old.predict(np.zeros((24, 32), np.uint8))[0]
-    assert not prediction.passed
-    assert not prediction.unlike
+    assert not prediction.answer.passed
+    assert not prediction.answer.unlike
+    with pytest.warns(DeprecationWarning, match="answer\\.passed"):  # the name of before
+        assert not prediction.passed

@@ -14,7 +14,7 @@ from foveal.networks.catalogue import build
 from foveal.ops.boxes import box_iou
 from foveal.tasks.detect import Detect
 from foveal.tasks.heads._assignment import FIT, PLACES, SURE, aligned_loss, assign
-from foveal.tasks.heads.yolo import BINS, PlaceOutputs, Yolo, strides_for
+from foveal.tasks.heads.yolo import BINS, PlaceOutputs, Yolo, pyramid_width, strides_for
 
 
 def detector(size: tuple[int, int] = (64, 96), classes: int = 3, trunk: str = "yolo_trunk_n") -> Yolo:
@@ -180,8 +180,6 @@ def test_a_copy_learns_for_itself() -> None:
 def test_the_small_size_multiplies_about_as_often_as_yolo11n() -> None:
     """6.5 billion operations at 640² with 80 classes, as its authors state: 3.25 billion multiply-adds."""
     from torch.utils.flop_counter import FlopCounterMode
-
-    from foveal.training.detecting import pyramid_width
 
     with torch.device("meta"):
         trunk = build("yolo_trunk_n", 1, 3, (640, 640))

@@ -15,7 +15,7 @@ from foveal.networks.catalogue import build, find
 from foveal.networks.head import classifier_path, put_head, scale_behind, taking_features
 from foveal.ops.logistic import fit_logistic
 from foveal.recipe import Recipe
-from foveal.runs.compare import compare_ways
+from foveal.runs.compare import compare_starts
 from foveal.training.optimisers import make_optimizer, slow_down
 from foveal.training.transfer import freeze, rates
 
@@ -106,10 +106,10 @@ def test_a_second_run_with_another_seed_or_penalty_makes_no_pass_of_the_trunk(
     plain = runs.evaluate(first.folder, digits)  # through the network itself, not by features
     assert plain.scores.as_dict()["loss"] == pytest.approx(first.metrics["test"]["loss"], rel=1e-5)
 
-    from foveal.training import features, start, transfer
+    from foveal.training import features, transfer
 
     monkeypatch.setattr(features, "trunk_features", never)
-    monkeypatch.setattr(start, "read_foreign", never)  # nor is another process asked to read the .pth
+    monkeypatch.setattr(initial_weights, "read_foreign", never)  # nor is another process asked to read the .pth
     with monkeypatch.context() as patch:  # the same features, labels and folds: nothing is fitted again
         patch.setattr(transfer, "choose_decay", never)
         patch.setattr(transfer, "fit_logistic", never)
@@ -183,7 +183,7 @@ def test_auto_measures_near_and_far_and_says_why(digits, weights, tmp_path, cach
 
 def test_ways_to_start_are_put_side_by_side(digits, weights, tmp_path, cached):
     asked = SETTINGS | {"network.weights": str(weights), "training.minutes": 0.5}
-    ways = compare_ways(digits, out=tmp_path / "ways", settings=asked)
+    ways = compare_starts(digits, out=tmp_path / "ways", settings=asked)
     assert [way.train for way in ways] == ["head", "last:1", "all", "scratch"]
     parameters = [way.parameters for way in ways]
     assert parameters[0] == 512 * 4 + 4
@@ -198,5 +198,5 @@ def test_ways_to_start_are_put_side_by_side(digits, weights, tmp_path, cached):
 
 def test_ways_need_weights(digits, tmp_path):
     with pytest.raises(BadRecipe, match="--compare needs weights"):
-        compare_ways(digits, out=tmp_path / "ways", settings=SETTINGS)
+        compare_starts(digits, out=tmp_path / "ways", settings=SETTINGS)
     assert not (tmp_path / "ways").exists()

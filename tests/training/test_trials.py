@@ -5,6 +5,7 @@ import torch
 
 from foveal.data.sources import open_dataset
 from foveal.recipe import Recipe, parse_recipe
+from foveal.tasks.classify import Classify
 from foveal.training.arithmetic import Arithmetic
 from foveal.training.rehearsal import with_optimizer_arithmetic
 from foveal.training.settle import settle
@@ -19,7 +20,7 @@ def setup(**settings):
         {"network.name": TINY, "training.arithmetic": "fp32", "training.epochs": 3, "data.source": "digits", **settings}
     )
     dataset = open_dataset("digits")
-    return set_up(dataset, settle(dataset, recipe))
+    return set_up(Classify, dataset, settle(Classify, dataset, recipe))
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw", "muon"])

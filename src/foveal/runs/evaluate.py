@@ -14,6 +14,7 @@ from foveal.data.finding import check_source
 from foveal.data.sources import open_dataset
 from foveal.errors import BadData, BadRecipe, did_you_mean, shown
 from foveal.files.model_file import model_file
+from foveal.model_files import task_of
 from foveal.preprocess import VIEWS, Views
 from foveal.progress import SILENT, Progress
 from foveal.runs.run import Source
@@ -59,7 +60,9 @@ def evaluate(
     """
     ask = Ask(views=_checked(views, on), accuracy=accuracy, precision=precision)
     if isinstance(model, str | Path):
-        model_file(model)  # a wrong path is told before anything is read
+        task = task_of(model_file(model))  # a wrong path or wish is told before anything is read
+        if task is not None:
+            ask.check(task)
     if isinstance(source, str | Path):
         check_source(str(source))
     asked: dict[str, Any] = {"split": split, "test_if": test_if, "exclude": exclude, "group_by": group_by}
