@@ -78,6 +78,7 @@ def photograph_model(place: Path) -> tuple[Path, Path]:
     from PIL import Image
 
     import foveal
+    from foveal.model import classifier
     from foveal.networks.catalogue import build
 
     network = build("resnet18", 10, 3, (224, 224))
