@@ -136,7 +136,7 @@ def test_the_examples_of_the_page_run_and_print_what_it_says(page, tmp_path, fov
 
 def test_the_page_of_the_recipe_lists_every_key_and_no_other():
     """Each in its section's table, with the flag that is short for it."""
-    from foveal.cli.train import FLAGS
+    from foveal.cli._flags import FLAGS
     from foveal.recipe import Recipe
 
     page = (ROOT / "docs" / "recipe.md").read_text(encoding="utf-8")
@@ -146,8 +146,8 @@ def test_the_page_of_the_recipe_lists_every_key_and_no_other():
             for cells in re.findall(r"^\| (`.*?) \|(.*)", part, flags=re.MULTILINE):
                 told |= {f"{section[1]}.{key}": cells[1] for key in re.findall(r"`(\w+)`", cells[0])}
     assert set(told) == {f"{section}.{key}" for section, keys in Recipe().model_dump().items() for key in keys}
-    for flag, key in FLAGS.items():
-        assert f"`{flag}`" in told[key], f"{flag} is short for {key}, and its row does not say so"
+    for flag, short in FLAGS.items():
+        assert f"`{flag}`" in told[short.key], f"{flag} is short for {short.key}, and its row does not say so"
 
 
 @pytest.mark.parametrize(("told", "right"), [("21", True), ("2…", True), ("22", False)])

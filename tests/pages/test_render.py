@@ -104,7 +104,7 @@ def test_a_new_task_is_one_module_and_one_line(tmp_path, monkeypatch) -> None:
     module.page = counting_page
     monkeypatch.setitem(sys.modules, "toy_counting_page", module)
     monkeypatch.setitem(PAGES, "count", "toy_counting_page")
-    run = FinishedRun("flock-1", None, None, "test", [3, 5], 2, {}, ["Look twice."], 0)
+    run = FinishedRun("flock-1", None, None, None, "test", [3, 5], 2, {}, ["Look twice."], 0)
     write_report(run, "count", tmp_path / "report.html")
     reader = Reader((tmp_path / "report.html").read_text(encoding="utf-8"))
     assert reader.open == []

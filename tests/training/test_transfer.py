@@ -106,7 +106,7 @@ def test_a_second_run_with_another_seed_or_penalty_makes_no_pass_of_the_trunk(
     plain = runs.evaluate(first.folder, digits)  # through the network itself, not by features
     assert plain.scores.as_dict()["loss"] == pytest.approx(first.metrics["test"]["loss"], rel=1e-5)
 
-    from foveal.training import features, transfer
+    from foveal.training import features, initial_weights, transfer
 
     monkeypatch.setattr(features, "trunk_features", never)
     monkeypatch.setattr(initial_weights, "read_foreign", never)  # nor is another process asked to read the .pth

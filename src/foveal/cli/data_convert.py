@@ -12,30 +12,34 @@ from foveal.cli._options import Exclude, Split, TestIf, one_of
 from foveal.errors import BadRecipe, shown
 
 if TYPE_CHECKING:
-    from foveal.data.convert import Form
+    from foveal.data.convert import Form, Written
 
 __all__ = ["convert"]
 
 FORMS: tuple[Form, ...] = ("folders", "csv", "shards", "idx", "voc", "coco", "yolo", "boxes-csv")
 
 
+Source = Annotated[str, typer.Argument(metavar="SOURCE", help="Labelled pictures, as `foveal train` takes them.")]
+Out = Annotated[Path, typer.Argument(metavar="DIR", help="Where the copy goes: a new or empty folder.")]
+To = Annotated[
+    str | None,
+    typer.Option("--to", metavar="FORM", help="folders, csv, shards or idx; with boxes voc, coco, yolo or boxes-csv."),
+]
+GroupBy = Annotated[
+    str | None, typer.Option("--group-by", metavar="REGEX|COLUMN", help="Pictures of one group stay in one split.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print what was written as JSON.")]
+
+
 def convert(
-    source: Annotated[str, typer.Argument(metavar="SOURCE", help="Labelled pictures, as `foveal train` takes them.")],
-    out: Annotated[Path, typer.Argument(metavar="DIR", help="Where the copy goes: a new or empty folder.")],
-    to: Annotated[
-        str | None,
-        typer.Option(
-            "--to", metavar="FORM", help="folders, csv, shards or idx; with boxes voc, coco, yolo or boxes-csv."
-        ),
-    ] = None,
+    source: Source,
+    out: Out,
+    to: To = None,
     split: Split = None,
     test_if: TestIf = None,
     exclude: Exclude = None,
-    group_by: Annotated[
-        str | None,
-        typer.Option("--group-by", metavar="REGEX|COLUMN", help="Pictures of one group stay in one split."),
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print what was written as JSON.")] = False,
+    group_by: GroupBy = None,
+    as_json: AsJson = False,
 ) -> None:
     """Write a data set in another form: pictures, labels and splits as they are, in a folder of their own.
 
@@ -71,14 +75,17 @@ def convert(
     )
     for note in dataset.notes:
         progress.say(note)
-    written = write(dataset, out, form, progress)
+    _tell(write(dataset, out, form, progress), source, as_json)
+
+
+def _tell(written: Written, source: str, as_json: bool) -> None:
     if as_json:
         from foveal.cli import _texts
 
         print(_texts.json_text({"source": source, **written.as_dict()}))
         return
     for note in written.notes:
-        progress.say(note)
+        console.progress().say(note)
     counts = ", ".join(f"{n} {name}" for name, n in written.splits.items() if n)
     boxes = "" if written.boxes is None else f" with {written.boxes} boxes"
     pictures = f"{sum(written.splits.values())} pictures{boxes}"

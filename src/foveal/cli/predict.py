@@ -16,43 +16,44 @@ from foveal.tasks.formats import FORMATS, format_of
 __all__ = ["predict"]
 
 
+Model = Annotated[Path, typer.Argument(metavar="MODEL", help="A run's folder, a .safetensors file, or a Darknet .cfg.")]
+Pictures = Annotated[list[str], typer.Argument(metavar="PICTURES…", help="Files, folders, patterns such as '*.jpg'.")]
+Top = Annotated[int | None, typer.Option(metavar="K", min=1, help="Classifiers: how many answers a picture. [3]")]
+Format = Annotated[str | None, typer.Option("--format", metavar="NAME", help=f"How to print: {', '.join(FORMATS)}.")]
+AsCsv = Annotated[bool, typer.Option("--csv", help="As --format csv.")]
+AsJson = Annotated[bool, typer.Option("--json", help="As --format json.")]
+Output = Annotated[
+    Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write to a new file; its name tells the format.")
+]
+Views = Annotated[
+    str,
+    typer.Option(metavar="KIND", help="Classifiers: average over views of each picture: none, mirror, mirror+shift."),
+]
+Score = Annotated[
+    float | None, typer.Option(metavar="S", min=0, max=1, help="Detectors: least score that is told. [its own]")
+]
+Tile = Annotated[int, typer.Option(metavar="PIXELS", min=0, help="Detectors: look at large pictures piece by piece.")]
+Draw = Annotated[
+    Path | None, typer.Option(metavar="FOLDER", help="Detectors: write the pictures with their boxes there.")
+]
+AsCoco = Annotated[bool, typer.Option("--coco", help="Detectors: as --format coco.")]
+
+
 def predict(
-    model: Annotated[
-        Path, typer.Argument(metavar="MODEL", help="A run's folder, a .safetensors file, or a Darknet .cfg.")
-    ],
-    pictures: Annotated[
-        list[str], typer.Argument(metavar="PICTURES…", help="Files, folders, patterns such as '*.jpg'.")
-    ],
-    top: Annotated[
-        int | None, typer.Option(metavar="K", min=1, help="Classifiers: how many answers a picture. [3]")
-    ] = None,
-    named: Annotated[
-        str | None, typer.Option("--format", metavar="NAME", help=f"How to print: {', '.join(FORMATS)}.")
-    ] = None,
-    as_csv: Annotated[bool, typer.Option("--csv", help="As --format csv.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="As --format json.")] = False,
-    output: Annotated[
-        Path | None,
-        typer.Option("--output", "-o", metavar="FILE", help="Write to a new file; its name tells the format."),
-    ] = None,
-    views: Annotated[
-        str,
-        typer.Option(
-            metavar="KIND", help="Classifiers: average over views of each picture: none, mirror, mirror+shift."
-        ),
-    ] = "none",
+    model: Model,
+    pictures: Pictures,
+    top: Top = None,
+    named: Format = None,
+    as_csv: AsCsv = False,
+    as_json: AsJson = False,
+    output: Output = None,
+    views: Views = "none",
     accuracy: Accuracy = None,
-    score: Annotated[
-        float | None, typer.Option(metavar="S", min=0, max=1, help="Detectors: least score that is told. [its own]")
-    ] = None,
+    score: Score = None,
     precision: Precision = None,
-    tile: Annotated[
-        int, typer.Option(metavar="PIXELS", min=0, help="Detectors: look at large pictures piece by piece.")
-    ] = 0,
-    draw: Annotated[
-        Path | None, typer.Option(metavar="FOLDER", help="Detectors: write the pictures with their boxes there.")
-    ] = None,
-    as_coco: Annotated[bool, typer.Option("--coco", help="Detectors: as --format coco.")] = False,
+    tile: Tile = 0,
+    draw: Draw = None,
+    as_coco: AsCoco = False,
 ) -> None:
     """Tell what is on pictures, with calibrated probabilities; of a detector, where.
 

@@ -1,0 +1,111 @@
+"""Short names on the command line for keys of the recipe: one table, from which options and their help are made."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import wraps
+from typing import Annotated, Any
+
+import typer
+
+from foveal.errors import BadRecipe
+from foveal.tasks.heads import heads_for
+
+__all__ = ["FLAGS", "Change", "Flag", "changed_keys", "with_flags"]
+
+Change = tuple[str, Any, str]  # key of the recipe, value, and what the user typed
+
+
+@dataclass(frozen=True)
+class Flag:
+    """An option that is short for a key of the recipe."""
+
+    key: str
+    metavar: str
+    help: str
+    number: bool = False  # written without quotes in TOML
+    value: str = ""  # what the flag alone stands for; "": it takes a value
+
+
+HEAD_NAMES = ", ".join(heads_for("detect"))
+
+FLAGS: dict[str, Flag] = {
+    "--network": Flag("network.name", "NAME", "See `foveal networks`."),
+    "--weights": Flag("network.weights", "imagenet|FILE", "Start from published weights, or a file's. [scratch]"),
+    "--train": Flag("network.train", "PART", "With weights: head, last:K stages, all, scratch. [auto]"),
+    "--detector": Flag("network.detector", "KIND", f"With boxes, what stands on the network: {HEAD_NAMES}. [yolo]"),
+    "--epochs": Flag("training.epochs", "N", "Times that every picture is seen.", number=True),
+    "--minutes": Flag("training.minutes", "M", "Plan the training so that it ends in M minutes.", number=True),
+    "--size": Flag("data.size", "S|HxW", "Pixels a side, or height x width."),
+    "--batch": Flag("training.batch_size", "B", "Pictures a step.", number=True),
+    "--seed": Flag("training.seed", "N", "Another seed, other random draws. [0]", number=True),
+    "--task": Flag(
+        "training.task", "KIND", "classify, localise (one object) or detect. [detect where there are boxes]"
+    ),
+    "--accuracy": Flag(
+        "training.accuracy", "A", "Share of answers to be right, such as 0.99; passes on the rest.", number=True
+    ),
+    "--device": Flag("training.device", "D", "cpu, cuda, mps. [the best present]"),
+    "--threads": Flag("training.threads", "N", "Threads that compute.", number=True),
+    "--split": Flag("data.split", "FILE", "CSV of path and split."),
+    "--test-if": Flag("data.test_if", "REGEX", "Pictures whose path matches are test."),
+    "--exclude": Flag("data.exclude", "FILE", "CSV of paths to leave out."),
+    "--unlabelled": Flag(
+        "data.unlabelled", "KIND", "With boxes, pictures without annotation: leave-out, background. [leave-out]"
+    ),
+    "--group-by": Flag("data.group_by", "REGEX|COLUMN", "What it names alike (a patient, a plant) stays in one split."),
+    "--store": Flag("data.store", "KIND", "How pictures are kept: pixels, jpeg, none."),
+    "--max-megapixels": Flag("data.max_megapixels", "M", "Larger pictures are left out. [100]", number=True),
+    "--exact": Flag("training.arithmetic", "", "Compute in fp32; nothing faster is tried.", value="fp32"),
+}
+
+
+def with_flags(flags: Mapping[str, Flag]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """A command that takes `**given` with an option for each flag; the command gets them by the flags' names."""
+
+    def with_options(command: Callable[..., None]) -> Callable[..., None]:
+        own = inspect.signature(command, eval_str=True)
+        kept = [p for p in own.parameters.values() if p.kind is not inspect.Parameter.VAR_KEYWORD]
+        names = {_name(flag): flag for flag in flags}
+        added = [_option(name, flag, flags[flag]) for name, flag in names.items()]
+
+        @wraps(command)
+        def run(**typed: Any) -> None:
+            given = {flag: typed.pop(name) for name, flag in names.items()}
+            command(**typed, **given)
+
+        run.__signature__ = own.replace(parameters=[*kept, *added])  # type: ignore[attr-defined]
+        run.__annotations__ = {p.name: p.annotation for p in [*kept, *added]}
+        return run
+
+    return with_options
+
+
+def changed_keys(flags: Mapping[str, Flag], given: Mapping[str, Any], settings: Sequence[str]) -> list[Change]:
+    """What every flag and every --set changes, in that order. Raises: BadRecipe for two that contradict each other."""
+    from foveal.recipe import parse_setting
+
+    if given["--epochs"] is not None and given["--minutes"] is not None:
+        raise BadRecipe("--epochs and --minutes both say how long to train; give one of them.")
+    changes: list[Change] = []
+    for name, typed in given.items():
+        flag = flags[name]
+        if typed is None or typed is False:
+            continue
+        value = flag.value or typed  # the recipe knows what each key may be: numbers are read as it reads them
+        changes.append((flag.key, parse_setting(f"{flag.key}={value}")[1] if flag.number else value, name))
+    return changes + [(*parse_setting(text), "--set") for text in settings]
+
+
+def _name(flag: str) -> str:
+    return "flag_" + flag.removeprefix("--").replace("-", "_")
+
+
+def _option(name: str, flag: str, known: Flag) -> inspect.Parameter:
+    option = typer.Option(flag, metavar=known.metavar or None, help=known.help)
+    kind = Annotated[bool, option] if known.value else Annotated[str | None, option]
+    return inspect.Parameter(
+        name, inspect.Parameter.POSITIONAL_OR_KEYWORD, default=False if known.value else None, annotation=kind
+    )
