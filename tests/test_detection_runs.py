@@ -20,6 +20,7 @@ from foveal.model import Model, load
 from foveal.networks.catalogue import build
 from foveal.preprocess import Preprocess
 from foveal.progress import SILENT
+from foveal.tasks.heads import head_of
 from foveal.tasks.heads.head import Architecture
 from foveal.training import fit as fit_module
 
@@ -121,7 +122,7 @@ def test_a_wished_precision_bounds_the_scores(foveal: Any, run, pictures: Path) 
     folder = pictures / "images" / "test"
     model = run.model
     assert isinstance(model, Model)
-    bound = model.score_for(0.6)
+    bound = model.trust.bound_for(0.6)
     assert 0 < bound < 1
     asked = foveal("predict", run.folder, folder, "--csv", "--precision", "0.6")
     assert asked.exit_code == 0, asked.stderr
@@ -222,7 +223,7 @@ def test_largest_objects_can_be_classified_instead(pictures: Path, tmp_path: Pat
     [
         ("digits", {"training.task": "detect"}, "labels only"),
         ("boxes", {"network.name": "mlp"}, "no feature maps"),
-        ("boxes", {"augment.cutmix": 1.0}, "augment.mosaic"),
+        ("boxes", {"augment.cutmix": 1.0}, "--task detect does not read it"),
         ("boxes", {"data.unlabelled": "nothing"}, "leave-out"),
         ("boxes", {"network.detector": "yolo3"}, "yolov3"),
         ("boxes", {"training.minutes": 0.0001, "training.epochs": "auto"}, "too short"),
@@ -302,7 +303,7 @@ def test_one_object_is_placed_better_than_the_same_box_everywhere(foveal, pictur
     assert "The same box on every picture" in page
     again = load(run.folder)
     assert isinstance(again, Model)
-    assert again.kind == "one-object"
+    assert again.architecture.kind == "one-object"
     (found,) = again.predict(pictures / "images" / "test" / "test0.png")
     assert found.answer is not None
     assert len(found.answer) == 1
@@ -350,7 +351,7 @@ def evaluated(run: Path, pictures: Path) -> float:
 
 def test_norms_that_came_with_weights_stay_frozen_in_faster_rcnn(tmp_path: Path) -> None:
     """Built frozen, it takes the weights of a network whose norms learnt."""
-    network = Architecture("faster-rcnn", "resnet18", frozen_norms=True).on_trunk(2, 3, (64, 96))
+    network = head_of("faster-rcnn").build(Architecture("faster-rcnn", "resnet18", frozen_norms=True), 2, 3, (64, 96))
     published = build("resnet18", 1, 3, (64, 96))
     published(torch.randn(2, 3, 64, 96))
     network.trunk.network.load_state_dict(published.state_dict(), strict=True)

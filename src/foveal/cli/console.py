@@ -60,11 +60,13 @@ class Lines:
         self._lock = threading.Lock()
 
     def say(self, sentence: str) -> None:
+        """A line on stderr."""
         with self._lock:
             print(safe(sentence), file=self._stream, flush=True)
 
     @contextmanager
     def task(self, name: str, total: int | None, unit: str = "pictures") -> Iterator[Advance]:
+        """A line when it begins, and one when it has ended, if it took long."""
         started = told = self._clock()
         done = 0
 
@@ -101,10 +103,12 @@ class Terminal:
         self._lock = threading.Lock()
 
     def say(self, sentence: str) -> None:
+        """A line above the bar."""
         self._console.print(safe(sentence), markup=False, highlight=False, soft_wrap=True)
 
     @contextmanager
     def task(self, name: str, total: int | None, unit: str = "pictures") -> Iterator[Advance]:
+        """A bar while it runs."""
         bars = self._enter()
         of, left = ("", "") if total is None else (f"/{total}", "left  ")
         bar = bars.add_task(safe(name).replace("[", r"\["), total=total, of=of, unit=unit, left=left, note="")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,17 +12,25 @@ from foveal.cli import console
 from foveal.cli._options import Split, TestIf
 from foveal.errors import shown
 
+if TYPE_CHECKING:
+    from foveal.audit.findings import Findings
+
 __all__ = ["check"]
 
 
+Source = Annotated[str, typer.Argument(metavar="SOURCE", help="Labelled pictures, as `foveal train` takes them.")]
+Out = Annotated[
+    Path | None, typer.Option("--out", metavar="DIR", help="Folder of the page and the list. [SOURCE-check-<n>]")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print what was found as JSON.")]
+
+
 def check(
-    source: Annotated[str, typer.Argument(metavar="SOURCE", help="Labelled pictures, as `foveal train` takes them.")],
-    out: Annotated[
-        Path | None, typer.Option("--out", metavar="DIR", help="Folder of the page and the list. [SOURCE-check-<n>]")
-    ] = None,
+    source: Source,
+    out: Out = None,
     split: Split = None,
     test_if: TestIf = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print what was found as JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Look for wrong labels, copies, broken files and outliers; nothing of yours is touched.
 
@@ -47,7 +55,7 @@ def check(
         from foveal.audit.checking import check as look
 
         found = look(source, split=split, test_if=test_if, progress=console.progress())
-        from foveal.audit.page import answer, write_check
+        from foveal.audit.page import write_check
 
         write_check(found, folder)
     except BaseException:
@@ -55,6 +63,12 @@ def check(
             with contextlib.suppress(OSError):
                 folder.rmdir()
         raise
+    _tell(found, folder, as_json)
+
+
+def _tell(found: Findings, folder: Path, as_json: bool) -> None:
+    from foveal.audit.page import answer
+
     if as_json:
         from foveal.cli import _texts
 

@@ -18,23 +18,31 @@ __all__ = ["evaluate"]
 SPLITS = ("test", "val", "train", "all")
 
 
+Model = Annotated[Path, typer.Argument(metavar="MODEL", help="A run's folder, or a .safetensors file.")]
+Source = Annotated[str, typer.Argument(metavar="SOURCE", help="Labelled pictures, as `foveal train` takes them.")]
+On = Annotated[str, typer.Option(metavar="SPLIT", help="test, val, train or all.")]
+Views = Annotated[
+    str, typer.Option(metavar="KIND", help="Average over views of each picture: none, mirror, mirror+shift.")
+]
+GroupBy = Annotated[
+    str | None,
+    typer.Option("--group-by", metavar="REGEX|COLUMN", help="As it was given to `foveal train`: the same split."),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print every figure as JSON.")]
+
+
 def evaluate(
-    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A run's folder, or a .safetensors file.")],
-    source: Annotated[str, typer.Argument(metavar="SOURCE", help="Labelled pictures, as `foveal train` takes them.")],
-    on: Annotated[str, typer.Option(metavar="SPLIT", help="test, val, train or all.")] = "test",
-    views: Annotated[
-        str, typer.Option(metavar="KIND", help="Average over views of each picture: none, mirror, mirror+shift.")
-    ] = "none",
+    model: Model,
+    source: Source,
+    on: On = "test",
+    views: Views = "none",
     accuracy: Accuracy = None,
     precision: Precision = None,
     split: Split = None,
     test_if: TestIf = None,
     exclude: Exclude = None,
-    group_by: Annotated[
-        str | None,
-        typer.Option("--group-by", metavar="REGEX|COLUMN", help="As it was given to `foveal train`: the same split."),
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print every figure as JSON.")] = False,
+    group_by: GroupBy = None,
+    as_json: AsJson = False,
 ) -> None:
     """Score a model on labelled pictures: accuracy, calibration, each class, and what is taken for what.
 
@@ -55,18 +63,9 @@ def evaluate(
     from foveal import runs
 
     progress = console.progress()
+    known = {"split": split, "test_if": test_if, "exclude": exclude, "group_by": group_by}
     result = runs.evaluate(
-        model,
-        source,
-        on=on,
-        views=views,
-        split=split,
-        test_if=test_if,
-        exclude=exclude,
-        group_by=group_by,
-        accuracy=accuracy,
-        precision=precision,
-        progress=progress,
+        model, source, on=on, views=views, accuracy=accuracy, precision=precision, progress=progress, **known
     )
     if as_json:
         _print_json(result, {"model": str(model), "source": source, "on": on}, views)

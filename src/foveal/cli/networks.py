@@ -18,29 +18,31 @@ if TYPE_CHECKING:
 __all__ = ["networks"]
 
 
+Names = Annotated[
+    list[str] | None, typer.Argument(metavar="[NAME]…", help="A name, a notation in quotes, or a file with one.")
+]
+Size = Annotated[
+    str | None, typer.Option(metavar="S|HxW", help="Pixels a side, or height x width. [what it was made for]")
+]
+Channels = Annotated[int | None, typer.Option(metavar="C", min=1, help="Channels of the picture. [the network's]")]
+Classes = Annotated[int | None, typer.Option(metavar="K", min=1, help="Classes to tell apart. [the network's]")]
+Html = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="Write the layer table and a picture to an offline page.")
+]
+Why = Annotated[str | None, typer.Option("--why-convolve", metavar="HxWxC", help="A convolution beside a dense layer.")]
+
+
 def networks(
-    names: Annotated[
-        list[str] | None, typer.Argument(metavar="[NAME]…", help="A name, a notation in quotes, or a file with one.")
-    ] = None,
-    size: Annotated[
-        str | None, typer.Option(metavar="S|HxW", help="Pixels a side, or height x width. [what it was made for]")
-    ] = None,
-    channels: Annotated[
-        int | None, typer.Option(metavar="C", min=1, help="Channels of the picture. [the network's]")
-    ] = None,
-    classes: Annotated[
-        int | None, typer.Option(metavar="K", min=1, help="Classes to tell apart. [the network's]")
-    ] = None,
+    names: Names = None,
+    size: Size = None,
+    channels: Channels = None,
+    classes: Classes = None,
     compare: Annotated[bool, typer.Option("--compare", help="Put several networks side by side, timed here.")] = False,
     diagram: Annotated[bool, typer.Option("--diagram", help="Draw the block that the network is known for.")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print the layer table as CSV.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
-    html: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write the layer table and a picture to an offline page.")
-    ] = None,
-    why: Annotated[
-        str | None, typer.Option("--why-convolve", metavar="HxWxC", help="A convolution beside a dense layer.")
-    ] = None,
+    html: Html = None,
+    why: Why = None,
     filters: Annotated[int, typer.Option(metavar="N", min=1, help="Of --why-convolve.")] = 6,
     kernel: Annotated[int, typer.Option(metavar="K", min=1, help="Pixels a side; of --why-convolve.")] = 5,
 ) -> None:

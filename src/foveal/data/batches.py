@@ -33,9 +33,13 @@ class Rows(Protocol):
     """What batches need of a store."""
 
     @property
-    def shape(self) -> tuple[int, int, int, int]: ...
+    def shape(self) -> tuple[int, int, int, int]:
+        """(N, H, W, C) of all pictures."""
+        ...
 
-    def rows(self, indices: NDArray[np.int64]) -> NDArray[np.uint8]: ...
+    def rows(self, indices: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """(n, H, W, C) uint8 of some pictures."""
+        ...
 
 
 @dataclass(frozen=True)

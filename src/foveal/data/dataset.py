@@ -69,15 +69,19 @@ class FilePictures:
         return len(self.paths)
 
     def name(self, index: int) -> str:
+        """See `Pictures`."""
         return self.paths[index]
 
     def path(self, index: int) -> Path:
+        """Where the file is."""
         return self.root / self.paths[index]
 
     def content(self, index: int) -> Path:
+        """See `Pictures`."""
         return self.path(index)
 
     def stamp(self, index: int) -> str:
+        """See `Pictures`."""
         try:
             status = self.path(index).stat()
         except OSError:
@@ -85,6 +89,7 @@ class FilePictures:
         return f"{self.path(index)}|{status.st_size}|{status.st_mtime_ns}"
 
     def take(self, indices: NDArray[np.int64]) -> FilePictures:
+        """See `Pictures`."""
         return FilePictures(self.root, tuple(self.paths[i] for i in indices))
 
 
@@ -103,14 +108,17 @@ class TarPictures:
         return len(self.members)
 
     def name(self, index: int) -> str:
+        """See `Pictures`."""
         return f"{self.shards[self.shard[index]]}/{self.members[index]}"
 
     def content(self, index: int) -> bytes:
+        """See `Pictures`."""
         with open(self.root / self.shards[self.shard[index]], "rb") as file:
             file.seek(int(self.offset[index]))
             return file.read(int(self.size[index]))
 
     def stamp(self, index: int) -> str:
+        """See `Pictures`."""
         path = self.root / self.shards[self.shard[index]]
         try:
             status = path.stat()
@@ -119,6 +127,7 @@ class TarPictures:
         return f"{path}|{self.offset[index]}|{self.size[index]}|{status.st_size}|{status.st_mtime_ns}"
 
     def take(self, indices: NDArray[np.int64]) -> TarPictures:
+        """See `Pictures`."""
         members = tuple(self.members[i] for i in indices)
         return replace(
             self, members=members, shard=self.shard[indices], offset=self.offset[indices], size=self.size[indices]
@@ -136,16 +145,20 @@ class ArrayPictures:
         return len(self.names)
 
     def name(self, index: int) -> str:
+        """See `Pictures`."""
         return self.names[index]
 
     def content(self, index: int) -> NDArray[np.uint8]:
+        """See `Pictures`."""
         picture: NDArray[np.uint8] = self.pixels[index]
         return picture
 
     def stamp(self, index: int) -> str:
+        """See `Pictures`."""
         return ""  # pixels in memory are hashed anew each time: cheap, and nothing else can tell that they changed
 
     def take(self, indices: NDArray[np.int64]) -> ArrayPictures:
+        """See `Pictures`."""
         return ArrayPictures(self.pixels[indices], tuple(self.names[i] for i in indices))
 
 

@@ -44,6 +44,7 @@ class Part:
 
     @property
     def file(self) -> str:
+        """The file that it stands for."""
         return self.url.rpartition("/")[2]
 
     @property

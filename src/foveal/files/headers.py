@@ -35,6 +35,7 @@ class Header:
 
     @property
     def channels(self) -> int:
+        """As `read_image` would give it: 1, 3 or 4."""
         return 4 if self.mode == _BANDS else 1 if self.mode in _GREY else 3
 
 

@@ -32,14 +32,17 @@ class JsonList:
         self._count = 0
 
     def begin(self) -> None:
+        """What stands before the first value."""
         self._out.write("[")
 
     def add(self, value: Any) -> None:
+        """One value more."""
         self._out.write(",\n  " if self._count else "\n  ")
         self._out.write(json_text(value).replace("\n", "\n  "))
         self._count += 1
 
     def end(self) -> None:
+        """What stands behind the last one."""
         self._out.write("\n]\n" if self._count else "]\n")
 
 

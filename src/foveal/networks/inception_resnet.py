@@ -145,7 +145,8 @@ class Stem(nn.Module):
         self.conv2d_3b = ConvNormReLU(64, 80)
         self.conv2d_4a = ConvNormReLU(80, 192, 3, valid=True)
 
-    def stem(self, x: Tensor) -> Tensor:  # (N, 3, 299, 299)
+    def stem(self, x: Tensor) -> Tensor:
+        """(N, 3, 299, 299) -> (N, 192, 71, 71)."""
         x = self.conv2d_2b(self.conv2d_2a(self.conv2d_1a(x)))  # (N, 64, 147, 147)
         x = self.conv2d_3b(self.maxpool_3a(x))  # (N, 80, 73, 73)
         x = self.conv2d_4a(x)  # (N, 192, 71, 71)

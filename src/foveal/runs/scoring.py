@@ -31,21 +31,12 @@ def scored(
 ) -> tuple[dict[str, Any], Path, Scores]:
     """The content of metrics.json, and the report's place, both written; and the scores."""
     task, on = model.task, setup.task.scored_on(setup.dataset, setup.splits)
-    indices, started = setup.splits[on], time.perf_counter()
-    if setup.head_alone:
-        evidence: Any = outputs_of_head(setup, model, indices, progress)
-    else:
-        features = task.wants_features(Ask(), model.calibration)
-        evidence = evidence_of(model, setup, indices, features, progress)
-    truth = task.truth(setup.dataset, indices)
-    train = task.truth(setup.dataset, setup.splits["train"])
-    scores: Scores = task.score(evidence, truth, model.calibration, train)
+    started, truth = time.perf_counter(), task.truth(setup.dataset, setup.splits[on])
+    evidence = _evidence(setup, model, on, progress)
+    scores: Scores = task.score(evidence, truth, model.calibration, task.truth(setup.dataset, setup.splits["train"]))
     tried: Tried | None = task.tried(evidence, truth, scores, model.calibration, Ask())
-    for sentence in tried.sentences if tried else ():
-        progress.say(sentence)
-    tested = time.perf_counter() - started
-    warnings = score_warnings(setup.dataset, on)
-    for sentence in warnings:
+    tested, warnings = time.perf_counter() - started, score_warnings(setup.dataset, on)
+    for sentence in (*(tried.sentences if tried else ()), *warnings):
         progress.say(sentence)
     baseline = _baseline(setup, on, fitted.seconds, progress) if task.linear else None
     metrics = {
@@ -67,6 +58,14 @@ def scored(
     metrics["seconds"]["total"] = round(time.perf_counter() - began, 3)
     write_text(folder / "metrics.json", json_text(metrics) + "\n")
     return metrics, report, scores
+
+
+def _evidence(setup: Setup, model: Model, on: str, progress: Progress) -> Any:
+    """What the model makes of a split; where a head was fitted on features, of these."""
+    if setup.head_alone:
+        return outputs_of_head(setup, model, setup.splits[on], progress)
+    features = model.task.wants_features(Ask(), model.calibration)
+    return evidence_of(model, setup, setup.splits[on], features, progress)
 
 
 def _common(setup: Setup, fitted: Fitted, warnings: Sequence[str]) -> dict[str, Any]:

@@ -61,7 +61,9 @@ class Asked(Protocol):
     """A task, as far as it is asked for answers."""
 
     @property
-    def answer(self) -> type[Answer]: ...
+    def answer(self) -> type[Answer]:
+        """The type of its answers."""
+        ...
 
     @property
     def asks(self) -> frozenset[str]:
@@ -145,9 +147,13 @@ class Tried(Protocol):
     """What became of a wish on labelled pictures."""
 
     @property
-    def sentences(self) -> tuple[str, ...]: ...
+    def sentences(self) -> tuple[str, ...]:
+        """What happened, for people."""
+        ...
 
-    def as_dict(self) -> dict[str, Any]: ...
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        ...
 
 
 class Task(Protocol):

@@ -34,6 +34,7 @@ class Arithmetic:
 
     @property
     def channels_last(self) -> bool:
+        """Whether a pixel's channels lie together in memory."""
         return self.name.endswith("channels-last")
 
     @property

@@ -22,9 +22,13 @@ __all__ = ["Watch", "train_epochs"]
 class Watch(Protocol):
     """Who looks on: draws progress, writes checkpoints, stops the run when a signal came."""
 
-    def after_step(self, state: TrainState, steps: int) -> None: ...
+    def after_step(self, state: TrainState, steps: int) -> None:
+        """Called when a step is done. Args: steps, of an epoch."""
+        ...
 
-    def after_epoch(self, state: TrainState) -> None: ...
+    def after_epoch(self, state: TrainState) -> None:
+        """Called when an epoch is done, its row written."""
+        ...
 
 
 def train_epochs(state: TrainState, setup: Trainable, watch: Watch) -> None:

@@ -71,6 +71,7 @@ class Near:
 
     @property
     def near(self) -> bool:
+        """Whether the weights leave clearly fewer errors than the better rival."""
         return 1 - self.weights <= NEAR * (1 - max(self.random, self.hog))
 
     def __str__(self) -> str:

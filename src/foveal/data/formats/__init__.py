@@ -38,10 +38,12 @@ class Place:
 
     @cached_property
     def is_file(self) -> bool:
+        """Whether it is one file, and no folder."""
         return not self.path.is_dir()
 
     @cached_property
     def walked(self) -> Walked:
+        """What lies below the folder, read once."""
         return Walked() if self.is_file else walk_counted(self.path)
 
     @property

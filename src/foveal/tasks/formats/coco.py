@@ -19,11 +19,13 @@ class Writer(formats.Writer):
     MODELS = "detectors"
 
     def begin(self) -> None:
+        """See `Writer` in `formats`."""
         self._picture = -1
         self._list = JsonList(self.out)
         self._list.begin()
 
     def add(self, prediction: Prediction) -> int:
+        """See `Writer` in `formats`."""
         self._picture += 1
         found = prediction.answer
         if not isinstance(found, Detections):
@@ -37,4 +39,5 @@ class Writer(formats.Writer):
         return len(found)
 
     def end(self) -> None:
+        """See `Writer` in `formats`."""
         self._list.end()

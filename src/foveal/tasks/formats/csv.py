@@ -15,11 +15,13 @@ class Writer(formats.Writer):
     """Columns are the answer's, between the picture's name and the reason why it has none."""
 
     def begin(self) -> None:
+        """See `Writer` in `formats`."""
         self._columns = ["picture", *self.answer.columns(self.top), "reason"]
         self._write = csv_writer(self.out)
         self._write(self._columns)
 
     def add(self, prediction: Prediction) -> int:
+        """See `Writer` in `formats`."""
         rows = prediction.rows()
         for row in rows:
             self._write([self._cell(column, row.get(column)) for column in self._columns])

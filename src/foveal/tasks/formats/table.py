@@ -15,10 +15,12 @@ class Writer(formats.Writer):
     """A line a label or object; a last column, where there is something to remark."""
 
     def begin(self) -> None:
+        """See `Writer` in `formats`."""
         self._held: list[list[str]] = []  # until the widths are settled
         self._columns: list[int] | None = None
 
     def add(self, prediction: Prediction) -> int:
+        """See `Writer` in `formats`."""
         answer = prediction.answer
         lines = [self.answer.no_line(prediction.reason)] if answer is None else answer.lines()
         for line in lines:
@@ -26,6 +28,7 @@ class Writer(formats.Writer):
         return len(lines)
 
     def end(self) -> None:
+        """See `Writer` in `formats`."""
         if self._columns is None:
             self._settle()
 
