@@ -8,7 +8,8 @@ import pytest
 from foveal.errors import BadRecipe
 from foveal.networks import catalogue
 from foveal.networks.catalogue import NETWORKS
-from foveal.networks.index import FILE, INDEX, Facts, check_name, check_size, facts_of, full_name, index_text
+from foveal.networks.facts import check_size, facts_of
+from foveal.networks.index import FILE, INDEX, Facts, check_name, full_name, index_text
 
 NOTATION = "conv 8 3x3, pool 2, flatten, dense classes"
 
@@ -53,7 +54,8 @@ def test_names_and_sizes_are_refused_without_pytorch_and_numpy():
     program = """
 import sys
 from foveal.errors import BadRecipe
-from foveal.networks.index import check_name, check_size
+from foveal.networks.facts import check_size
+from foveal.networks.index import check_name
 for refused in (lambda: check_name("resnet-18"), lambda: check_name("cnov 8, pool 2"),
                 lambda: check_size("resnet18", (16, 16))):
     try:

@@ -127,7 +127,8 @@ def _show(
     as_json: bool,
     html: Path | None,
 ) -> None:
-    from foveal.networks.index import check_size, full_name
+    from foveal.networks.facts import check_size
+    from foveal.networks.index import full_name
 
     name, wanted = full_name(name), _size(size)
     if wanted is not None:
@@ -195,7 +196,8 @@ def _told(table: LayerTable) -> str:
 def _compare(names: Sequence[str], size: str | None, channels: int, as_json: bool) -> None:
     from foveal.cli import _texts, console
     from foveal.files.safely import in_bytes
-    from foveal.networks.index import check_name, check_size
+    from foveal.networks.facts import check_size
+    from foveal.networks.index import check_name
 
     wanted = _size(size)
     for name in names:

@@ -37,7 +37,7 @@ from foveal.networks.inception_resnet import inception_resnet_v1, inception_resn
 from foveal.networks.inception_v2 import inception_v2
 from foveal.networks.inception_v3 import inception_v3
 from foveal.networks.inception_v4 import inception_v4
-from foveal.networks.index import check_size, full_name, unknown
+from foveal.networks.index import Facts, check_fits, full_name, unknown
 from foveal.networks.lenet import lenet5
 from foveal.networks.lenet_1998 import lenet5_1998
 from foveal.networks.mlp import mlp
@@ -70,7 +70,7 @@ from foveal.networks.yolo_trunk import yolo_trunk_m, yolo_trunk_n, yolo_trunk_s
 if TYPE_CHECKING:
     from foveal.networks.layers import LayerTable
 
-__all__ = ["NETWORKS", "build", "catalogue", "check_size", "find", "forward_flops", "full_name", "table_of"]
+__all__ = ["NETWORKS", "build", "catalogue", "find", "forward_flops", "full_name", "table_of"]
 
 
 def catalogue(*builders: Callable[..., nn.Module]) -> Mapping[str, Entry]:
@@ -130,8 +130,8 @@ def build(
 
     Raises: BadRecipe for an unknown name, a size below the network's smallest, or an option that it does not have.
     """
-    check_size(name, size)
     entry = find(name)
+    check_fits(Facts.of(entry), size)
     arguments: dict[str, Any] = {"num_classes": num_classes, "in_channels": in_channels}
     if entry.takes_size:
         arguments["size"] = size

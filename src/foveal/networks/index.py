@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from foveal.networks.entry import Entry
 
 __all__ = [
-    "CUSTOM", "FILE", "INDEX", "NO_TIMM", "PREFIX", "Facts", "check_name", "check_size", "facts_of", "full_name",
+    "CUSTOM", "FILE", "INDEX", "NO_TIMM", "PREFIX", "Facts", "check_fits", "check_name", "full_name",
     "index_text", "unknown", "without_weights",
 ]  # fmt: skip
 
@@ -69,18 +69,6 @@ INDEX: Mapping[str, Facts] = MappingProxyType(
 )
 
 
-def facts_of(name: str) -> Facts:
-    """The facts of a name. Those of a notation and of timm's networks are found by planning them, which needs PyTorch.
-
-    Raises: BadRecipe with the nearest name for an unknown one; what is wrong with a notation; Missing without timm.
-    """
-    if name in INDEX:
-        return INDEX[name]
-    from foveal.networks.catalogue import find
-
-    return Facts.of(find(name))
-
-
 def check_name(name: str) -> None:
     """Raises: BadRecipe for what is neither a network's name nor a notation; Missing for a name of timm's without timm,
     which is not asked yet whether it knows that name."""
@@ -104,16 +92,15 @@ def full_name(name: str) -> str:
     return str(notation.parse(name)) if notation.is_notation(name) else name
 
 
-def check_size(name: str, size: tuple[int, int]) -> None:
-    """Raises: BadRecipe for an unknown name, or when (H, W) is below what the network can take."""
-    facts = facts_of(name)
+def check_fits(facts: Facts, size: tuple[int, int]) -> None:
+    """Raises: BadRecipe when (H, W) is below what the network can take."""
     if min(size) >= facts.smallest:
         return
     least = f"{facts.smallest}x{facts.smallest}"
     if facts.auxiliary > facts.smallest:
         least += f", {facts.auxiliary}x{facts.auxiliary} to train with its auxiliary classifier"
     raise BadRecipe(
-        f"{shown(name[:80])} needs pictures of at least {least}; got {size[0]}x{size[1]}; "
+        f"{shown(facts.name[:80])} needs pictures of at least {least}; got {size[0]}x{size[1]}; "
         f"try --size {facts.natural}{_made_for(size)}."
     )
 

@@ -6,7 +6,8 @@ import math
 from collections.abc import Sequence
 from typing import Any, Literal
 
-from foveal.networks.index import CUSTOM, facts_of
+from foveal.networks.facts import facts_of
+from foveal.networks.index import CUSTOM
 from foveal.recipe import Recipe, parse_size
 from foveal.tasks.task import Facts
 

@@ -10,7 +10,8 @@ from foveal.errors import BadData, BadRecipe, Missing, did_you_mean, shown
 from foveal.files.model_file import MODEL_FILE
 from foveal.files.run_folder import check_place
 from foveal.files.safely import check_readable
-from foveal.networks.index import CUSTOM, facts_of, full_name, without_weights
+from foveal.networks.facts import facts_of
+from foveal.networks.index import CUSTOM, full_name, without_weights
 from foveal.recipe import IMAGENET, SCRATCH, Recipe, parse_train, parse_weights
 
 __all__ = ["check_asked", "check_device", "check_start", "named", "start_file"]

@@ -8,7 +8,8 @@ from typing import Any
 
 import torch
 
-from foveal.networks.catalogue import build, check_size, find
+from foveal.networks.catalogue import build, find
+from foveal.networks.facts import check_size
 from foveal.networks.layers import LayerTable, layers
 from foveal.progress import SILENT, Progress
 from foveal.training.measuring import measure

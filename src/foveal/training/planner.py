@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from foveal.errors import BadRecipe
-from foveal.networks.index import facts_of
+from foveal.networks.facts import facts_of
 from foveal.recipe import Recipe
 from foveal.tasks.label_defaults import SMALL_SIDE, epochs_for
 

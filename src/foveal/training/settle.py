@@ -17,7 +17,8 @@ from foveal.errors import BadData, BadModel, BadPicture, BadRecipe, Missing, sho
 from foveal.files.headers import shape_of
 from foveal.files.model_file import KIND
 from foveal.files.tensors import read_metadata
-from foveal.networks.index import CUSTOM, check_size, facts_of
+from foveal.networks.facts import check_size, facts_of
+from foveal.networks.index import CUSTOM
 from foveal.ops.draws import evenly
 from foveal.recipe import IMAGENET, Recipe, parse_weights
 from foveal.tasks.label_defaults import WITH_WEIGHTS

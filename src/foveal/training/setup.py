@@ -99,7 +99,7 @@ class Setup:
 
     def validate(self, weights: dict[str, Tensor], state: TrainState) -> tuple[float, float]:
         """Loss (without smoothing) and share of right answers on validation; NaN where there is none."""
-        return validated(self, weights, state.network)
+        return validated(self, self.store, self.splits["val"], weights, state.network)
 
 
 def set_up(

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from foveal.data.batches import batches_in_order
+from foveal.data.batches import Rows, batches_in_order
 from foveal.tasks.task import Task
 from foveal.training.arithmetic import Arithmetic
-
-if TYPE_CHECKING:
-    from foveal.training.setup import Setup
+from foveal.training.trainable import Trainable
 
 __all__ = ["validated"]
 
@@ -32,19 +31,21 @@ class _Judge(nn.Module):
         return float(self.task.plain_loss(outputs, targets)), self.task.right(outputs, targets)
 
 
-def validated(setup: Setup, weights: dict[str, Tensor], network: nn.Module) -> tuple[float, float]:
+def validated(
+    setup: Trainable, store: Rows, indices: NDArray[np.int64], weights: dict[str, Tensor], network: nn.Module
+) -> tuple[float, float]:
     """Loss (without smoothing) and the share of right answers; NaN where nothing is kept aside, or that is no question.
 
-    Args: weights, by the names of the network, which is left in eval mode.
+    Args: store and indices, of the pictures; weights, by the names of the network, which is left in eval mode.
     """
-    indices, arithmetic = setup.splits["val"], setup.arithmetic
+    arithmetic = setup.arithmetic
     if not len(indices):
         return math.nan, math.nan
     judge = _Judge(network.eval(), setup.task, arithmetic)
     own = {f"network.{name}": value for name, value in weights.items()}
     loss, right, done = 0.0, 0.0, 0
     with torch.inference_mode():
-        for pixels in batches_in_order(setup.store, indices, setup.batches.batch_size):
+        for pixels in batches_in_order(store, indices, setup.batches.batch_size):
             images = arithmetic.images(setup.preprocess.tensor(pixels.to(arithmetic.device)))
             targets = setup.batches.targets(indices[done : done + len(pixels)]).to(arithmetic.device)
             one, hits = functional_call(judge, own, (images, targets))
