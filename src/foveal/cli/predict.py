@@ -72,22 +72,24 @@ def predict(
     """
     chosen = _format(named, {"csv": as_csv, "json": as_json, "coco": as_coco}, output)
     from foveal.files.durable import check_new_file
-    from foveal.files.given import TypedPaths
     from foveal.files.model_file import model_file
+
+    if output is not None:
+        check_new_file(output)
+    file = model_file(model)  # a wrong path is told before NumPy is imported
+    from foveal.files.given import TypedPaths
     from foveal.model import VIEWS, load
     from foveal.model_files import task_of
     from foveal.runs.batch import check_batch, predict_to
 
     one_of("--views", views, VIEWS)
-    if output is not None:
-        check_new_file(output)
     wished = {"top": top, "accuracy": accuracy, "score": score, "precision": precision}
     asked: dict[str, Any] = {
         "views": views,
         "tile": tile,
         **{name: value for name, value in wished.items() if value is not None},
     }
-    if task := task_of(model_file(model)):  # told before PyTorch is imported
+    if task := task_of(file):  # told before PyTorch is imported
         check_batch(task, output, format=chosen, draw=draw, **asked)
     paths = TypedPaths(pictures)
     paths.check()
