@@ -111,7 +111,7 @@ class NetworkRecipe(_Section):
     weights: Annotated[str, AfterValidator(_weights)] = SCRATCH  # IMAGENET, or a file of weights to start from
     train: Annotated[str, AfterValidator(_train)] = "auto"  # head, last:K, all, scratch: what learns anew
     head_decay: Positive | Auto = "auto"  # penalty of a head on frozen features; auto: by cross-validation
-    detector: Literal["yolo", "yolov3", "faster-rcnn"] = "yolo"  # what stands on the trunk where there are boxes
+    detector: str = "yolo"  # what stands on the trunk where there are boxes: a name of tasks/heads
     anchors: Literal["auto", "own", "paper"] = "auto"  # of yolov3; own: k-means of the training boxes
     dropout: Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)] | Auto = "auto"
     batch_norm: Annotated[bool, Field(strict=True)] | Auto = "auto"
@@ -120,7 +120,7 @@ class NetworkRecipe(_Section):
 class TrainingRecipe(_Section):
     """How the weights are found."""
 
-    task: Literal["auto", "classify", "localise", "detect"] = "auto"  # auto: boxes are detected, labels classified
+    task: str = "auto"  # a name of tasks/registry.py; auto: boxes are detected, labels classified
     epochs: Annotated[int, Field(ge=1, le=100_000, strict=True)] | Auto = "auto"
     minutes: NotNegative = 0.0  # 0: no plan by time
     batch_size: Annotated[int, Field(ge=1, le=65_536, strict=True)] | Auto = "auto"

@@ -64,6 +64,9 @@ REFUSED = {
     "train flowers --split none.csv": ["table none.csv does not exist"],
     "train flowers --exclude none.csv": ["table none.csv does not exist"],
     "train flowers --device gpu": ['no such device: "gpu"'],
+    "train flowers --task clasify": ["auto, classify, localise, detect", 'did you mean "classify"?'],
+    "train flowers --detector yolo-v3": ["yolo, yolov3, faster-rcnn", 'did you mean "yolov3"?'],
+    "train flowers --detector darknet": ["yolo, yolov3, faster-rcnn"],  # it comes out of files alone
     "train flowers --out flowers": ["flowers exists and is not empty"],
     "train flowers --out flowers/run": ["lies inside the pictures' folder"],
     "train flowers --out file.txt": ["file.txt exists and is not a folder"],

@@ -7,7 +7,7 @@ from foveal.errors import BadRecipe, did_you_mean, shown
 from foveal.recipe import Recipe
 from foveal.tasks.classify import Classify
 from foveal.tasks.detect import Detect
-from foveal.tasks.heads import HEADS
+from foveal.tasks.heads import HEADS, heads_for
 from foveal.tasks.localise import Localise
 from foveal.tasks.task import Task
 
@@ -22,7 +22,7 @@ def check_words(recipe: Recipe) -> None:
     names = ["auto", *(task.name for task in TASKS)]
     if recipe.training.task not in names:
         raise BadRecipe(_no_such("training.task", recipe.training.task, names))
-    trained = [name for name, entry in HEADS.items() if entry.task == Detect.name]
+    trained = heads_for(Detect.name)
     if recipe.network.detector not in trained:
         raise BadRecipe(_no_such("network.detector", recipe.network.detector, trained))
 

@@ -1,4 +1,7 @@
-"""What a training is asked for, checked before a picture is read, and before NumPy and PyTorch are imported."""
+"""What a training is asked for, checked before a picture is read, and before PyTorch is imported.
+
+The names of tasks and heads come last: their list needs NumPy.
+"""
 
 from __future__ import annotations
 
@@ -34,6 +37,9 @@ def check_asked(recipe: Recipe, source: str = "", out: Path | None = None) -> No
             check_readable(Path(table).expanduser(), what="table", error=BadData)
     check_device(recipe.training.device)
     check_start(named(recipe))
+    from foveal.tasks.registry import check_words
+
+    check_words(recipe)
 
 
 def named(recipe: Recipe) -> Recipe:
