@@ -1,4 +1,4 @@
-"""What detectors were before 0.3: `Detector` and `Found` are `foveal.Model` and `Prediction` now. It goes with 0.4."""
+"""What detectors were before 0.2: `Detector` and `Found` are `foveal.Model` and `Prediction` now. It goes with 0.3."""
 
 from __future__ import annotations
 

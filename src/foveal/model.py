@@ -97,7 +97,7 @@ class Model:
 
     @property
     def kind(self) -> str:
-        """The head of a detector, as before 0.3."""
+        """The head of a detector, as before 0.2; it goes with 0.3."""
         warnings.warn("Model.kind is Model.architecture.kind now", DeprecationWarning, stacklevel=2)
         return self.architecture.kind
 

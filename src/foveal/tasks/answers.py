@@ -247,19 +247,19 @@ class Prediction:
 
     @property
     def objects(self) -> Any | None:
-        """The answer, as detectors called it before 0.3."""
+        """The answer, as detectors called it before 0.2; it goes with 0.3."""
         _renamed("Prediction.objects", "Prediction.answer")
         return self.answer
 
     @property
     def passed(self) -> bool:
-        """As of the answer, where classifiers had it before 0.3."""
+        """As of the answer, where classifiers had it before 0.2; it goes with 0.3."""
         _renamed("Prediction.passed", "Prediction.answer.passed")
         return bool(getattr(self.answer, "passed", False))
 
     @property
     def unlike(self) -> bool:
-        """As of the answer, where classifiers had it before 0.3."""
+        """As of the answer, where classifiers had it before 0.2; it goes with 0.3."""
         _renamed("Prediction.unlike", "Prediction.answer.unlike")
         return bool(getattr(self.answer, "unlike", False))
 

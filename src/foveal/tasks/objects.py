@@ -1,4 +1,4 @@
-"""What `foveal.tasks.answers.Detections` was called before 0.3. It goes with 0.4."""
+"""What `foveal.tasks.answers.Detections` was called before 0.2. It goes with 0.3."""
 
 from __future__ import annotations
 

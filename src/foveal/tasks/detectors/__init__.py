@@ -1,4 +1,4 @@
-"""The name of `foveal.tasks.heads` before 0.3; it goes with 0.4."""
+"""The name of `foveal.tasks.heads` before 0.2; it goes with 0.3."""
 
 from __future__ import annotations
 
