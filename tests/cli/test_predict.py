@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -198,3 +199,34 @@ def test_views_are_known_by_name(command, model_file, pictures):
     wrong = command("predict", model_file, "pictures/a.png", "--views", "miror")
     assert wrong.exit_code == 2
     assert 'did you mean "mirror"?' in wrong.stderr
+
+
+def counting(opening, opened):
+    """The same function, which writes down what it is given."""
+
+    def count(path, *more):
+        opened.append(str(path))
+        return opening(path, *more)
+
+    return count
+
+
+def test_each_file_is_opened_once_drawn_or_not(command, tmp_path, monkeypatch):
+    from foveal.files import headers, pictures
+
+    opened = []
+    for module, name in ((pictures, "read_all"), (headers, "open_regular")):
+        theirs = getattr(module, name)
+        monkeypatch.setattr(
+            module, name, lambda path, *more, theirs=theirs: opened.append(str(path)) or theirs(path, *more)
+        )
+    rng = np.random.default_rng(0)
+    for number in range(3):
+        Image.fromarray(rng.integers(0, 256, (40, 50, 3), dtype=np.uint8)).save(tmp_path / f"{number}.png")
+    detector = Path(__file__).parents[1] / "earlier" / "0.1" / "darknet.cfg"
+    done = command(
+        "predict", detector, *sorted(tmp_path.glob("*.png")), "--draw", tmp_path / "drawn", "--csv", "--score", "0"
+    )
+    assert done.exit_code == 0, done.stderr
+    assert sorted(opened) == sorted(str(tmp_path / f"{number}.png") for number in range(3))
+    assert len(list((tmp_path / "drawn").iterdir())) == 3

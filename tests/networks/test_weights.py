@@ -15,7 +15,7 @@ import torch
 
 from foveal.errors import BadData, BadModel, BadRecipe, Missing
 from foveal.files.foreign import read_foreign
-from foveal.model import Model
+from foveal.model import classifier
 from foveal.networks.catalogue import NETWORKS, build
 from foveal.networks.entry import Published, imagenet
 from foveal.networks.weights import find_published, fit_weights, load_published, looked_at, published
@@ -244,7 +244,7 @@ def test_real_weights_tell_the_classes_of_real_pictures(real_data):
     network = entry.build()
     assert load_published(network, entry, read_foreign(found.path)) == ()
     classes = tuple(row["wnid"] for row in json.loads(real_data("imagenet_classes.json").read_text()))
-    model = Model(network, imagenet(224, 224, "bicubic"), classes, entry.name)
+    model = classifier(network, imagenet(224, 224, "bicubic"), classes, entry.name)
     answers = {Path(p.name).name[:9]: p.answer for p in model.predict(real_data("imagenet-samples"), top=5)}
     assert len(answers) == 50
     assert sum(truth == answer.label for truth, answer in answers.items()) == 32
