@@ -1,4 +1,4 @@
-"""The README and the docs are true: their examples run, and print what the page says they print.
+"""The README, CONTRIBUTING and the docs are true: their examples run, and print what the page says they print.
 
 On a page, from top to bottom, in one empty folder and one namespace:
 
@@ -24,7 +24,7 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PAGES = [*ROOT.glob("README.md"), *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = [*ROOT.glob("README.md"), *ROOT.glob("CONTRIBUTING.md"), *sorted((ROOT / "docs").rglob("*.md"))]
 PART = re.compile(
     r"^```(?P<kind>[\w-]*)[^\n]*\n(?P<body>.*?)^```[ \t]*$|^<!-- (?P<note>setup|not executed:|needs:)(?P<text>.*?)-->",
     re.MULTILINE | re.DOTALL,
@@ -132,6 +132,21 @@ def test_the_examples_of_the_page_run_and_print_what_it_says(page, tmp_path, fov
         except Exception as error:
             error.add_note(f"{page.relative_to(ROOT)}, line {block.line}")
             raise
+
+
+def headings(page: Path) -> set[str]:
+    """The anchors of a page, as Markdown's readers make them."""
+    words = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in words}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_link_to_a_file_leads_to_one_and_to_a_heading_that_is_there(page):
+    prose = re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    for file, heading in re.findall(r"\]\((?!https?:)([^)#\s]*)#?([^)\s]*)\)", prose):
+        target = (page.parent / file).resolve() if file else page
+        assert target.exists(), file
+        assert not heading or heading in headings(target), heading
 
 
 def test_the_page_of_the_recipe_lists_every_key_and_no_other():
