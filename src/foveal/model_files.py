@@ -58,6 +58,7 @@ class _NetworkFacts(BaseModel):
     anchors: Annotated[list[Anchor], Field(max_length=1000)] = []  # older files have none
     frozen_norms: bool = False
     cfg: Annotated[str, Field(max_length=LARGEST_CFG)] = ""
+    own: Annotated[dict[str, Annotated[float, Field(allow_inf_nan=False)]], Field(max_length=1000)] = {}
 
 
 class _Facts(BaseModel):
@@ -247,7 +248,7 @@ def _network_facts(built: Architecture) -> dict[str, Any]:
         return plain
     return plain | {
         "detector": built.kind, "width": built.width, "anchors": [list(anchor) for anchor in built.anchors],
-        "frozen_norms": built.frozen_norms, "cfg": built.cfg,
+        "frozen_norms": built.frozen_norms, "cfg": built.cfg, **({"own": dict(built.own)} if built.own else {}),
     }  # fmt: skip
 
 

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from foveal.cli import console
 from foveal.cli._options import Accuracy, Exclude, Precision, Split, TestIf, one_of
-
-if TYPE_CHECKING:
-    from foveal.runs import Evaluation
 
 __all__ = ["evaluate"]
 
@@ -68,20 +65,12 @@ def evaluate(
         model, source, on=on, views=views, accuracy=accuracy, precision=precision, progress=progress, **known
     )
     if as_json:
-        _print_json(result, {"model": str(model), "source": source, "on": on}, views)
+        from foveal.files.plain_json import json_text
+
+        print(json_text({"model": str(model), "source": source, "on": on, **result.as_dict()}))
         return
     for note in result.notes:
         progress.say(note)
     if result.skipped:
         progress.say(f"{len(result.skipped)} pictures were left out (--json lists them).")
     print("\n".join([*result.scores.lines(on, views), *(("", *result.tried.sentences) if result.tried else ())]))
-
-
-def _print_json(result: Evaluation, asked: dict[str, str], views: str) -> None:
-    from foveal.files.plain_json import json_text
-
-    skipped = [{"name": row.name, "reason": row.reason} for row in result.skipped]
-    tried = result.tried.as_dict() if result.tried else None
-    besides = {"trust": tried, "views": views} if result.task == "classify" else {"tried": tried}
-    facts = {**asked, **result.scores.as_dict(), **besides, "notes": list(result.notes), "skipped": skipped}
-    print(json_text(facts))

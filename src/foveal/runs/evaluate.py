@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,7 +35,12 @@ class Evaluation:
     notes: tuple[str, ...]
     skipped: tuple[Skipped, ...]
     tried: Tried | None = None  # how the model's own bounds did, or what a wish came to; None where it has none
-    task: str = ""
+    besides: Mapping[str, Any] = field(default_factory=dict)  # of the same, for JSON
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        skipped = [{"name": row.name, "reason": row.reason} for row in self.skipped]
+        return {**self.scores.as_dict(), **self.besides, "notes": list(self.notes), "skipped": skipped}
 
 
 def evaluate(
@@ -95,7 +101,9 @@ def scored_on(model: Model, dataset: Dataset, ask: Ask, progress: Progress = SIL
     truth = task.truth(known, usable)
     scores: Scores = task.score(evidence, truth, model.calibration)
     tried = task.tried(evidence, truth, scores, model.calibration, ask)
-    return Evaluation(scores, (*dataset.notes, *notes), dataset.skipped + skipped, tried, task.name)
+    besides: dict[str, Any] = {"views": ask.views} if "views" in task.asks else {}
+    besides[task.tried_as] = tried.as_dict() if tried else None
+    return Evaluation(scores, (*dataset.notes, *notes), dataset.skipped + skipped, tried, besides)
 
 
 def _checked(views: str, on: str) -> Views:

@@ -86,6 +86,7 @@ class BoxTask:
     kind: ClassVar[str] = "a detector"
     answer: ClassVar[Any] = Detections
     whole: ClassVar[bool] = True
+    tried_as: ClassVar[str] = "tried"
     linear: ClassVar[bool] = False
     facts: ClassVar[Any] = BoxFacts
 

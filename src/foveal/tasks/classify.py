@@ -98,6 +98,7 @@ class Classify:
     }  # fmt: skip
     asks: ClassVar[frozenset[str]] = frozenset({"top", "views", "accuracy"})
     whole: ClassVar[bool] = False
+    tried_as: ClassVar[str] = "trust"
     linear: ClassVar[bool] = True
     facts: ClassVar[Any] = LabelFacts
 

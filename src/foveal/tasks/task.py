@@ -166,6 +166,7 @@ class Task(Protocol):
     keys: ClassVar[frozenset[str]]  # of the recipe, that it reads; any other that is set is refused
     asks: ClassVar[frozenset[str]]  # fields of `Ask` that it has a use for
     whole: ClassVar[bool]  # pictures are letterboxed, so that no object is lost; else their centre is cut out
+    tried_as: ClassVar[str]  # key of what `tried` gives, in JSON
     linear: ClassVar[bool]  # its head is a plane on features: it may be fitted on a frozen trunk
     facts: ClassVar[Any]  # of its calibration in a model's metadata: a pydantic model, `CalibrationFacts`
 

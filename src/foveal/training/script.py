@@ -34,7 +34,7 @@ class Quiet:
 
     def after_epoch(self, state):
         row = state.history[-1]
-        print(f"epoch {{row.epoch}}: loss {{row.train_loss:.4f}}, validation {{row.val_top1:.2%}}")
+        print(f"epoch {{row.epoch}}: loss {{row.train_loss:.4f}}, validation {{row.val_loss:.4f}}")
 
 
 def main():

@@ -31,6 +31,7 @@ class Architecture:
     anchors: tuple[tuple[float, float], ...] = ()  # (width, height) in pixels, the smallest first: "yolov3"
     frozen_norms: bool = False  # batch norms of the trunk stay as they were: "faster-rcnn"
     cfg: str = ""  # text of "darknet"
+    own: Mapping[str, float] = field(default_factory=dict)  # whatever numbers another head needs, by their names
 
 
 @dataclass(frozen=True)
