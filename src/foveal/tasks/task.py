@@ -57,6 +57,9 @@ KIN = {"top": "classifiers", "views": "classifiers", "accuracy": "classifiers", 
        "precision": "detectors", "iou": "detectors", "tile": "detectors"}  # fmt: skip
 
 
+IN_PYTHON_ALONE = {"iou"}  # fields of `Ask` that the command has no option for
+
+
 class Asked(Protocol):
     """A task, as far as it is asked for answers."""
 
@@ -97,7 +100,7 @@ class Ask:
         """Raises: BadRecipe for what a task has no use for, and for wishes that contradict each other."""
         for name in self.given():
             if name not in task.asks:
-                has = ", ".join(f"--{other}" for other in sorted(task.asks))
+                has = ", ".join(f"--{other}" for other in sorted(task.asks - IN_PYTHON_ALONE))
                 raise BadRecipe(f"--{name} is for {KIN[name]}, and this model is {task.kind}; it has {has}.")
         if self.score is not None and self.precision is not None:
             raise BadRecipe("--score and --precision both say which boxes are told; give one of them.")
