@@ -103,6 +103,20 @@ def test_stopping_early_takes_the_best_epoch_back(tmp_path: Path, monkeypatch: p
     assert not same(kept[1], kept[3])
 
 
+def test_a_training_that_has_stopped_early_is_not_gone_on_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What ended after the last checkpoint and before there was a model is taken up to the same weights."""
+    monkeypatch.setattr(fitting, "EPOCH_CHECKPOINT_SECONDS", -1.0)
+    losses = iter([0.9, 0.4, 0.7, 0.8, 0.1, 0.05])
+    monkeypatch.setattr("foveal.training.setup.validated", lambda *_: (next(losses), 0.5))
+    asked = LONG | {"training__epochs": 9, "training__early_stopping": 2}
+    first = fit(quick(**asked), tmp_path)
+    again = fit(quick(**asked), tmp_path, resume=True)
+    assert first.state is not None
+    assert again.state is not None
+    assert (again.stopped_early, again.best_epoch, len(again.history)) == (True, 2, 4)
+    assert same(first.state.result(), again.state.result())
+
+
 def test_without_early_stopping_the_last_weights_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     losses, kept = iter([0.1, 0.2, 0.3, 0.4]), []
 

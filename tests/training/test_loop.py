@@ -228,6 +228,11 @@ def test_it_stops_when_validation_has_not_got_better_for_long_enough(monkeypatch
     assert [row.val_loss for row in state.history] == [1.0, 0.5, 0.5, 0.6]
 
 
+def test_without_validation_there_is_nothing_to_stop_early_by() -> None:
+    setup = quick(pictures(parts={"train": 20, "val": 0, "test": 5}), training__epochs=4, training__early_stopping=1)
+    assert trained(setup).epoch == 4
+
+
 def test_norms_learn_in_every_epoch_although_validation_stands_between() -> None:
     setup = quick(network__name=DROPPING, training__epochs=3)
     state = trained(setup)

@@ -27,13 +27,13 @@ def test_every_number_of_the_plan_stands_in_the_loop() -> None:
     compile(script, "loop.py", "exec")
     for line in (
         "while state.epoch < 13:",
+        "if stalled(state, 6):",
         "step_seed(41, now)",
         "rate_factor('one-cycle', 0.35, now, steps)",
         "if finite(loss, state, 'skip'):",
         "if 0.75:",
         "clip_grad_norm_(network.parameters(), 0.75)",
         "end_epoch(state, setup, 0.0625 * last)",
-        "if 6 and state.epoch - state.best_epoch >= 6:",
     ):
         assert line in script, line
     assert "plan." not in script

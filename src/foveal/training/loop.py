@@ -38,6 +38,8 @@ def train_epochs(state: TrainState, setup: Trainable, watch: Watch) -> None:
     network, optimizer = state.network, state.optimizer
     steps = len(batches) * plan.epochs
     while state.epoch < plan.epochs:
+        if stalled(state, plan.early_stopping):
+            break
         state.train()
         began = time.perf_counter()
         for batch in batches.epoch(state.epoch, start=state.step):
@@ -68,8 +70,11 @@ def train_epochs(state: TrainState, setup: Trainable, watch: Watch) -> None:
         last = rate_factor(plan.schedule, plan.warmup, len(batches) * (state.epoch + 1) - 1, steps)
         end_epoch(state, setup, plan.learning_rate * last)
         watch.after_epoch(state)
-        if plan.early_stopping and state.epoch - state.best_epoch >= plan.early_stopping:
-            break
+
+
+def stalled(state: TrainState, patience: int) -> bool:
+    """Whether validation has not got better for so many epochs (0: for any number); never where there is none."""
+    return bool(patience) and math.isfinite(state.best_loss) and state.epoch - state.best_epoch >= patience
 
 
 def finite(loss: Tensor, state: TrainState, on_nan: str) -> bool:
