@@ -197,6 +197,23 @@ def test_as_much_learns_of_a_network_with_weights_as_was_asked_for(
     assert sum(p.numel() for group in state.optimizer.param_groups for p in group["params"]) == wanted
 
 
+@pytest.mark.parametrize("train", ["head", "all"])
+def test_a_head_that_the_loop_goes_on_from_has_not_seen_validation(tmp_path: Path, train: str) -> None:
+    """Else stopping and calibration would go by pictures that were learnt; a head alone needs none kept aside."""
+    some, heads = pictures(), []
+    for split in (None, "val", "test"):
+        network, place = saved(tmp_path)
+        labels = some.labels.copy()
+        if split:
+            labels[some.indices(split)] = 1 - labels[some.indices(split)]
+        asked: dict[str, Any] = {"network__weights": str(place), "network__train": train, "network__head_decay": 0.1}
+        setup = quick(replace(some, labels=labels), network, training__class_weights="none", **asked)
+        assert setup.transfer is not None
+        heads.append(setup.transfer.head.weight)
+    assert np.array_equal(heads[0], heads[1]) == (train == "all")
+    assert np.array_equal(heads[0], heads[2])
+
+
 def test_stages_that_there_are_not_are_refused(tmp_path: Path) -> None:
     network, place = saved(tmp_path)
     with pytest.raises(BadRecipe, match="last:9: the trunk of custom has 2 stages"):
