@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from trainings import pictures, quick
+from trainings import boxed, pictures, quick, quick_boxed
 
 from foveal.errors import BadData, BadModel, Interrupted
 from foveal.training import checkpoint
@@ -194,6 +194,15 @@ def test_a_run_is_not_taken_up_with_other_pictures_labels_splits_or_classes(tmp_
             fit(quick(other, **LONG), tmp_path, resume=True)
     with pytest.raises(BadModel, match="was started with other classes"):
         fit(quick(replace(some, classes=("bright", "dark")), **LONG), tmp_path, resume=True)
+
+
+def test_a_run_is_not_taken_up_with_other_boxes(tmp_path: Path) -> None:
+    some = boxed()
+    assert some.boxes is not None
+    stopped(quick_boxed(some), tmp_path, after=2)
+    moved = replace(some, boxes=replace(some.boxes, xyxy=some.boxes.xyxy + 1))
+    with pytest.raises(BadData, match="the pictures have changed since the run was started"):
+        fit(quick_boxed(moved), tmp_path, resume=True)
 
 
 def test_a_training_that_begins_anew_leaves_nothing_of_the_first(tmp_path: Path) -> None:

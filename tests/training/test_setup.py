@@ -18,6 +18,7 @@ from foveal.data.batches import TrainingBatches
 from foveal.data.box_batches import BoxBatches
 from foveal.data.dataset import ArrayPictures, Dataset, FilePictures
 from foveal.errors import BadData, BadRecipe
+from foveal.networks.catalogue import build
 from foveal.tasks.classify import Classify
 from foveal.tasks.heads.head import Architecture
 from foveal.training import setup as laying
@@ -218,6 +219,17 @@ def test_stages_that_there_are_not_are_refused(tmp_path: Path) -> None:
     network, place = saved(tmp_path)
     with pytest.raises(BadRecipe, match="last:9: the trunk of custom has 2 stages"):
         quick(network=network, network__weights=str(place), network__train="last:9")
+
+
+def test_the_trunk_of_a_detector_that_has_weights_learns_slower_than_its_head(tmp_path: Path) -> None:
+    place = tmp_path / "trunk.safetensors"
+    save_file(build("yolo_trunk_n", 5, 3, (32, 48)).state_dict(), place)
+    for weights, share in (("scratch", 1.0), (str(place), laying.TRUNK_RATE)):
+        setup = quick_boxed(network__weights=weights, training__learning_rate=0.01)
+        trunk = {id(parameter) for parameter in setup.network.trunk.parameters()}
+        for group in setup.begun().optimizer.param_groups:
+            for parameter in group["params"]:
+                assert group["lr"] == pytest.approx(0.01 * (share if id(parameter) in trunk else 1.0))
 
 
 def test_minutes_plan_the_epochs_of_the_loop_and_of_its_mosaics(monkeypatch: pytest.MonkeyPatch) -> None:
