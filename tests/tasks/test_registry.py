@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from trainings import boxed, pictures, recipe
 
-from foveal.data.sources import open_dataset
 from foveal.errors import BadRecipe
 from foveal.recipe import Recipe
 from foveal.tasks.classify import Classify
@@ -87,12 +87,24 @@ def test_words_that_are_no_tasks_or_heads_get_the_nearest() -> None:
         check_words(Recipe().model_copy(update={"network": Recipe().network.model_copy(update={"detector": "yolo3"})}))
 
 
-def test_labels_are_classified_and_boxes_wanted_of_them_are_refused() -> None:
-    digits = open_dataset("digits")
-    assert asked_task(digits, Recipe())[0] is Classify
-    for name in ("detect", "localise"):
-        with pytest.raises(BadRecipe, match=f"--task {name} needs boxes"):
-            asked_task(digits, set_to(training__task=name))
+def test_labels_are_classified_and_boxes_detected_unless_something_else_is_asked_for() -> None:
+    assert asked_task(pictures(), recipe())[0] is Classify
+    assert asked_task(boxed(), recipe())[0] is Detect
+    for task in TASKS:
+        found, taken = asked_task(boxed(), recipe(training__task=task.name))
+        assert found is task
+        assert (taken.boxes is None) == (task is Classify)
+    for task in (Detect, Localise):
+        with pytest.raises(BadRecipe, match=f"--task {task.name} needs boxes"):
+            asked_task(pictures(), recipe(training__task=task.name))
+
+
+def test_boxes_that_are_classified_are_those_of_pictures_with_an_object() -> None:
+    some = boxed()
+    assert some.boxes is not None
+    _, taken = asked_task(some, recipe(training__task="classify"))
+    assert len(taken) == int((some.boxes.counts > 0).sum()) < len(some)
+    assert taken.notes[-1] == "Each picture is classified as its largest object."
 
 
 def test_a_file_s_words_name_its_task() -> None:
