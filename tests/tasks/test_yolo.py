@@ -14,7 +14,7 @@ from foveal.networks.catalogue import build
 from foveal.ops.boxes import box_iou
 from foveal.tasks.detect import Detect
 from foveal.tasks.heads._assignment import FIT, PLACES, SURE, aligned_loss, assign
-from foveal.tasks.heads.yolo import BINS, PlaceOutputs, Yolo, pyramid_width, strides_for
+from foveal.tasks.heads.yolo import BINS, PlaceOutputs, Yolo, _places, pyramid_width, strides_for
 
 
 def detector(size: tuple[int, int] = (64, 96), classes: int = 3, trunk: str = "yolo_trunk_n") -> Yolo:
@@ -35,6 +35,13 @@ def test_every_place_says_something_whatever_the_trunk(trunk: str, size: tuple[i
     assert said.points[:, 0].max() < size[1]
     assert said.points[:, 1].max() < size[0]
     assert said.points[:, 0].max() > said.points[:, 1].max()  # wider than high
+
+
+def test_places_are_the_middles_of_their_cells_row_by_row_also_where_cells_are_no_squares() -> None:
+    points, strides = _places([(3, 4), (1, 2)], (30, 80), torch.device("cpu"))
+    slow = [((x + 0.5) * 80 / w, (y + 0.5) * 30 / h) for h, w in ((3, 4), (1, 2)) for y in range(h) for x in range(w)]
+    assert points.tolist() == [pytest.approx(place) for place in slow]
+    assert strides.tolist() == pytest.approx([200**0.5] * 12 + [1200**0.5] * 2)
 
 
 def test_sides_are_distances_from_the_place_in_steps_of_its_map() -> None:

@@ -67,6 +67,15 @@ def test_test_pictures_are_never_learnt_from(digits):
     assert set(np.concatenate(asked)) == set(train[:600]) | set(test)
 
 
+def test_a_guess_does_not_depend_on_the_other_pictures_that_are_asked_about(digits):
+    pixels, labels, train, test = digits
+    hard = test[labels[test] >= 8]  # alike, and none of most classes among them
+    wholly = hog_baseline(lambda i: pixels[i], labels, train[:300], test, TEN)
+    parts = [hog_baseline(lambda i: pixels[i], labels, train[:300], part, TEN)
+             for part in (hard, np.setdiff1d(test, hard))]  # fmt: skip
+    assert sum(part.top1 * part.n_test for part in parts) == pytest.approx(wholly.top1 * wholly.n_test)
+
+
 def test_little_time_takes_fewer_pictures_and_says_so(digits):
     pixels, labels, train, test = digits
 
