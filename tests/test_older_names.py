@@ -45,3 +45,17 @@ def test_what_predictions_said_of_themselves_their_answers_say():
     found = Prediction("a.png", Detections(np.zeros((0, 4)), np.zeros(0, np.int64), np.zeros(0)))
     with pytest.warns(DeprecationWarning, match=r"answer"):
         assert found.objects is found.answer
+
+
+def test_the_joint_loss_is_found_under_its_older_name():
+    import torch
+
+    from foveal.networks.catalogue import build
+    from foveal.tasks.heads.faster_rcnn import faster_rcnn_on
+
+    torch.manual_seed(0)
+    network = faster_rcnn_on(build("squeezenet1_1", 10, 3, (64, 96)), "squeezenet1_1", num_classes=2)
+    asked = torch.randn(1, 3, 64, 96), [torch.tensor([[24.0, 16, 64, 48]])], [torch.tensor([1])]
+    with pytest.warns(DeprecationWarning, match="joint_loss"):
+        told = network.loss(*asked)
+    assert torch.equal(told.total, network.joint_loss(*asked).total)

@@ -12,6 +12,7 @@ everywhere in foveal, from 0 and without the background; torchvision's class k i
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
@@ -149,6 +150,11 @@ class FasterRCNN(nn.Module):
         """
         return self.seen(images).loss(boxes, labels, torch.Generator().manual_seed(seed), sampled=sampled)
 
+    def loss(self, images: Any, boxes: Any, labels: Any, *more: Any) -> Any:
+        """`joint_loss`, by its name before 0.2; it goes with 0.3."""
+        warnings.warn("FasterRCNN.loss is FasterRCNN.joint_loss now", DeprecationWarning, stacklevel=2)
+        return self.joint_loss(images, boxes, labels, *more)
+
 
 class TwoStage(FasterRCNN):
     """On a network of the zoo, for a loop that asks first and teaches then: says what it has `Seen`."""
@@ -162,8 +168,10 @@ class TwoStage(FasterRCNN):
         """(N, C, H, W) -> what is proposed."""
         return self.seen(images)
 
-    def loss(self, outputs: Seen, targets: Tensor, size: tuple[int, int]) -> Tensor:
-        """As of `DetectorNetwork`. Which examples are drawn follows torch's random state."""
+    def loss(self, outputs: Any, targets: Any, size: Any, *more: Any) -> Any:
+        """As of `DetectorNetwork`, of what `forward` gave. Which examples are drawn follows torch's random state."""
+        if isinstance(outputs, Tensor):  # pictures: the name that `joint_loss` had
+            return super().loss(outputs, targets, size, *more)
         generator = torch.Generator().manual_seed(int(torch.randint(1 << 31, ())))
         return outputs.loss(*objects_of(targets), generator, LEARNT).total
 
