@@ -32,6 +32,16 @@ SUPPORT = Path(__file__).parent / "support"
 SOURCE = Path(__file__).parents[1] / "src"
 
 
+DEAR = {"run", "ended", "planted", "answers"}  # fixtures of a module that take many seconds
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests that share a dear fixture run in one process, which sets it up once."""
+    for item in items:
+        if shared := DEAR.intersection(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.xdist_group(f"{item.path.name}: {min(shared)}"))
+
+
 @pytest.fixture(autouse=True, scope="session")
 def _own_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """HOME is a temporary folder, in this process and in every child; the network is loopback."""

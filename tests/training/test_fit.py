@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -90,7 +91,7 @@ def test_what_there_is_not_of_an_epoch_is_left_out_of_its_line(tmp_path: Path) -
 def test_stopping_early_takes_the_best_epoch_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     losses, kept = iter([0.9, 0.4, 0.7, 0.8, 0.1]), []
 
-    def validated(setup: Setup, weights: dict[str, torch.Tensor], network: object) -> tuple[float, float]:
+    def validated(setup: Setup, store: object, indices: object, weights: Any, network: object) -> tuple[float, float]:
         kept.append({name: value.clone() for name, value in weights.items()})
         return next(losses), 0.5
 
@@ -120,7 +121,7 @@ def test_a_training_that_has_stopped_early_is_not_gone_on_with(tmp_path: Path, m
 def test_without_early_stopping_the_last_weights_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     losses, kept = iter([0.1, 0.2, 0.3, 0.4]), []
 
-    def validated(setup: Setup, weights: dict[str, torch.Tensor], network: object) -> tuple[float, float]:
+    def validated(setup: Setup, store: object, indices: object, weights: Any, network: object) -> tuple[float, float]:
         kept.append({name: value.clone() for name, value in weights.items()})
         return next(losses), 0.5
 

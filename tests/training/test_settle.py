@@ -13,7 +13,8 @@ from trainings import PARTS, boxed, pictures, recipe
 
 from foveal.data.dataset import ArrayPictures, Dataset, FilePictures, Origin
 from foveal.errors import BadData, BadRecipe, Missing
-from foveal.networks.index import CUSTOM, facts_of
+from foveal.networks.facts import facts_of
+from foveal.networks.index import CUSTOM
 from foveal.tasks.classify import Classify
 from foveal.tasks.detect import Detect
 from foveal.tasks.label_defaults import DEFAULTS

@@ -182,7 +182,7 @@ def test_auto_measures_near_and_far_and_says_why(digits, weights, tmp_path, cach
 
 
 def test_ways_to_start_are_put_side_by_side(digits, weights, tmp_path, cached):
-    asked = SETTINGS | {"network.weights": str(weights), "training.minutes": 0.5}
+    asked = SETTINGS | {"network.weights": str(weights), "training.minutes": 0.3}
     ways = compare_starts(digits, out=tmp_path / "ways", settings=asked)
     assert [way.train for way in ways] == ["head", "last:1", "all", "scratch"]
     parameters = [way.parameters for way in ways]

@@ -49,7 +49,7 @@ def test_it_is_a_slow_loop_over_pictures(batch: int) -> None:
     state = setup.begun()
     weights = shaken(state.result())
     state.network.train()
-    loss, right = validated(setup, weights, state.network)
+    loss, right = validated(setup, setup.store, setup.splits["val"], weights, state.network)
     assert not any(module.training for module in state.network.modules())
     slow_loss, slow_right = one_by_one(setup, weights)
     assert loss == pytest.approx(slow_loss, rel=1e-5)
