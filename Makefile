@@ -33,7 +33,7 @@ demo: $(READY)
 	$(BIN)/foveal train digits
 
 test: $(READY)
-	$(ONE_THREAD) $(BIN)/python -m pytest --ignore=tests/test_docs.py -n $(JOBS) --dist loadgroup $(TESTS)
+	$(ONE_THREAD) $(BIN)/python -m pytest --ignore=tests/test_docs.py -n $(JOBS) $(TESTS)
 
 check: $(READY)
 	$(BIN)/ruff check .

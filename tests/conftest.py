@@ -32,16 +32,6 @@ SUPPORT = Path(__file__).parent / "support"
 SOURCE = Path(__file__).parents[1] / "src"
 
 
-DEAR = {"run", "ended", "planted", "answers"}  # fixtures of a module that take many seconds
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests that share a dear fixture run in one process, which sets it up once."""
-    for item in items:
-        if shared := DEAR.intersection(getattr(item, "fixturenames", ())):
-            item.add_marker(pytest.mark.xdist_group(f"{item.path.name}: {min(shared)}"))
-
-
 @pytest.fixture(autouse=True, scope="session")
 def _own_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """HOME is a temporary folder, in this process and in every child; the network is loopback."""
@@ -124,6 +114,25 @@ def run_foveal(
 def foveal(tmp_path: Path) -> Callable[..., Finished]:
     """`foveal("train", "digits", ...)` runs the command as a child process, in the test's folder."""
     return functools.partial(run_foveal, cwd=tmp_path)
+
+
+@pytest.fixture
+def command(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., Finished]:
+    """`command("train", "digits", ...)` is the same within this process, which has imported everything already."""
+    from foveal.cli import main
+
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: object) -> Finished:
+        capsys.readouterr()
+        started = time.perf_counter()
+        code = main._run([str(argument) for argument in arguments], debug=False)
+        out, err = capsys.readouterr()
+        return Finished(code, out, err, time.perf_counter() - started)
+
+    return run
 
 
 @pytest.fixture(scope="session")

@@ -25,6 +25,12 @@ from foveal.tasks.heads.head import Architecture
 from foveal.training import fit as fit_module
 
 
+@pytest.fixture(name="foveal")
+def within_this_process(command):
+    """The command, without a process of its own: what that costs is the imports."""
+    return command
+
+
 def _published(name: str) -> Path:
     for folder in data_folders():
         if (folder / name).exists():

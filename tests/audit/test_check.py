@@ -17,6 +17,12 @@ from foveal.audit import check, write_check
 from foveal.errors import BadData
 
 
+@pytest.fixture(name="foveal")
+def within_this_process(command):
+    """The command, without a process of its own: what that costs is the imports."""
+    return command
+
+
 def scene(seed, kind):
     """(48, 64, 3): blobs on a setup; the kind gives the color."""
     rng = np.random.default_rng(seed)

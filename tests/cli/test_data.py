@@ -5,7 +5,14 @@ from __future__ import annotations
 import tomllib
 
 import numpy as np
+import pytest
 from PIL import Image
+
+
+@pytest.fixture(name="foveal")
+def within_this_process(command):
+    """The command, without a process of its own: what that costs is the imports."""
+    return command
 
 
 def test_excluded_pictures_and_groups_reach_the_run_and_its_recipe(tmp_path, foveal):

@@ -12,7 +12,6 @@ import pytest
 import torch
 from PIL import Image
 
-from foveal.cli import main
 from foveal.model import classifier
 from foveal.networks import catalogue
 from foveal.preprocess import Preprocess
@@ -30,19 +29,6 @@ def model_file(tmp_path_factory):
     path = tmp_path_factory.mktemp("model") / "model.safetensors"
     classifier(network, preprocess, CLASSES, "lenet5").save(path)
     return path
-
-
-@pytest.fixture
-def command(tmp_path, capsys, monkeypatch):
-    """`foveal …` within this process, which has imported PyTorch once and for all."""
-    monkeypatch.chdir(tmp_path)
-
-    def run(*arguments):
-        code = main._run([str(a) for a in arguments], debug=False)
-        out, err = capsys.readouterr()
-        return SimpleNamespace(exit_code=code, stdout=out, stderr=err)
-
-    return run
 
 
 @pytest.fixture

@@ -12,6 +12,12 @@ import pytest
 from foveal.cli.train import summary
 
 
+@pytest.fixture(name="foveal")
+def within_this_process(command):
+    """The command, without a process of its own: what that costs is the imports."""
+    return command
+
+
 def test_training_ends_with_the_result_and_what_to_type_next(digits_run):
     folder, done = digits_run
     assert done.stdout.splitlines()[0].startswith("test      ")
@@ -105,7 +111,7 @@ def test_a_score_that_a_leak_makes_too_good_is_marked():
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals as Linux and macOS have them")
-@pytest.mark.parametrize(("stop", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(("stop", "code"), [(signal.SIGTERM, 143)])  # SIGINT: tests/test_runs.py
 def test_a_signal_ends_the_training_with_its_own_code_and_the_way_on(tmp_path, stop, code):
     words = ["train", "digits", "--network", "mlp", "--epochs", "5000", "--exact", "--out", "run"]
     child = subprocess.Popen(
