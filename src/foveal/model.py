@@ -173,7 +173,7 @@ class Model:
                     parts, pieces = self._pieces(content, name, ask.tile)
                 else:
                     parts = [self.preprocess.pixels(content, name)]
-                size = shape_of(content, name)[:2]
+                size = shape_of(content, name, sound=True)[:2]
                 pixels += parts
                 sizes.append(size)
                 told.append(Prediction(name, None, "", size, content if keep else None))

@@ -100,7 +100,7 @@ def described(metadata: Mapping[str, Any], place: Path) -> Description:
     if len(set(facts.classes)) != len(facts.classes):
         raise BadModel(f"{shown(place)}: metadata names a class twice.")
     calibration: Any = _checked(task.facts, metadata, place)
-    if not getattr(calibration, "fits", lambda _: True)(len(facts.classes)):
+    if not calibration.fits(len(facts.classes)):
         raise BadModel(f"{shown(place)}: its scores are calibrated for another number of classes; it is damaged.")
     return Description(
         task, _architecture(facts.network), tuple(facts.classes), _preprocess(facts.preprocess, place), calibration,

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from foveal.errors import BadPicture
-from foveal.files.headers import shape_of
+from foveal.files.headers import header_of, shape_of
 from foveal.files.pictures import read_image
 
 
@@ -41,3 +41,21 @@ def test_what_is_no_picture_is_a_bad_picture(tmp_path):
         shape_of(tmp_path / "a.png", "a.png")
     with pytest.raises(BadPicture):
         shape_of(tmp_path / "gone.png")
+
+
+@pytest.mark.parametrize("orientation", [1, 3, 6, 8])
+def test_a_png_in_memory_is_as_large_as_one_on_the_disk(tmp_path, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.new("RGB", (30, 20), "red").save(tmp_path / "a.png", exif=exif)
+    Image.new("RGB", (30, 20), "red").save(tmp_path / "plain.png")
+    for name in ("a.png", "plain.png"):
+        assert header_of((tmp_path / name).read_bytes(), sound=True) == header_of(tmp_path / name)
+
+
+def test_the_header_of_a_png_in_memory_decodes_nothing(tmp_path, monkeypatch):
+    from PIL.PngImagePlugin import PngImageFile
+
+    Image.new("RGB", (30, 20), "red").save(tmp_path / "a.png")
+    monkeypatch.setattr(PngImageFile, "load", lambda _: pytest.fail("decoded"))
+    assert shape_of((tmp_path / "a.png").read_bytes(), sound=True) == (20, 30, 3)

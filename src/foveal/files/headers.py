@@ -20,6 +20,8 @@ _FORMATS = ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP")
 _GREY = ("1", "L", "I", "F", "I;16", "I;16B", "I;16L", "LA")
 _BANDS = "4 bands"  # of pixels in memory; in a file the fourth channel is opacity
 _ORIENTATION = 0x0112  # EXIF tag; 5 to 8 lie on their side
+_PNG = b"\x89PNG\r\n\x1a\n"
+_TURNING = (b"eXIf", b"Raw profile type exif", b"XML:com.adobe.xmp")  # where a PNG may tell its orientation
 
 
 @dataclass(frozen=True)
@@ -39,14 +41,14 @@ class Header:
         return 4 if self.mode == _BANDS else 1 if self.mode in _GREY else 3
 
 
-def shape_of(source: Encoded | NDArray[np.uint8], name: str = "") -> tuple[int, int, int]:
+def shape_of(source: Encoded | NDArray[np.uint8], name: str = "", sound: bool = False) -> tuple[int, int, int]:
     """(height, width, channels) as `read_image` would give them, channels 1 or 3. Raises: BadPicture."""
-    header = header_of(source, name)
+    header = header_of(source, name, sound)
     return header.height, header.width, header.channels
 
 
-def header_of(source: Encoded | NDArray[np.uint8], name: str = "") -> Header:
-    """A picture's header. Raises: BadPicture."""
+def header_of(source: Encoded | NDArray[np.uint8], name: str = "", sound: bool = False) -> Header:
+    """A picture's header. Args: sound, whether it was decoded whole already. Raises: BadPicture."""
     if isinstance(source, np.ndarray):
         mode = "L" if source.ndim == 2 or source.shape[2] == 1 else _BANDS if source.shape[2] == 4 else "RGB"
         return Header(source.shape[0], source.shape[1], "", mode, False)
@@ -56,7 +58,7 @@ def header_of(source: Encoded | NDArray[np.uint8], name: str = "") -> Header:
         with quiet_warnings(), open_regular(source) if isinstance(source, Path) else io.BytesIO(source) as file:
             picture = Image.open(file, formats=_FORMATS)
             width, height = picture.size
-            turn = picture.getexif().get(_ORIENTATION, 1)
+            turn = 1 if sound and _stored_upright(source) else picture.getexif().get(_ORIENTATION, 1)
             if picture.format != "TIFF" and turn in (5, 6, 7, 8):  # the size of a TIFF is turned by Pillow already
                 width, height = height, width
             turned = turn in range(2, 9)
@@ -65,3 +67,8 @@ def header_of(source: Encoded | NDArray[np.uint8], name: str = "") -> Header:
         raise BadPicture(name or str(source), error.reason) from None
     except Exception as error:  # Pillow's readers raise whatever their input makes them
         raise BadPicture(name or "a picture", "is not a picture foveal reads") from error
+
+
+def _stored_upright(source: Encoded) -> bool:
+    """Whether this is a PNG in memory in which nothing could turn it: Pillow would decode it whole to find that out."""
+    return isinstance(source, bytes) and source.startswith(_PNG) and not any(mark in source for mark in _TURNING)

@@ -75,6 +75,10 @@ class LabelFacts(BaseModel):
         """Of the tensors that must be in the file."""
         return {BANK: (self.trust.shape, np.float16)} if self.trust and self.trust.shape else {}
 
+    def fits(self, classes: int) -> bool:
+        """For any number of them: one temperature is for all."""
+        return True
+
     def calibration(self, tensors: Arrays) -> LabelCalibration:
         """As the file holds it."""
         return LabelCalibration(self.temperature, self.trust.trust(tensors.get(BANK)) if self.trust else None)

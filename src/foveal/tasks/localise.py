@@ -95,7 +95,7 @@ class Localise(BoxTask):
 
     def calibrate(self, evidence: list[Detections], truth: Boxes, recipe: Recipe, train: Any = None) -> BoxCalibration:
         """Presence is taken at its word."""
-        return BoxCalibration(threshold=PRESENT)
+        return self.uncalibrated()
 
     def score(
         self, evidence: list[Detections], truth: Boxes, calibration: BoxCalibration, train: Boxes | None = None

@@ -125,6 +125,10 @@ class CalibrationFacts(Protocol):
         """Shape and type of the tensors that must be in the file."""
         ...
 
+    def fits(self, classes: int) -> bool:
+        """Whether it is for so many classes."""
+        ...
+
     def calibration(self, tensors: Arrays) -> Calibration:
         """As `Calibration.facts` and `Calibration.tensors` told it."""
         ...
