@@ -99,6 +99,9 @@ class DataRecipe(_Section):
     exclude: str = ""  # CSV of paths to leave out
     group_by: str = ""  # column of the CSV source, or regular expression on the path: what is never parted by a split
     unlabelled: Literal["leave-out", "background"] = "leave-out"  # with boxes: pictures without annotation
+    box_origin: Literal["auto", "0", "1"] = "auto"  # with boxes: what their source calls its first pixel
+    white: Annotated[float, Field(gt=0, le=1e30, allow_inf_nan=False)] | Auto = "auto"  # of samples of more than 8 bits
+    contradictions: Literal["leave-out", "refuse"] = "leave-out"  # equal pictures under two labels
     size: Annotated[str, AfterValidator(_size)] = "auto"  # "224" or "192x256", pixels
     store: Literal["auto", "pixels", "jpeg", "none"] = "auto"
     max_megapixels: Annotated[float, Field(gt=0, le=10_000, allow_inf_nan=False)] = 100.0

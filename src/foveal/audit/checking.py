@@ -6,7 +6,7 @@ import time
 from collections import Counter
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,7 @@ from foveal.audit.labels import wrong_labels
 from foveal.audit.map import on_a_map
 from foveal.audit.outliers import outliers
 from foveal.data.dataset import NOTHING, ArrayPictures, Dataset
-from foveal.data.sources import open_dataset
+from foveal.data.sources import Reading, open_dataset
 from foveal.data.store import PixelStore, open_store
 from foveal.errors import BadData, BadPicture, shown
 from foveal.files.headers import Header, header_of
@@ -42,9 +42,8 @@ BLOCK = 1000
 def check(
     source: str | Path | tuple[Any, Any],
     *,
-    split: str | Path | None = None,
-    test_if: str | None = None,
     progress: Progress = SILENT,
+    **reading: Unpack[Reading],
 ) -> Findings:
     """Everything that is wrong with a data set, or may be.
 
@@ -53,9 +52,8 @@ def check(
             on this machine and are damaged; NoSpace, NotWritable.
     """
     started = time.perf_counter()
-    dataset = open_dataset(
-        source, split=split, test_if=test_if, min_classes=1, contradictions="keep", progress=progress
-    )
+    reading["contradictions"] = "keep"  # they are told among the copies
+    dataset = open_dataset(source, **reading, min_classes=1, progress=progress)
     from foveal.audit.boxes import odd_boxes  # with PyTorch: what is no data set is refused before
     from foveal.audit.look import SIDE, look
 

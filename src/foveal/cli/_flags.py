@@ -6,14 +6,17 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import wraps
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from foveal.errors import BadRecipe
 from foveal.tasks.heads import heads_for
 
-__all__ = ["FLAGS", "Change", "Flag", "changed_keys", "with_flags"]
+if TYPE_CHECKING:
+    from foveal.data.sources import Reading
+
+__all__ = ["FLAGS", "Change", "Flag", "changed_keys", "reading", "reading_flags", "with_flags"]
 
 Change = tuple[str, Any, str]  # key of the recipe, value, and what the user typed
 
@@ -29,6 +32,7 @@ class Flag:
     value: str = ""  # what the flag alone stands for; "": it takes a value
 
 
+READING = ("--split", "--test-if", "--exclude", "--group-by", "--unlabelled", "--box-origin", "--contradictions")
 HEAD_NAMES = ", ".join(heads_for("detect"))
 
 FLAGS: dict[str, Flag] = {
@@ -55,11 +59,32 @@ FLAGS: dict[str, Flag] = {
     "--unlabelled": Flag(
         "data.unlabelled", "KIND", "With boxes, pictures without annotation: leave-out, background. [leave-out]"
     ),
+    "--box-origin": Flag(
+        "data.box_origin", "auto|0|1", "With boxes in pixels, what their source calls the first pixel. [auto]"
+    ),
+    "--contradictions": Flag(
+        "data.contradictions", "KIND", "Equal pictures under two labels: leave-out, refuse. [leave-out]"
+    ),
     "--group-by": Flag("data.group_by", "REGEX|COLUMN", "What it names alike (a patient, a plant) stays in one split."),
+    "--white": Flag("data.white", "auto|V", "Value that is white in pictures of more than 8 bits. [auto]"),
     "--store": Flag("data.store", "KIND", "How pictures are kept: pixels, jpeg, none."),
     "--max-megapixels": Flag("data.max_megapixels", "M", "Larger pictures are left out. [100]", number=True),
     "--exact": Flag("training.arithmetic", "", "Compute in fp32; nothing faster is tried.", value="fp32"),
 }
+
+
+def reading_flags() -> dict[str, Flag]:
+    """Those that tell how a source is read and split, for every command that opens one."""
+    return {flag: FLAGS[flag] for flag in READING}
+
+
+def reading(given: Mapping[str, Any]) -> Reading:
+    """What was typed of them, as `open_dataset` takes it. Raises: BadRecipe for a word that a key may not be."""
+    from foveal.data.sources import reading_of
+    from foveal.recipe import Recipe
+
+    typed = {FLAGS[flag].key: value for flag, value in given.items() if value is not None}
+    return reading_of(Recipe().with_settings(typed, "options").data)
 
 
 def with_flags(flags: Mapping[str, Flag]) -> Callable[[Callable[..., None]], Callable[..., None]]:

@@ -9,11 +9,7 @@ import typer
 
 from foveal.errors import BadRecipe, did_you_mean, shown
 
-__all__ = ["Accuracy", "Exclude", "Precision", "Split", "TestIf", "one_of"]
-
-Split = Annotated[str | None, typer.Option(metavar="FILE", help="CSV of path and split.")]
-TestIf = Annotated[str | None, typer.Option("--test-if", metavar="REGEX", help="Pictures whose path matches are test.")]
-Exclude = Annotated[str | None, typer.Option(metavar="FILE", help="CSV of paths to leave out.")]
+__all__ = ["Accuracy", "Precision", "one_of"]
 
 Accuracy = Annotated[
     float | None,

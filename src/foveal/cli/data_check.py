@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from foveal.cli import console
-from foveal.cli._options import Split, TestIf
+from foveal.cli._flags import reading, reading_flags, with_flags
 from foveal.errors import shown
 
 if TYPE_CHECKING:
@@ -25,12 +25,12 @@ Out = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="Print what was found as JSON.")]
 
 
+@with_flags({flag: known for flag, known in reading_flags().items() if flag != "--contradictions"})
 def check(
     source: Source,
     out: Out = None,
-    split: Split = None,
-    test_if: TestIf = None,
     as_json: AsJson = False,
+    **given: str | None,
 ) -> None:
     """Look for wrong labels, copies, broken files and outliers; nothing of yours is touched.
 
@@ -54,7 +54,7 @@ def check(
     try:
         from foveal.audit.checking import check as look
 
-        found = look(source, split=split, test_if=test_if, progress=console.progress())
+        found = look(source, **reading(given), progress=console.progress())
         from foveal.audit.page import write_check
 
         write_check(found, folder)

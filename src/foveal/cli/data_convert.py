@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from foveal.cli import console
-from foveal.cli._options import Exclude, Split, TestIf, one_of
+from foveal.cli._flags import reading, reading_flags, with_flags
+from foveal.cli._options import one_of
 from foveal.errors import BadRecipe, shown
 
 if TYPE_CHECKING:
@@ -25,21 +26,16 @@ To = Annotated[
     str | None,
     typer.Option("--to", metavar="FORM", help="folders, csv, shards or idx; with boxes voc, coco, yolo or boxes-csv."),
 ]
-GroupBy = Annotated[
-    str | None, typer.Option("--group-by", metavar="REGEX|COLUMN", help="Pictures of one group stay in one split.")
-]
 AsJson = Annotated[bool, typer.Option("--json", help="Print what was written as JSON.")]
 
 
+@with_flags(reading_flags())
 def convert(
     source: Source,
     out: Out,
     to: To = None,
-    split: Split = None,
-    test_if: TestIf = None,
-    exclude: Exclude = None,
-    group_by: GroupBy = None,
     as_json: AsJson = False,
+    **given: str | None,
 ) -> None:
     """Write a data set in another form: pictures, labels and splits as they are, in a folder of their own.
 
@@ -63,16 +59,7 @@ def convert(
     from foveal.data.sources import open_dataset
 
     progress = console.progress()
-    dataset = open_dataset(
-        source,
-        split=split,
-        test_if=test_if,
-        exclude=exclude,
-        group_by=group_by,
-        min_classes=1,
-        unlearnt="keep",
-        progress=progress,
-    )
+    dataset = open_dataset(source, **reading(given), min_classes=1, unlearnt="keep", progress=progress)
     for note in dataset.notes:
         progress.say(note)
     _tell(write(dataset, out, form, progress), source, as_json)

@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from foveal.cli import console
-from foveal.cli._options import Accuracy, Exclude, Precision, Split, TestIf, one_of
+from foveal.cli._flags import reading, reading_flags, with_flags
+from foveal.cli._options import Accuracy, Precision, one_of
 
 __all__ = ["evaluate"]
 
@@ -21,13 +22,10 @@ On = Annotated[str, typer.Option(metavar="SPLIT", help="test, val, train or all.
 Views = Annotated[
     str, typer.Option(metavar="KIND", help="Average over views of each picture: none, mirror, mirror+shift.")
 ]
-GroupBy = Annotated[
-    str | None,
-    typer.Option("--group-by", metavar="REGEX|COLUMN", help="As it was given to `foveal train`: the same split."),
-]
 AsJson = Annotated[bool, typer.Option("--json", help="Print every figure as JSON.")]
 
 
+@with_flags(reading_flags())
 def evaluate(
     model: Model,
     source: Source,
@@ -35,11 +33,8 @@ def evaluate(
     views: Views = "none",
     accuracy: Accuracy = None,
     precision: Precision = None,
-    split: Split = None,
-    test_if: TestIf = None,
-    exclude: Exclude = None,
-    group_by: GroupBy = None,
     as_json: AsJson = False,
+    **given: str | None,
 ) -> None:
     """Score a model on labelled pictures: accuracy, calibration, each class, and what is taken for what.
 
@@ -60,9 +55,8 @@ def evaluate(
     from foveal import runs
 
     progress = console.progress()
-    known = {"split": split, "test_if": test_if, "exclude": exclude, "group_by": group_by}
     result = runs.evaluate(
-        model, source, on=on, views=views, accuracy=accuracy, precision=precision, progress=progress, **known
+        model, source, on=on, views=views, accuracy=accuracy, precision=precision, progress=progress, **reading(given)
     )
     if as_json:
         from foveal.files.plain_json import json_text

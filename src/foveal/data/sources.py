@@ -10,7 +10,7 @@ import unicodedata
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict
 
 import numpy as np
 
@@ -41,8 +41,9 @@ from foveal.data.names import NAMED, NamedSet, canonical, fetched
 from foveal.data.split import decide, without_unlearnt
 from foveal.errors import BadData, shown
 from foveal.progress import SILENT, Progress
+from foveal.recipe import DataRecipe
 
-__all__ = ["FORMATS", "open_dataset"]
+__all__ = ["FORMATS", "Reading", "open_dataset", "reading_of"]
 
 FORMATS: tuple[Format, ...] = (  # asked in this order; the last one takes any folder
     box_table.FORMAT,
@@ -60,6 +61,31 @@ NUMBERED = (idx.FORMAT, cifar.BINARY)  # labels without names, where the source 
 MADE_HERE = dict(zip(BUILT_IN, (digits.read_digits, scenes.read_scenes), strict=True))
 
 
+class Reading(TypedDict, total=False):
+    """How a source is to be read and split: what `open_dataset` takes, and every command that opens one."""
+
+    split: str | Path | None
+    test_if: str | None
+    exclude: str | Path | None
+    group_by: str | None
+    unlabelled: Literal["leave-out", "background"]
+    box_origin: Literal["auto", "0", "1"]
+    contradictions: Literal["leave-out", "refuse", "keep"]
+
+
+def reading_of(recipe: DataRecipe) -> Reading:
+    """What a recipe says of it."""
+    return {
+        "split": recipe.split or None,
+        "test_if": recipe.test_if or None,
+        "exclude": recipe.exclude or None,
+        "group_by": recipe.group_by or None,
+        "unlabelled": recipe.unlabelled,
+        "box_origin": recipe.box_origin,
+        "contradictions": recipe.contradictions,
+    }
+
+
 def open_dataset(
     source: str | Path | tuple[Any, Any],
     *,
@@ -69,8 +95,9 @@ def open_dataset(
     group_by: str | None = None,
     classes: Sequence[str] | None = None,
     min_classes: int = 2,
-    contradictions: Literal["refuse", "keep"] = "refuse",
+    contradictions: Literal["leave-out", "refuse", "keep"] = "leave-out",
     unlabelled: Literal["leave-out", "background"] = "leave-out",
+    box_origin: Literal["auto", "0", "1"] = "auto",
     unlearnt: Literal["leave-out", "keep"] = "leave-out",
     progress: Progress = SILENT,
 ) -> Dataset:
@@ -85,16 +112,19 @@ def open_dataset(
              path; what it names alike is never parted by a split.
              classes: names of numbered labels, or the order of named ones. min_classes: fewer are refused.
              With boxes one class is always enough.
-             contradictions: what becomes of equal files under two labels; who looks for mistakes keeps them.
+             contradictions: what becomes of equal files under two labels: rows, a refusal of the whole set, or
+             nothing, for who looks for mistakes.
              unlabelled: what becomes of pictures without annotation, where others have boxes: rows, or examples of
-             nothing. unlearnt: what becomes of classes that train lacks; who only writes them elsewhere keeps them.
+             nothing. box_origin: what the source calls the first pixel, where boxes are written in pixels.
+             unlearnt: what becomes of classes that train lacks; who only writes them elsewhere keeps them.
     Returns: a Dataset with every split decided, digests filled, and notes to print.
     Raises:  Missing when there is no such source; BadData when it cannot be learnt from.
     """
     named = tuple(unicodedata.normalize("NFC", str(name)) for name in classes) if classes is not None else None
     if named is not None and (len(set(named)) != len(named) or not named):
         raise BadData(f"class names must be given and differ; got {listed(named, 8) or 'none'}.")
-    dataset = _read(source, named, progress, unlabelled)
+    word = "(X, y)" if isinstance(source, tuple) else str(source)
+    dataset = _read(source, Asked(word, named, progress, unlabelled, box_origin))
     if not len(dataset):
         raise BadData(f"{shown(dataset.origin.place)} holds no picture.")
     dataset = _in_order(dataset, named)
@@ -102,7 +132,7 @@ def open_dataset(
     if exclude is not None:  # before anything is said of pictures that nobody wants
         dataset = excluding(dataset, exclude)
     dataset = replace(dataset, digests=digests(dataset.pictures, progress))
-    if contradictions == "refuse":
+    if contradictions != "keep":
         dataset = one_label_each(dataset)
     dataset = decide(dataset, split=split, test_if=test_if, group_by=group_by)
     if unlearnt == "leave-out":
@@ -111,18 +141,12 @@ def open_dataset(
     return dataset
 
 
-def _read(
-    source: str | Path | tuple[Any, Any],
-    classes: tuple[str, ...] | None,
-    progress: Progress,
-    unlabelled: Literal["leave-out", "background"],
-) -> Dataset:
+def _read(source: str | Path | tuple[Any, Any], asked: Asked) -> Dataset:
     if isinstance(source, tuple):
         if len(source) != 2:
             raise BadData(f"a data set in memory is a pair (X, y); got {len(source)} values.")
-        return arrays.read_arrays(*source, Asked("(X, y)", classes, progress))
-    word = str(source)
-    asked = Asked(word, classes, progress, unlabelled)
+        return arrays.read_arrays(*source, asked)
+    word = asked.source
     if path := existing(word):
         dataset = _read_place(path, asked)
         if canonical(word) in NAMED or word in BUILT_IN:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
 
 from foveal.data.dataset import SPLITS, Dataset, Skipped
 from foveal.data.finding import check_source
-from foveal.data.sources import open_dataset
+from foveal.data.sources import Reading, open_dataset
 from foveal.errors import BadData, BadRecipe, did_you_mean, shown
 from foveal.files.model_file import model_file
 from foveal.model_files import task_of
@@ -49,18 +49,16 @@ def evaluate(
     *,
     on: str = "test",
     views: str = "none",
-    split: str | Path | None = None,
-    test_if: str | None = None,
-    exclude: str | Path | None = None,
-    group_by: str | None = None,
     accuracy: float | None = None,
     precision: float | None = None,
     progress: Progress = SILENT,
+    **reading: Unpack[Reading],
 ) -> Evaluation:
     """Score a model on one split of a source, or on "all". Classes are matched by name, never by position.
 
     Args:   accuracy, of a classifier: the share of right answers that is wished for, by default what the model was
-            trained for; precision, of a detector: the share of right boxes that is wished for.
+            trained for; precision, of a detector: the share of right boxes that is wished for. reading: `split`,
+            `test_if`, `exclude`, `group_by` and the others that tell `open_dataset` how to read the source.
     Raises: BadData when no picture of a class that the model knows is there; BadRecipe for an unknown split or view,
             and for what the model has no use for.
     """
@@ -71,8 +69,7 @@ def evaluate(
             ask.check(task)
     if isinstance(source, str | Path):
         check_source(str(source))
-    asked: dict[str, Any] = {"split": split, "test_if": test_if, "exclude": exclude, "group_by": group_by}
-    dataset = open_dataset(source, **asked, min_classes=1, progress=progress)
+    dataset = open_dataset(source, **reading, min_classes=1, progress=progress)
     chosen = np.arange(len(dataset)) if on == "all" else dataset.indices(on)
     if not len(chosen):
         raise BadData(f"{shown(dataset.origin.place)} has no {on} pictures; use --on all, or --split FILE.csv.")

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from foveal.data.dataset import SPLITS, Dataset
-from foveal.data.sources import open_dataset
+from foveal.data.sources import open_dataset, reading_of
 from foveal.errors import BadRecipe, FovealError, shown
 from foveal.files.durable import RunLock, new_folder, write_text
 from foveal.files.run_folder import check_run, free_folder, leave_no_folder, logged, tell_left_out
@@ -145,15 +145,7 @@ def _asked(source: Source, recipe: Recipe, progress: Progress) -> tuple[type[Tas
 
 def opened_as_asked(source: Source, recipe: Recipe, progress: Progress) -> Dataset:
     """The pictures, as a recipe says how to read and split them."""
-    return open_dataset(
-        source,
-        split=recipe.data.split or None,
-        test_if=recipe.data.test_if or None,
-        exclude=recipe.data.exclude or None,
-        group_by=recipe.data.group_by or None,
-        unlabelled=recipe.data.unlabelled,
-        progress=progress,
-    )
+    return open_dataset(source, **reading_of(recipe.data), progress=progress)
 
 
 def _tell(dataset: Dataset, progress: Progress) -> None:

@@ -34,7 +34,7 @@ __all__ = ["BoxCalibration", "BoxFacts", "BoxTask", "at_home", "relabelled", "st
 
 PIXELS_AT_ONCE = {"cpu": 1_700_000}  # of input in one forward pass: what caches still hold
 PIXELS_AT_ONCE_ELSEWHERE, PICTURES_AT_ONCE = 30_000_000, 64
-BOX_KEYS = SHARED_KEYS | {"data.unlabelled", "augment.mosaic"}
+BOX_KEYS = SHARED_KEYS | {"data.unlabelled", "data.box_origin", "augment.mosaic"}
 
 
 @dataclass(frozen=True, eq=False)

@@ -57,7 +57,7 @@ def unread_keys(task: type[Task], recipe: Recipe) -> list[str]:
 def check_keys(task: type[Task], recipe: Recipe, boxes: bool) -> None:
     """Raises: BadRecipe for a key that is set and that nobody reads. Args: boxes, whether the source has them: what
     becomes of its pictures without any is settled before a task is known."""
-    unread = [key for key in unread_keys(task, recipe) if not (boxes and key == "data.unlabelled")]
+    unread = [key for key in unread_keys(task, recipe) if not (boxes and key in ("data.unlabelled", "data.box_origin"))]
     if not unread:
         return
     reading = [other.name for other in TASKS if unread[0] in other.keys]

@@ -32,8 +32,9 @@ Indices = NDArray[np.int64]
 Arrays = Mapping[str, NDArray[Any]]
 
 SHARED_KEYS = frozenset({
-    "data.source", "data.split", "data.test_if", "data.exclude", "data.group_by", "data.size", "data.store",
-    "data.max_megapixels", "network.name", "network.weights", "network.train", "network.dropout", "network.batch_norm",
+    "data.source", "data.split", "data.test_if", "data.exclude", "data.group_by", "data.contradictions", "data.size",
+    "data.store", "data.max_megapixels", "data.white",
+    "network.name", "network.weights", "network.train", "network.dropout", "network.batch_norm",
     "training.task", "training.epochs", "training.minutes", "training.batch_size", "training.optimizer",
     "training.learning_rate", "training.momentum", "training.weight_decay", "training.schedule", "training.warmup",
     "training.ema", "training.clip", "training.early_stopping", "training.on_nan", "training.seed",

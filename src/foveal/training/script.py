@@ -39,12 +39,7 @@ class Quiet:
 
 def main():
     recipe = parse_recipe(RECIPE)
-    data = recipe.data
-    dataset = open_dataset(
-        data.source, split=data.split or None, test_if=data.test_if or None,
-        exclude=data.exclude or None, group_by=data.group_by or None,
-        unlabelled=data.unlabelled,
-    )
+    dataset = open_dataset(recipe.data.source, **reading_of(recipe.data))
     task, dataset = asked_task(dataset, recipe)
     with threads_used(int(recipe.training.threads)):
         setup = set_up(task, dataset, recipe)
@@ -57,7 +52,7 @@ if __name__ == "__main__":
     main()
 '''
 
-_NEEDED = """from foveal.data.sources import open_dataset
+_NEEDED = """from foveal.data.sources import open_dataset, reading_of
 from foveal.recipe import parse_recipe
 from foveal.tasks.registry import asked_task
 from foveal.training.arithmetic import threads_used

@@ -93,6 +93,7 @@ class Asked:
     classes: tuple[str, ...] | None = None  # names for numbered labels, or the order of named ones
     progress: Progress = SILENT
     unlabelled: Literal["leave-out", "background"] = "leave-out"  # pictures that no annotation of boxes names
+    box_origin: Literal["auto", "0", "1"] = "auto"  # what annotations of boxes call the first pixel
 
 
 @dataclass(frozen=True)
