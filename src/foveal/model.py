@@ -20,7 +20,7 @@ from foveal.errors import BadModel, BadPicture
 from foveal.files.given import Picture, count_pictures, named_pictures
 from foveal.files.headers import shape_of
 from foveal.files.model_file import model_file
-from foveal.files.pictures import Encoded, picture_bytes, read_image
+from foveal.files.pictures import Encoded, picture_bytes
 from foveal.model_files import Description, described, network_of, read_darknet, with_weights, write_model
 from foveal.networks.index import CUSTOM
 from foveal.preprocess import VIEWS, Preprocess, Views
@@ -201,9 +201,7 @@ class Model:
         return [put_together(found, pieces, sizes[0], OVERLAP if ask.iou is None else ask.iou, MOST)]
 
     def _pieces(self, content: Any, name: str, tile: int) -> tuple[list[NDArray[np.uint8]], list[Any]]:
-        picture = read_image(
-            content, name=name, channels=self.preprocess.channels, max_megapixels=self.preprocess.max_megapixels
-        )
+        picture = self.preprocess.upright(content, name)
         pieces = pieces_of(picture.shape[0], picture.shape[1], tile)
         cut = [np.ascontiguousarray(picture[top : top + h, left : left + w]) for top, left, h, w in pieces]
         return [self.preprocess.pixels(part, name) for part in cut], pieces

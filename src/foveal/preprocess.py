@@ -44,6 +44,7 @@ class Preprocess:
     interpolation: str = "bicubic"  # or "bilinear"
     max_megapixels: float = 100.0  # a larger picture is refused before it is decoded
     whole: bool = False  # the whole picture, with grey beside it, for boxes; else its centre, for labels
+    white: float | None = None  # value that is white in pictures of more than 8 bits a sample; None: by their type
 
     def __post_init__(self) -> None:
         if self.channels not in (1, 3, 4):
@@ -62,6 +63,8 @@ class Preprocess:
             raise ValueError("crop_fraction must be 1 where the whole picture is wanted")
         if not (math.isfinite(self.max_megapixels) and self.max_megapixels > 0):
             raise ValueError("max_megapixels must be above 0")
+        if self.white is not None and not (math.isfinite(self.white) and self.white > 0):
+            raise ValueError("white must be finite and above 0")
 
     def pixels(self, source: Encoded | NDArray[np.uint8], name: str = "") -> NDArray[np.uint8]:
         """(H, W, C) uint8 of one picture: an encoded file's bytes or path, or decoded pixels (H, W) or (H, W, C).
@@ -69,10 +72,18 @@ class Preprocess:
         Raises: BadPicture when the picture cannot be decoded whole.
         """
         cover = (math.ceil(self.height / self.crop_fraction), math.ceil(self.width / self.crop_fraction))
-        picture = read_image(source, name=name, channels=self.channels, cover=cover, max_megapixels=self.max_megapixels)
+        picture = self.upright(source, name, cover)
         if self.whole:
             return inside(picture, (self.height, self.width), self.interpolation)
         return fit(picture, cover, (self.height, self.width), self.interpolation)
+
+    def upright(
+        self, source: Encoded | NDArray[np.uint8], name: str = "", cover: tuple[int, int] | None = None
+    ) -> NDArray[np.uint8]:
+        """(H, W, C) uint8 of one picture at its own size, as `read_image` gives it. Raises: BadPicture."""
+        return read_image(
+            source, name=name, channels=self.channels, cover=cover, max_megapixels=self.max_megapixels, white=self.white
+        )
 
     def matrix(self, height: int, width: int) -> NDArray[np.float64]:
         """(3, 3) that carries places of an upright picture of this size to its pixels as `pixels` gives them."""
@@ -97,7 +108,7 @@ class Preprocess:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON; `Preprocess(**that)` gives the same value back."""
-        return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items() if v is not None}
 
 
 def fit(

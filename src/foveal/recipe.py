@@ -100,7 +100,7 @@ class DataRecipe(_Section):
     group_by: str = ""  # column of the CSV source, or regular expression on the path: what is never parted by a split
     unlabelled: Literal["leave-out", "background"] = "leave-out"  # with boxes: pictures without annotation
     box_origin: Literal["auto", "0", "1"] = "auto"  # with boxes: what their source calls its first pixel
-    white: Annotated[float, Field(gt=0, le=1e30, allow_inf_nan=False)] | Auto = "auto"  # of samples of more than 8 bits
+    white: Annotated[float, Field(gt=0, le=1e30, allow_inf_nan=False)] | Literal["auto", "by type"] = "auto"
     contradictions: Literal["leave-out", "refuse"] = "leave-out"  # equal pictures under two labels
     size: Annotated[str, AfterValidator(_size)] = "auto"  # "224" or "192x256", pixels
     store: Literal["auto", "pixels", "jpeg", "none"] = "auto"
@@ -250,10 +250,13 @@ def _as_it_was(settings: Mapping[str, Any]) -> dict[str, Any]:
     """What keys meant before they existed, for a recipe that a run of an earlier version saved.
 
     Such a recipe names the arithmetic and the threads that were measured. Before 0.2, Muon multiplied in bf16
-    whatever the processor.
+    whatever the processor, and pictures of more than 8 bits were scaled by their type.
     """
     saved = settings.get("training.arithmetic", "auto") != "auto" and isinstance(settings.get("training.threads"), int)
-    return {"training.optimizer_arithmetic": "bf16"} if saved and settings.get("training.optimizer") == "muon" else {}
+    if not saved:
+        return {}
+    muon = settings.get("training.optimizer") == "muon"
+    return {"data.white": "by type"} | ({"training.optimizer_arithmetic": "bf16"} if muon else {})
 
 
 def parse_setting(text: str) -> tuple[str, Any]:

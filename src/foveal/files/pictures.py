@@ -1,8 +1,9 @@
 """Bytes become pixels here and nowhere else.
 
 A picture is used whole or not at all. Formats are told by content, among those that Pillow decodes safely; sizes are
-checked in the header, before anything is decoded; every mode is converted deliberately: 16 bits by v / 257,
-transparency laid on white, colour profiles ignored, the EXIF orientation applied, the first frame of an animation.
+checked in the header, before anything is decoded; every mode is converted deliberately: more than 8 bits by the value
+that is white in the whole data set, transparency laid on white, colour profiles ignored, the EXIF orientation applied,
+the first frame of an animation.
 Whatever goes wrong is a `BadPicture` with a reason that completes "a.jpg …".
 """
 
@@ -24,6 +25,7 @@ from foveal.files._foreign import foreign_picture
 from foveal.files._jpeg import Jpeg, decode_whole, open_jpeg, scan
 from foveal.files._modes import as_array
 from foveal.files._quiet import quiet_stderr, quiet_warnings
+from foveal.files.deep import is_deep, levelled, samples_of
 from foveal.files.safely import Unreadable, in_bytes, read_all
 
 if TYPE_CHECKING:
@@ -59,6 +61,7 @@ def read_image(
     channels: int | None = None,
     cover: tuple[int, int] | None = None,
     max_megapixels: float = 100.0,
+    white: float | None = None,
 ) -> NDArray[np.uint8]:
     """(H, W, C) uint8 of one picture, upright; may be read-only.
 
@@ -67,6 +70,8 @@ def read_image(
             channels: 3 RGB, 1 grey (ITU-R 601 luma), None as the file is.
             cover: (height, width) that the caller will shrink the upright picture to, keeping proportions and covering
             it; a JPEG may then be decoded at a reduced scale that keeps at least 1.5 pixels for each one wanted.
+            white: the value that is white in pictures of more than 8 bits a sample, as `data/white.py` measures it;
+            None: by their type, 65535 for 16 bits and 1 or 255 for floats.
     Raises: BadPicture.
     """
     label = name or (str(source) if isinstance(source, Path) else "picture")
@@ -75,12 +80,28 @@ def read_image(
             if isinstance(source, np.ndarray):
                 return _from_pixels(source, channels)
             data = source if isinstance(source, bytes) else read_all(source, _largest_file(max_megapixels))
-            return as_array(_decode(data, channels, cover, max_megapixels), channels)
+            image = _decode(data, channels, cover, max_megapixels)
+            if white is not None and is_deep(image, data):
+                image = levelled(image, data, white)
+            return as_array(_upright(image), channels)
     except Unreadable as error:
         raise BadPicture(label, error.reason) from None
     except MemoryError:
         raise BadPicture(label, "needs more memory than there is") from None
     except Exception as error:  # Pillow raises nearly everything: OSError, SyntaxError, struct.error, IndexError, …
+        raise BadPicture(label, _words(error)) from error
+
+
+def deep_samples(source: Encoded, name: str = "", max_megapixels: float = 100.0) -> NDArray[Any]:
+    """(H, W) or (H, W, C) samples of a picture of more than 8 bits, as its file has them. Raises: BadPicture."""
+    label = name or (str(source) if isinstance(source, Path) else "picture")
+    try:
+        with quiet_warnings():
+            data = source if isinstance(source, bytes) else read_all(source, _largest_file(max_megapixels))
+            return samples_of(_decode(data, None, None, max_megapixels), data)
+    except Unreadable as error:
+        raise BadPicture(label, error.reason) from None
+    except Exception as error:  # as in `read_image`
         raise BadPicture(label, _words(error)) from error
 
 
@@ -112,7 +133,7 @@ def _largest_file(max_megapixels: float) -> int:
 
 
 def _decode(data: bytes, channels: int | None, cover: tuple[int, int] | None, limit: float) -> Image:
-    """The upright picture in its own mode."""
+    """The picture in its own mode, as it is stored; a TIFF upright, since Pillow turns it while it loads."""
     if not data:
         raise Unreadable("is empty (0 bytes)")
     if data.startswith(b"\xff\xd8\xff"):
@@ -133,7 +154,7 @@ def _decode(data: bytes, channels: int | None, cover: tuple[int, int] | None, li
         raise Unreadable(f"is cut short ({in_bytes(len(data))})")
     else:
         raise Unreadable(foreign_picture(data) or _NOT_READ)
-    return _upright(image)
+    return image
 
 
 def _check_size(width: int, height: int, limit: float) -> None:

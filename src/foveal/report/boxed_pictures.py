@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from foveal.data.dataset import Boxes
 from foveal.errors import BadPicture
-from foveal.files.pictures import read_image
 from foveal.ops.draws import evenly
 from foveal.pages.drawn_boxes import PALETTE, DrawnBox, boxes_of, corners, draw_boxes
 from foveal.pages.page import Picture
@@ -71,8 +70,9 @@ def training_pictures(setup: Any) -> list[Picture]:
 
 def _original(setup: Any, index: int) -> Pixels:
     """(H, W, C) of a picture as it is; grey of its size where the file has gone."""
-    pictures, channels = setup.dataset.pictures, setup.preprocess.channels
+    pictures = setup.dataset.pictures
     try:
-        return read_image(pictures.content(index), name=pictures.name(index), channels=channels)
+        pixels: Pixels = setup.preprocess.upright(pictures.content(index), pictures.name(index))
     except BadPicture:
-        return np.full((*setup.dataset.boxes.sizes[index], channels), 128, np.uint8)
+        return np.full((*setup.dataset.boxes.sizes[index], setup.preprocess.channels), 128, np.uint8)
+    return pixels

@@ -20,6 +20,7 @@ from foveal.data.box_batches import BoxBatches
 from foveal.data.dataset import SPLITS, Dataset, Skipped
 from foveal.data.on_device import DeviceBatches, fits
 from foveal.data.store import PixelStore, open_store
+from foveal.data.white import measured_white
 from foveal.errors import BadData, BadRecipe, shown
 from foveal.networks.catalogue import build, find
 from foveal.networks.head import CUSTOM, options_of, with_random_weights
@@ -116,6 +117,7 @@ def set_up(
     Args:   network, of one's own.
     Raises: BadData, BadRecipe, NoSpace; nothing is written but the cache.
     """
+    recipe = _with_white(dataset, recipe, progress)
     preprocess = _preprocess(task, dataset, recipe)
     torch.manual_seed(recipe.training.seed)
     if network is None:  # before the pictures are decoded, so that a size too small is refused at once
@@ -158,8 +160,22 @@ def _preprocess(task: type[Task], dataset: Dataset, recipe: Recipe) -> Preproces
     if task.whole and recipe.from_weights:
         channels = 3
     grey, spread = (0.5,) * channels, (0.25,) * channels
-    megapixels = recipe.data.max_megapixels
-    return Preprocess(height, width, channels, grey, spread, max_megapixels=megapixels, whole=task.whole)
+    megapixels, white = recipe.data.max_megapixels, recipe.data.white
+    return Preprocess(
+        height, width, channels, grey, spread, max_megapixels=megapixels, whole=task.whole,
+        white=None if isinstance(white, str) else white,
+    )  # fmt: skip
+
+
+def _with_white(dataset: Dataset, recipe: Recipe, progress: Progress) -> Recipe:
+    """What is white in deep pictures measured, and said, where the recipe leaves it open and there are some."""
+    if recipe.data.white != "auto":
+        return recipe
+    found = measured_white(dataset, dataset.indices("train"), recipe.data.max_megapixels, progress)
+    if found is None:
+        return recipe
+    progress.say(found.sentence)
+    return recipe.with_settings({"data.white": found.value})
 
 
 def _carrier(network: nn.Module) -> nn.Module:

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from foveal.data.dataset import SPLITS, Dataset, Skipped
+from foveal.data.white import measured_white
 from foveal.data.writers._copies import Copied
 from foveal.data.writers.shards import class_lines
 from foveal.errors import BadData, BadPicture, shown
@@ -52,9 +53,11 @@ def write_idx(dataset: Dataset, place: Path, progress: Progress) -> Copied:
     names, changed = class_lines(dataset.classes)
     (place / "classes.txt").write_bytes("".join(f"{name}\n" for name in names).encode("utf-8"))
     done, written = Copied(np.zeros(0, np.int64)), list[int]()
+    if (white := measured_white(dataset, np.arange(len(dataset)), progress=progress)) is not None:
+        done.notes.append(white.sentence.partition(";")[0] + ".")
     with progress.task("writing pictures", len(dataset)) as advance:
         for split in SPLITS:
-            part = _write_split(dataset, split, place, done, advance)
+            part = _write_split(dataset, split, place, done, advance, None if white is None else white.value)
             written += part
     done.written = np.array(sorted(written), np.int64)
     done.notes += [f'Class "{shown(old)}" is "{shown(new)}" in classes.txt.' for old, new in changed]
@@ -64,7 +67,9 @@ def write_idx(dataset: Dataset, place: Path, progress: Progress) -> Copied:
     return done
 
 
-def _write_split(dataset: Dataset, split: str, place: Path, done: Copied, advance: Advance) -> list[int]:
+def _write_split(
+    dataset: Dataset, split: str, place: Path, done: Copied, advance: Advance, white: float | None
+) -> list[int]:
     """The pictures of one split that could be written; the header's count is put in when it is known."""
     chosen, kept = dataset.indices(split).tolist(), list[int]()
     if not chosen:
@@ -76,7 +81,7 @@ def _write_split(dataset: Dataset, split: str, place: Path, done: Copied, advanc
         for i in chosen:
             name = dataset.pictures.name(i)
             try:
-                picture = read_image(dataset.pictures.content(i), name=name, channels=1)[:, :, 0]
+                picture = read_image(dataset.pictures.content(i), name=name, channels=1, white=white)[:, :, 0]
                 shape = picture.shape
                 file.write(picture.tobytes())
                 kept.append(i)
