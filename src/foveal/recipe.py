@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 import re
-import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -40,6 +39,7 @@ NotNegative = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]
 
 SCRATCH, IMAGENET = "scratch", "imagenet"  # words of network.weights; others name a file
 TRAINED = ("auto", "head", "all", SCRATCH)  # and last:K
+SHOWN = 80  # letters of what was typed that an error repeats
 RECIPE_MAX_BYTES = 1 << 20  # a recipe is a page of text; more is an accident or an attack
 
 
@@ -47,7 +47,7 @@ def parse_size(text: str) -> tuple[int, int]:
     """ "224" -> (224, 224) and "192x256" -> (192, 256): height before width, in pixels."""
     parts = text.lower().replace("×", "x").split("x")
     if len(parts) not in (1, 2) or not all(p.isascii() and p.isdigit() and 1 <= int(p) <= 8192 for p in parts):
-        raise ValueError(f"must be a side or HxW in pixels, such as 224 or 192x256, is {shown(text)}")
+        raise ValueError(f"must be a side or HxW in pixels, such as 224 or 192x256, is {_short(text)}")
     height, width = int(parts[0]), int(parts[-1])
     return height, width
 
@@ -62,7 +62,7 @@ def parse_weights(text: str) -> tuple[str, str]:
     """ "imagenet" -> ("imagenet", ""), and "a.pth@sha256:1f2e…" -> ("a.pth", "1f2e…"): that very file and no other."""
     source, at, checksum = text.partition("@sha256:")
     if not source or (at and not re.fullmatch("[0-9a-f]{8,64}", checksum)):
-        raise ValueError(f"must be scratch, imagenet or a file, @sha256:… behind it in hex, is {shown(text)}")
+        raise ValueError(f"must be scratch, imagenet or a file, @sha256:… behind it in hex, is {_short(text)}")
     return source, checksum
 
 
@@ -72,7 +72,7 @@ def parse_train(text: str) -> tuple[str, int]:
     if word == "last" and colon and count.isascii() and count.isdigit() and 1 <= int(count) <= 100:
         return word, int(count)
     if colon or word not in TRAINED:
-        raise ValueError(f"must be one of {', '.join(TRAINED)} or last:K (K stages of the trunk), is {shown(text)}")
+        raise ValueError(f"must be one of {', '.join(TRAINED)} or last:K (K stages of the trunk), is {_short(text)}")
     return word, 0
 
 
@@ -184,10 +184,12 @@ class Recipe(_Section):
             section, _, name = key.partition(".")
             if section not in tree:
                 flat = [f"{s}.{k}" for s, keys in tree.items() for k in keys]
-                raise BadRecipe(f'{where}: unknown key "{shown(key)}"{did_you_mean(key, flat + list(tree))}')
+                raise BadRecipe(f'{where}: unknown key "{_short(key)}"{did_you_mean(key[:SHOWN], flat + list(tree))}')
             if name not in tree[section]:
-                near = did_you_mean(name, tree[section]) or f" (keys of [{section}]: {', '.join(tree[section])})"
-                raise BadRecipe(f'{where}: unknown key "{shown(key)}"{near}')
+                near = (
+                    did_you_mean(name[:SHOWN], tree[section]) or f" (keys of [{section}]: {', '.join(tree[section])})"
+                )
+                raise BadRecipe(f'{where}: unknown key "{_short(key)}"{near}')
             tree[section][name] = value
         return _validated(tree, where)
 
@@ -223,25 +225,27 @@ def read_recipe(path: Path) -> Recipe:
 
 def parse_recipe(text: str, where: str = "recipe") -> Recipe:
     """A recipe from TOML text."""
+    from foveal.files.plain_toml import BadToml, parse_toml
+
     try:
-        tree = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise BadRecipe(f"{where}: {error}.") from None
-    except RecursionError:
-        raise BadRecipe(f"{where} is nested too deeply; a recipe has sections and keys only.") from None
+        tree = parse_toml(text)
+    except BadToml as error:
+        raise BadRecipe(f"{where}{error}.") from None
     sections = Recipe.model_fields
     settings: dict[str, Any] = {}
     for section, keys in tree.items():
         line = _line_of(text, section)
         if section not in sections or not isinstance(keys, dict):
             raise BadRecipe(
-                f'{where}{line}: unknown section "{shown(section)}"{did_you_mean(section, sections)}'
+                f'{where}{line}: unknown section "{_short(section)}"{did_you_mean(section[:SHOWN], sections)}'
                 f" (sections: {', '.join(sections)})"
             )
         known = sections[section].annotation.model_fields  # type: ignore[union-attr]
         for key, value in keys.items():
             if key not in known:
-                raise BadRecipe(f'{where}{_line_of(text, key)}: unknown key "{shown(key)}"{did_you_mean(key, known)}')
+                raise BadRecipe(
+                    f'{where}{_line_of(text, key)}: unknown key "{_short(key)}"{did_you_mean(key[:SHOWN], known)}'
+                )
             settings[f"{section}.{key}"] = value
     return Recipe().with_settings(_as_it_was(settings) | settings, where)
 
@@ -263,12 +267,14 @@ def parse_setting(text: str) -> tuple[str, Any]:
     """`training.learning_rate=0.1` -> the key and its TOML value; a word that is no TOML value is a text."""
     key, equals, raw = text.partition("=")
     if not equals or "." not in key:
-        raise BadRecipe(f'--set takes section.key=value, such as training.learning_rate=0.1; got "{shown(text)}"')
+        raise BadRecipe(f'--set takes section.key=value, such as training.learning_rate=0.1; got "{_short(text)}"')
+    from foveal.files.plain_toml import BadToml, parse_toml
+
     try:
-        value = tomllib.loads(f"value = {raw}")["value"]
-    except (tomllib.TOMLDecodeError, RecursionError):
-        value = raw.strip()
-    return key.strip(), value
+        tree = parse_toml(f"value = {raw}")
+    except BadToml:
+        tree = {}
+    return key.strip(), tree["value"] if len(tree) == 1 else raw.strip()  # a line of its own would be another key
 
 
 def _validated(tree: Mapping[str, Any], where: str) -> Recipe:
@@ -322,6 +328,11 @@ def _wanted(error: Any) -> str:
     if kind == "value_error":
         return str(context["error"]).split(", is ")[0].removeprefix("must be ")
     return str(error["msg"])
+
+
+def _short(word: str) -> str:
+    """What was typed, as far as one reads it."""
+    return shown(word if len(word) <= SHOWN else word[:SHOWN] + "…")
 
 
 def _line_of(text: str, word: str) -> str:
