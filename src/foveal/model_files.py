@@ -14,13 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from foveal.errors import BadModel, BadRecipe, FovealError, did_you_mean, shown
+from foveal.errors import BadData, BadModel, BadRecipe, FovealError, did_you_mean, shown
 from foveal.files.darknet import LARGEST_CFG
 from foveal.files.model_file import KIND, ModelFile, darknet_files
-from foveal.files.safely import read_bytes
-from foveal.files.tensors import read_metadata, read_tensors, write_tensors
+from foveal.files.safely import in_bytes, read_bytes
+from foveal.files.tensors import HEADER_MAX_BYTES, metadata_bytes, read_metadata, read_tensors, write_tensors
 from foveal.networks.index import CUSTOM
 from foveal.preprocess import Preprocess
+from foveal.recipe import Recipe
 from foveal.tasks.detect import Detect
 from foveal.tasks.heads import HEADS, head_of
 from foveal.tasks.heads.head import Architecture
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Description",
+    "check_keepable",
+    "check_storable",
     "described",
     "description_of",
     "network_of",
@@ -43,6 +46,9 @@ __all__ = [
 ]
 
 LARGEST_NAMES = 1 << 20  # bytes
+LONGEST_NAME, MOST_CLASSES = 1000, 100_000  # letters of a class's name
+A_CLASS, SPARE = 80, 1 << 18  # bytes of a header: what calibrated scores take for a class, and the rest of a file
+NAME_SHOWN = 40  # letters of a name that is too long
 
 Checked = TypeVar("Checked", bound=BaseModel)
 Side = Annotated[float, Field(gt=0, le=100_000, allow_inf_nan=False)]
@@ -68,7 +74,8 @@ class _Facts(BaseModel):
     task: Annotated[str, Field(max_length=100)]
     network: _NetworkFacts
     classes: Annotated[
-        list[Annotated[str, Field(min_length=1, max_length=1000)]], Field(min_length=1, max_length=100_000)
+        list[Annotated[str, Field(min_length=1, max_length=LONGEST_NAME)]],
+        Field(min_length=1, max_length=MOST_CLASSES),
     ]
     preprocess: dict[str, Any]
     trained: dict[str, Any]
@@ -106,6 +113,57 @@ def described(metadata: Mapping[str, Any], place: Path) -> Description:
         task, _architecture(facts.network), tuple(facts.classes), _preprocess(facts.preprocess, place), calibration,
         facts.trained,
     )  # fmt: skip
+
+
+def check_keepable(task: type[Task], classes: Sequence[str], recipe: Recipe, place: str) -> None:
+    """What the file of a trained model is to hold, held against what is read of one, before anything is trained.
+
+    Args:   place, of the pictures, for errors.
+    Raises: BadData with the class whose name does not go; BadRecipe for settings that do not.
+    """
+    metadata = {
+        "task": task.word, "network": {"name": recipe.network.name, "options": {}}, "classes": list(classes),
+        "preprocess": {}, "trained": {"recipe": recipe.to_toml()},
+    }  # fmt: skip
+    try:
+        _Facts.model_validate(metadata)
+    except ValidationError as error:
+        where = error.errors()[0]["loc"]
+        if where[0] != "classes":
+            raise BadRecipe(f"{recipe.network.name[:NAME_SHOWN]}… is too long for the name of a network.") from None
+        raise BadData(f"{shown(place)}: {_not_kept(classes, where[1:])}.") from None
+    needed = metadata_bytes(metadata) + SPARE + (0 if task.linear else A_CLASS * len(classes))
+    if needed > HEADER_MAX_BYTES:
+        raise BadData(
+            f"{shown(place)}: what is told of {len(classes):,} classes and of the recipe takes {in_bytes(needed)} in "
+            f"the model's file, and {in_bytes(HEADER_MAX_BYTES)} are the most; give the classes shorter names."
+        )
+
+
+def check_storable(network: nn.Module) -> None:
+    """Raises: BadModel for a module with a tensor that no model's file holds, before it is trained."""
+    from foveal.files.tensors import unstorable
+
+    for name, value in network.state_dict().items():
+        if reason := unstorable(name, value):
+            raise BadModel(
+                f"the network's tensor \"{shown(name[:NAME_SHOWN])}\" {reason}, which no model's file holds."
+            )
+
+
+def _not_kept(classes: Sequence[str], at: Sequence[int | str]) -> str:
+    """Why no model's file holds these classes. Args: at, the one that does not go; empty where there are too many."""
+    if not at:
+        return f"it has {len(classes):,} classes, and a model tells at most {MOST_CLASSES:,} apart"
+    name = classes[int(at[0])]
+    if not name:
+        return "a class has no name; give it one"
+    if len(name) > LONGEST_NAME:
+        start = shown(name[:NAME_SHOWN])
+        return (
+            f'the class "{start}…" has a name of {len(name):,} letters, and {LONGEST_NAME:,} are the most; shorten it'
+        )
+    return f'the class "{shown(name[:NAME_SHOWN])}" has a name that is no Unicode text; rename it'
 
 
 def task_of(file: ModelFile) -> type[Task] | None:
@@ -184,7 +242,7 @@ def write_model(
     calibration: Calibration,
     trained: Mapping[str, Any],
 ) -> None:
-    """One `.safetensors` file, written durably. Raises: NoSpace, NotWritable."""
+    """One `.safetensors` file, written durably. Raises: NoSpace, NotWritable; BadModel for what is not read again."""
     import torch
 
     state: dict[str, Tensor] = {k: v.detach().to("cpu").contiguous() for k, v in network.state_dict().items()}
@@ -197,6 +255,7 @@ def write_model(
         **calibration.facts(),
         "trained": dict(trained),
     }
+    _checked(_Facts, facts, path)  # rather than a file that nobody can read
     write_tensors(path, state, facts, KIND)
 
 

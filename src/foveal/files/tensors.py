@@ -18,7 +18,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias
 
 from foveal.errors import BadModel, shown
-from foveal.files._safetensors import DTYPES, Header, Refused, header_length, parse_header, strict_json
+from foveal.files._safetensors import (
+    DTYPES,
+    HEADER_MAX_BYTES,
+    MAX_TENSORS,
+    Header,
+    Refused,
+    header_length,
+    parse_header,
+    strict_json,
+)  # fmt: skip
 from foveal.files.durable import write_bytes
 from foveal.files.safely import Unreadable, in_bytes, open_regular, why
 
@@ -26,7 +35,10 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-__all__ = ["FORMAT_VERSION", "Spec", "check_fit", "read_anyones", "read_metadata", "read_tensors", "write_tensors"]
+__all__ = [
+    "FORMAT_VERSION", "HEADER_MAX_BYTES", "Spec", "check_fit", "metadata_bytes", "read_anyones", "read_metadata",
+    "read_tensors", "unstorable", "write_tensors",
+]  # fmt: skip
 
 Spec: TypeAlias = "tuple[tuple[int, ...], torch.dtype]"  # shape and dtype of one tensor
 
@@ -35,6 +47,7 @@ KEY = "foveal"
 _OURS = ("format_version", "kind", "sha256")
 _LARGEST = 16 << 30  # bytes of a file that is read without knowing what to expect
 _ENDS = 1 << 16  # bytes at either end by which a foreign file is named
+_ENTRY = 200  # bytes of the header that a tensor's dtype, shape and offsets take at most, or our own three facts
 _WAY_OUT = {
     ("checkpoint", "model"): "is a checkpoint, not a model; use the model.safetensors of its run",
     ("model", "checkpoint"): "is a model, not a checkpoint; give --resume the run's folder",
@@ -45,15 +58,25 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[s
     """Write named tensors (any device, layout, dtype, 0-dimensional and empty ones too) and facts, durably.
 
     Args:   metadata: plain JSON values without NaN; the keys "kind", "format_version" and "sha256" are the file's own.
-    Raises: NoSpace, NotWritable; ValueError for facts that are no JSON.
+    Raises: NoSpace, NotWritable; BadModel for what `read_tensors` would refuse by its size, and nothing is written;
+            ValueError for facts that are no JSON.
     """
     from safetensors.torch import save
 
+    entries = sum(len(json.dumps(name)) + _ENTRY for name in tensors)
+    if len(tensors) > MAX_TENSORS or metadata_bytes(metadata) + entries > HEADER_MAX_BYTES:
+        most = f"at most {in_bytes(HEADER_MAX_BYTES)} and {MAX_TENSORS} tensors"
+        raise BadModel(f"{shown(path)} cannot be written: what is told of its tensors is too large ({most}).")
     plain = {name: _plain(value) for name, value in tensors.items()}
     facts = {**metadata, "kind": kind, "format_version": FORMAT_VERSION}
     described = {name: (_dtype_name(t.dtype), tuple(t.shape), _bytes(t)) for name, t in plain.items()}
     text = json.dumps({**facts, "sha256": _checksum(facts, described)}, allow_nan=False, ensure_ascii=True)
     write_bytes(path, save(plain, {KEY: text}))
+
+
+def metadata_bytes(metadata: Mapping[str, Any]) -> int:
+    """What facts take of the HEADER_MAX_BYTES that a file's header may have: they are a text within a text."""
+    return len(json.dumps(json.dumps(metadata, allow_nan=False, ensure_ascii=True))) + _ENTRY
 
 
 def read_tensors(
@@ -213,7 +236,6 @@ def _check_sum(header: Header, facts: dict[str, Any], data: memoryview) -> None:
 
 
 def _load(data: bytes) -> dict[str, Tensor]:
-    import torch
     from safetensors import SafetensorError
     from safetensors.torch import load
 
@@ -222,13 +244,22 @@ def _load(data: bytes) -> dict[str, Tensor]:
     except (SafetensorError, RuntimeError, OSError, ValueError, KeyError) as error:
         raise Refused(f"is damaged ({shown(str(error).splitlines()[0][:80])})") from None
     for name, value in tensors.items():
-        if value.is_floating_point():
-            wide = value if value.element_size() > 1 else value.float()
-            if not bool(torch.isfinite(wide).all()):
-                raise Refused(f'is damaged: tensor "{shown(name)}" has NaN or infinite values')
-        if name.endswith("running_var") and bool((value < 0).any()):
-            raise Refused(f'is damaged: tensor "{shown(name)}" has negative values')
+        if reason := unstorable(name, value):
+            raise Refused(f'is damaged: tensor "{shown(name)}" {reason}')
     return tensors
+
+
+def unstorable(name: str, tensor: Tensor) -> str:
+    """Why a tensor is not read from a file of ours, as the end of a sentence; "" where it is."""
+    import torch
+
+    if tensor.dtype not in _names():
+        return f"is {str(tensor.dtype).removeprefix('torch.')}"
+    if tensor.is_floating_point():
+        wide = tensor if tensor.element_size() > 1 else tensor.float()
+        if not bool(torch.isfinite(wide).all()):
+            return "has NaN or infinite values"
+    return "has negative values" if name.endswith("running_var") and bool((tensor < 0).any()) else ""
 
 
 # -------------------------------------------------------------------------------------------------- both ways

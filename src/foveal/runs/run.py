@@ -17,6 +17,7 @@ from foveal.data.sources import open_dataset, reading_of
 from foveal.errors import BadRecipe, FovealError, shown
 from foveal.files.durable import RunLock, new_folder, write_text
 from foveal.files.run_folder import check_run, free_folder, leave_no_folder, logged, tell_left_out
+from foveal.model_files import check_keepable
 from foveal.networks.index import CUSTOM
 from foveal.progress import SILENT, Progress
 from foveal.recipe import Recipe, read_recipe
@@ -78,6 +79,7 @@ def train(
     if network is not None and not task.linear:
         raise BadRecipe("a network of one's own has no stages to detect on; name a trunk of the catalogue.")
     recipe = settle(task, dataset, recipe, network)
+    check_keepable(task, dataset.classes, recipe, dataset.origin.place)
     folder = place or free_folder(dataset.origin.source or "arrays", recipe.network.name)
     new_folder(folder)
     try:

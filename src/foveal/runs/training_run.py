@@ -14,6 +14,7 @@ from foveal.files.durable import write_text
 from foveal.files.model_file import MODEL_FILE
 from foveal.files.run_folder import tell_left_out, write_skipped
 from foveal.model import Model
+from foveal.model_files import check_storable
 from foveal.progress import Progress
 from foveal.recipe import Recipe
 from foveal.runs.scoring import scored
@@ -44,6 +45,8 @@ def carried_out(
     It begins once anew where the first epoch shows that another way of computing is faster.
     Args: began, of `time.perf_counter`; going_on, from the newest checkpoint.
     """
+    if network is not None:
+        check_storable(network)
     own = None if network is None else {name: value.clone() for name, value in network.state_dict().items()}
 
     def laid(recipe: Recipe) -> Setup:
