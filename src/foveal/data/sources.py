@@ -173,7 +173,8 @@ def _read_place(path: Path, asked: Asked, record: NamedSet | None = None) -> Dat
     for form in FORMATS:
         if form.detect(place):
             official = record is not None and asked.classes is None and form in NUMBERED
-            return form.read(place, replace(asked, classes=record.classes) if record and official else asked)
+            dataset = form.read(place, replace(asked, classes=record.classes) if record and official else asked)
+            return dataset.noted(*place.ignored)
     raise BadData(
         f"{shown(path)} is no data set foveal reads: give a folder with a folder a class, a .csv of path and label, "
         f"a .tar of WebDataset, or the folder that holds idx or CIFAR files."

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import stat
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +22,7 @@ __all__ = [
     "Unreadable",
     "Walked",
     "check_readable",
+    "is_junk",
     "open_regular",
     "read_all",
     "read_bytes",
@@ -29,7 +32,15 @@ __all__ = [
     "why",
 ]
 
-JUNK = frozenset({"__macosx", "thumbs.db", "desktop.ini"})  # besides every name that begins with a dot
+# Thumbnails, bins, snapshots and caches of systems, network drives and tools, besides names that begin with a dot.
+JUNK = frozenset({
+    "__macosx", "network trash folder", "temporary items",  # macOS
+    "thumbs.db", "ehthumbs.db", "desktop.ini", "$recycle.bin", "$extend", "system volume information",  # Windows
+    "lost+found", "lost.dir",  # Linux, Android
+    "@eadir", "#recycle", "#snapshot", "@recycle", "@__thumb", "@recently-snapshot", "~snapshot",  # network drives
+    "__pycache__", "node_modules",
+})  # fmt: skip
+JUNK_LIKE = re.compile(r"found\.\d{3}|@gmt-.*", re.IGNORECASE)  # what Windows finds again; Samba's snapshots
 _FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 
 
@@ -152,7 +163,7 @@ class Walked:
 
     files: list[str] = field(default_factory=list)  # regular files, links to them included
     odd: list[tuple[str, str]] = field(default_factory=list)  # (path, reason): dangling links, pipes, locked folders
-    ignored: int = 0  # hidden files and junk that systems leave behind
+    ignored: Counter[str] = field(default_factory=Counter)  # names that are hidden or of systems; a folder counts once
 
 
 def walk(root: Path) -> list[str]:
@@ -172,6 +183,26 @@ def walk_counted(root: Path) -> Walked:
     found.files.sort(key=os.fsencode)
     found.odd.sort(key=lambda row: os.fsencode(row[0]))
     return found
+
+
+def is_junk(name: str, folder: str | Path = "") -> bool:
+    """Whether a file or folder of this name is hidden, or left behind by a system, whatever the letters' case.
+
+    Windows XP's bin is called as a class may be: it is one in capitals, or where it holds what bins hold.
+
+    >>> [is_junk(name) for name in (".DS_Store", "@eaDir", "$Recycle.Bin", "RECYCLER", "recycler", "Trash")]
+    [True, True, True, True, False, False]
+    """
+    if name.startswith(".") or name.lower() in JUNK or JUNK_LIKE.fullmatch(name):
+        return True
+    return name == "RECYCLER" or (name.lower() in ("recycler", "recycled") and _holds_a_bin(folder, name))
+
+
+def _holds_a_bin(folder: str | Path, name: str) -> bool:
+    try:
+        return any(inside.upper().startswith(("S-1-", "INFO2")) for inside in os.listdir(os.path.join(folder, name)))
+    except OSError:
+        return False
 
 
 def walk_lazily(root: Path) -> Iterator[str]:
@@ -225,10 +256,11 @@ def _entries(root: Path, folder: str, found: Walked) -> Iterator[tuple[str, os.D
     try:
         with os.scandir(root / folder) as entries:
             for entry in entries:
-                if entry.name.startswith(".") or entry.name.lower() in JUNK:
-                    found.ignored += 1
+                path = f"{folder}/{entry.name}" if folder else entry.name
+                if is_junk(entry.name, root / folder):
+                    found.ignored["._*" if entry.name.startswith("._") else entry.name] += 1
                 else:
-                    yield (f"{folder}/{entry.name}" if folder else entry.name), entry
+                    yield path, entry
     except OSError as error:
         found.odd.append((folder, why(error)))
 

@@ -51,6 +51,15 @@ class Place:
         """Relative posix paths of the regular files below that are not hidden and not left by the system, sorted."""
         return self.walked.files
 
+    @property
+    def ignored(self) -> list[str]:
+        """What is to be said of hidden names and of those that systems left, as far as the place was walked."""
+        names = self.walked.ignored if "walked" in vars(self) else None
+        if not names:
+            return []
+        what = f"{names.total()} hidden or system {'files and folders' if names.total() > 1 else 'file or folder'}"
+        return [f"{what} in {shown(self.path)} ignored ({listed(sorted(names), 8)})."]
+
     @cached_property
     def by_folder(self) -> dict[str, list[str]]:
         """The same files, folder by folder."""

@@ -17,6 +17,7 @@ from foveal.data.dataset import UNSPLIT, Dataset, FilePictures, Origin, Skipped
 from foveal.data.formats import Asked, Format, Place, fold, listed, named_labels, split_of
 from foveal.errors import BadData, shown
 from foveal.files.pictures import is_picture_name
+from foveal.files.safely import is_junk
 
 __all__ = ["FORMAT"]
 
@@ -99,8 +100,6 @@ def _left_over(
     where, notes, skipped = shown(place.path), [], list[Skipped]()
     if others:
         notes.append(f"{_count(others, 'file')} in {where} not named like a picture: left out.")
-    if place.walked.ignored:
-        notes.append(f"{_count(place.walked.ignored, 'hidden or system file')} in {where} ignored.")
     taken = set(used)
     if stray := [file for file in pictures if file not in taken]:
         notes.append(f"{_count(len(stray), 'picture')} outside the class folders left out ({listed(stray)}).")
@@ -123,7 +122,7 @@ def _class_folders(root: Path, depth: int) -> list[str]:
     found = []
     with os.scandir(root) as entries:
         for entry in sorted(entries, key=lambda e: e.name):
-            if not entry.is_dir(follow_symlinks=False) or entry.name.startswith((".", "__")):
+            if not entry.is_dir(follow_symlinks=False) or is_junk(entry.name, root):
                 continue
             if depth == 0:
                 found.append(entry.name)

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Sequence
 
 from foveal.data.formats import fold
-from foveal.files.safely import JUNK
+from foveal.files.safely import is_junk
 
 __all__ = ["Free", "file_name", "renamed"]
 
@@ -22,7 +22,7 @@ def file_name(name: str) -> str:
     """
     safe = "".join("_" if c in "/\\" or c in FORBIDDEN or not c.isprintable() else c for c in name).strip()
     safe = safe.rstrip(".")
-    if safe.startswith(".") or safe.lower() in JUNK:
+    if is_junk(safe):
         safe = "_" + safe[1:]
     while len(safe.encode("utf-8")) > NAME_MAX_BYTES:
         safe = safe[:-1]
