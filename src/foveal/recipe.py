@@ -97,7 +97,8 @@ class DataRecipe(_Section):
     split: str = ""  # CSV of path and split; overrules the source's own
     test_if: str = ""  # regular expression on the path: these pictures are test
     exclude: str = ""  # CSV of paths to leave out
-    group_by: str = ""  # column of the CSV source, or regular expression on the path: what is never parted by a split
+    group_by: str = "auto"  # column of the CSV source, or regular expression on the path: what no split parts; "": none
+    held_out: Literal["test", "val"] = "test"  # what the source's val is where it has no test
     unlabelled: Literal["leave-out", "background"] = "leave-out"  # with boxes: pictures without annotation
     box_origin: Literal["auto", "0", "1"] = "auto"  # with boxes: what their source calls its first pixel
     white: Annotated[float, Field(gt=0, le=1e30, allow_inf_nan=False)] | Literal["auto", "by type"] = "auto"
@@ -254,13 +255,14 @@ def _as_it_was(settings: Mapping[str, Any]) -> dict[str, Any]:
     """What keys meant before they existed, for a recipe that a run of an earlier version saved.
 
     Such a recipe names the arithmetic and the threads that were measured. Before 0.2, Muon multiplied in bf16
-    whatever the processor, and pictures of more than 8 bits were scaled by their type.
+    whatever the processor, pictures of more than 8 bits were scaled by their type, and a val without a test was for
+    validation: the test came out of train.
     """
     saved = settings.get("training.arithmetic", "auto") != "auto" and isinstance(settings.get("training.threads"), int)
     if not saved:
         return {}
-    muon = settings.get("training.optimizer") == "muon"
-    return {"data.white": "by type"} | ({"training.optimizer_arithmetic": "bf16"} if muon else {})
+    muon = {"training.optimizer_arithmetic": "bf16"} if settings.get("training.optimizer") == "muon" else {}
+    return {"data.white": "by type", "data.held_out": "val"} | muon
 
 
 def parse_setting(text: str) -> tuple[str, Any]:

@@ -110,9 +110,18 @@ def test_val_comes_out_of_train_where_the_source_has_a_test(tmp_path):
     assert 5 < sum(s == "val" for s in found.values()) < 40
 
 
-def test_test_comes_out_of_train_where_the_source_has_val_only(tmp_path):
+def test_val_is_scored_at_the_end_where_the_source_has_no_test(tmp_path):
     fill(tmp_path, {"train/a": 100, "train/b": 100, "val/a": 20, "val/b": 20})
-    found = splits(open_dataset(tmp_path))
+    dataset = open_dataset(tmp_path)
+    found = splits(dataset)
+    assert {n for n, s in found.items() if s == "test"} == {n for n in found if n.startswith("val/")}
+    assert 5 < sum(s == "val" for s in found.values()) < 40
+    assert any("the 40 pictures of val are scored at the end" in note for note in dataset.notes)
+
+
+def test_test_comes_out_of_train_where_val_is_to_stay(tmp_path):
+    fill(tmp_path, {"train/a": 100, "train/b": 100, "val/a": 20, "val/b": 20})
+    found = splits(open_dataset(tmp_path, held_out="val"))
     assert {n for n, s in found.items() if s == "val"} == {n for n in found if n.startswith("val/")}
     assert 5 < sum(s == "test" for s in found.values()) < 40
 

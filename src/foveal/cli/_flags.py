@@ -32,7 +32,16 @@ class Flag:
     value: str = ""  # what the flag alone stands for; "": it takes a value
 
 
-READING = ("--split", "--test-if", "--exclude", "--group-by", "--unlabelled", "--box-origin", "--contradictions")
+READING = (
+    "--split",
+    "--test-if",
+    "--exclude",
+    "--group-by",
+    "--held-out",
+    "--unlabelled",
+    "--box-origin",
+    "--contradictions",
+)
 HEAD_NAMES = ", ".join(heads_for("detect"))
 
 FLAGS: dict[str, Flag] = {
@@ -66,6 +75,7 @@ FLAGS: dict[str, Flag] = {
         "data.contradictions", "KIND", "Equal pictures under two labels: leave-out, refuse. [leave-out]"
     ),
     "--group-by": Flag("data.group_by", "REGEX|COLUMN", "What it names alike (a patient, a plant) stays in one split."),
+    "--held-out": Flag("data.held_out", "test|val", "What a source's val is where it has no test. [test]"),
     "--white": Flag("data.white", "auto|V", "Value that is white in pictures of more than 8 bits. [auto]"),
     "--store": Flag("data.store", "KIND", "How pictures are kept: pixels, jpeg, none."),
     "--max-megapixels": Flag("data.max_megapixels", "M", "Larger pictures are left out. [100]", number=True),

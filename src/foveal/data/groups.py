@@ -3,13 +3,18 @@
 A group is named by a column of the source's table, or by a regular expression in the path. What has no name is a group
 of its own. Groups that hold equal pictures are one. The hash that splits is taken over the group's *name*: pictures
 that are added to a group later cannot move it, as the smallest of its contents could.
+
+Where nobody names groups, copies that an export has augmented are those of their source. Only names that cannot mean
+anything else count: Roboflow's `x_jpg.rf.<hash>.jpg`, Augmentor's `<class>_original_x.jpg_<uuid>.jpg`, and
+`x_aug_3.jpg` where `x.jpg` lies beside it. `x (1).jpg` is how people number different pictures.
 """
 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import blake2b
 from pathlib import Path
 
@@ -19,11 +24,20 @@ from numpy.typing import NDArray
 from foveal.data._lookup import Lookup
 from foveal.data.dataset import SPLITS, UNSPLIT, Dataset
 from foveal.data.fingerprints import BYTES, contents, position
-from foveal.data.formats import listed
+from foveal.data.formats import listed, split_of
 from foveal.data.formats.table import PATH, read_rows
 from foveal.errors import BadData, shown
 
-__all__ = ["Groups", "followed", "groups_by", "refuse_straddling"]
+__all__ = ["AUTO", "Groups", "augmented", "followed", "groups_by", "refuse_straddling", "source_names"]
+
+AUTO = "auto"
+EXPORTED = (
+    re.compile(r"(?P<source>.+)\.rf\.(?P<copy>[0-9A-Za-z]{20,40})"),
+    re.compile(
+        r"(?P<source>.+_original_.+)_[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE
+    ),
+)
+BESIDE = re.compile(r"(?P<source>.+?)[_-](aug|augmented)([_-]?\d+)?", re.IGNORECASE)  # with x beside x_aug_3
 
 
 @dataclass(frozen=True)
@@ -55,13 +69,59 @@ def groups_by(dataset: Dataset, by: str) -> Groups:
     if not known:
         where = "is empty" if column is not None else "matches no picture"
         raise BadData(f"--group-by: {what} {where}; {_ways_out(dataset)}.")
-    order = sorted(known)
+    return _grouped(dataset, names, what)
+
+
+def _grouped(dataset: Dataset, names: Sequence[str], what: str) -> Groups:
+    """What bears one name, and what equal pictures join."""
+    assert dataset.digests is not None
+    order = sorted({name for name in names if name})
     index = {name: i for i, name in enumerate(order)}
     alone = iter(range(len(order), len(order) + len(names)))
     named = np.array([index[name] if name else next(alone) for name in names], np.int64)
     number = _joined(named, contents(dataset.digests))
     note = _told(what, order, names, int(named.max()) + 1 - len(np.unique(number)))
     return Groups((*order, *[""] * (len(names))), named, number, _placed(dataset, order, number), note)
+
+
+def augmented(dataset: Dataset) -> Groups | None:
+    """The sources of copies that an export has augmented, by their names; None where no source has two."""
+    if not len(dataset):
+        return None
+    names = source_names(dataset)
+    copies = Counter(name for name in names if name)
+    several = [name for name, n in copies.items() if n > 1]
+    if not several:
+        return None
+    first = dataset.pictures.name(names.index(several[0]))
+    many = sum(copies[name] for name in several)
+    note = (f"{many} pictures are augmented copies of {len(several)} sources by their names ({shown(first)}); "
+            f"a source stays in one split.")  # fmt: skip
+    return replace(_grouped(dataset, names, ""), note=note)
+
+
+def source_names(dataset: Dataset) -> list[str]:
+    """For each picture the source that its name says it is a copy of, its folders before it but for those of splits."""
+    paths = [dataset.pictures.name(i) for i in range(len(dataset))]
+    stems = [_home_and_stem(path) for path in paths]
+    names = ["" if (found := _exported(stem)) is None else f"{home}/{found}" for home, stem in stems]
+    beside = [BESIDE.fullmatch(stem) for _, stem in stems]
+    if any(beside):
+        there = {(home, stem): i for i, (home, stem) in enumerate(stems)}
+        for i, match in enumerate(beside):
+            if match and (source := there.get((stems[i][0], match["source"]))) is not None:
+                names[i] = names[source] = "/".join(stems[source])
+    return names
+
+
+def _exported(stem: str) -> str | None:
+    return next((match["source"] for form in EXPORTED if (match := form.fullmatch(stem))), None)
+
+
+def _home_and_stem(path: str) -> tuple[str, str]:
+    *folders, name = path.replace("\\", "/").split("/")
+    homes = [folder for folder in folders if split_of(folder) == UNSPLIT and not folder.endswith((".tar", ".parquet"))]
+    return "/".join(homes), name.rpartition(".")[0] or name
 
 
 def refuse_straddling(dataset: Dataset, groups: Groups, *, against_test: bool = False) -> None:

@@ -37,6 +37,7 @@ from foveal.data.formats import (
     voc,
     yolo_txt,
 )
+from foveal.data.groups import AUTO
 from foveal.data.names import NAMED, NamedSet, canonical, fetched
 from foveal.data.split import decide, without_unlearnt
 from foveal.errors import BadData, shown
@@ -71,6 +72,7 @@ class Reading(TypedDict, total=False):
     unlabelled: Literal["leave-out", "background"]
     box_origin: Literal["auto", "0", "1"]
     contradictions: Literal["leave-out", "refuse", "keep"]
+    held_out: Literal["test", "val"]
 
 
 def reading_of(recipe: DataRecipe) -> Reading:
@@ -83,6 +85,7 @@ def reading_of(recipe: DataRecipe) -> Reading:
         "unlabelled": recipe.unlabelled,
         "box_origin": recipe.box_origin,
         "contradictions": recipe.contradictions,
+        "held_out": recipe.held_out,
     }
 
 
@@ -92,7 +95,8 @@ def open_dataset(
     split: str | Path | None = None,
     test_if: str | None = None,
     exclude: str | Path | None = None,
-    group_by: str | None = None,
+    group_by: str | None = AUTO,
+    held_out: Literal["test", "val"] = "test",
     classes: Sequence[str] | None = None,
     min_classes: int = 2,
     contradictions: Literal["leave-out", "refuse", "keep"] = "leave-out",
@@ -109,7 +113,8 @@ def open_dataset(
              FOVEAL_DATA's), or arrays `(X, y)`.
              split: a CSV of path and split. test_if: a regular expression; paths that match are test.
              exclude: a CSV of paths to leave out. group_by: a column of the CSV source, or a regular expression on the
-             path; what it names alike is never parted by a split.
+             path; what it names alike is never parted by a split. AUTO: augmented copies of one source; None: nothing.
+             held_out: what a source's val is where it has no test.
              classes: names of numbered labels, or the order of named ones. min_classes: fewer are refused.
              With boxes one class is always enough.
              contradictions: what becomes of equal files under two labels: rows, a refusal of the whole set, or
@@ -134,7 +139,7 @@ def open_dataset(
     dataset = replace(dataset, digests=digests(dataset.pictures, progress))
     if contradictions != "keep":
         dataset = one_label_each(dataset)
-    dataset = decide(dataset, split=split, test_if=test_if, group_by=group_by)
+    dataset = decide(dataset, split=split, test_if=test_if, group_by=group_by, held_out=held_out)
     if unlearnt == "leave-out":
         dataset = without_unlearnt(dataset)
     _enough_classes(dataset, min_classes)

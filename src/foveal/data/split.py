@@ -3,7 +3,8 @@
 Authority, highest first: `--split FILE.csv`; `--test-if REGEX`; the source's own folders, files or column; a hash of
 the content. The hash places each content in [0, 1), the same for ever: below 0.1 is test, the next stretch is val. So a
 picture keeps its split whatever is added later, equal pictures are never parted, and shares hold on average. With
-`--group-by` the hash is the group's (`data/groups.py`), and no authority may part a group.
+`--group-by` the hash is the group's (`data/groups.py`), and no authority may part a group. Where somebody held out val
+and no test, that is what is scored at the end, and another val comes out of train.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,34 +23,45 @@ from foveal.data.dataset import NOTHING, SPLITS, UNSPLIT, Dataset, Skipped
 from foveal.data.fingerprints import contents, position
 from foveal.data.formats import listed, split_of
 from foveal.data.formats.table import PATH, read_rows
-from foveal.data.groups import Groups, followed, groups_by, refuse_straddling
+from foveal.data.groups import AUTO, Groups, augmented, followed, groups_by, refuse_straddling, source_names
 from foveal.errors import BadData, did_you_mean, shown
 
-__all__ = ["TEST_SHARE", "decide", "duplicates_across", "score_warnings", "without_unlearnt"]
+__all__ = ["TEST_SHARE", "decide", "duplicates_across", "score_warnings", "sources_across", "without_unlearnt"]
 
 TRAIN, VAL, TEST = range(3)
 TEST_SHARE = 0.1  # of the contents, where nothing else says what is test
 
 
 def decide(
-    dataset: Dataset, *, split: str | Path | None = None, test_if: str | None = None, group_by: str | None = None
+    dataset: Dataset,
+    *,
+    split: str | Path | None = None,
+    test_if: str | None = None,
+    group_by: str | None = AUTO,
+    held_out: Literal["test", "val"] = "test",
 ) -> Dataset:
     """The data set with every picture in a split; its digests must be filled.
 
+    Args:   group_by: AUTO for copies that an export augmented, None for no groups. held_out: what val is where nobody
+            named a test.
     Raises: BadData when `split`, `test_if` or `group_by` cannot be used, or the first two part a group.
     """
-    groups = groups_by(dataset, group_by) if group_by is not None else None
+    auto = group_by == AUTO
+    groups = augmented(dataset) if auto else None if group_by is None else groups_by(dataset, group_by)
     if test_if is not None:
         dataset = _by_pattern(dataset, test_if)
-        if groups is not None and split is None:
+        if groups is not None and split is None and not auto:
             refuse_straddling(dataset, groups, against_test=True)
     if split is not None:
         dataset = _by_file(dataset, Path(split).expanduser())
+    if groups is not None and not auto:
+        refuse_straddling(dataset, groups)
+    if held_out == "test":
+        dataset = _scored_at_the_end(dataset)
     if groups is None:
         return _by_hash(dataset)
-    refuse_straddling(dataset, groups)
     dataset = replace(dataset, groups=groups.number, splits=followed(dataset, groups))
-    return _by_hash(dataset, groups).noted(groups.note)
+    return _by_hash(dataset, groups).noted(groups.note, *_across(dataset))
 
 
 def duplicates_across(dataset: Dataset) -> tuple[tuple[str, str], ...]:
@@ -60,6 +73,18 @@ def duplicates_across(dataset: Dataset) -> tuple[tuple[str, str], ...]:
     held_out = np.flatnonzero((dataset.splits == VAL) | (dataset.splits == TEST))
     named = dataset.pictures.name
     return tuple((named(int(i)), named(first[int(numbers[i])])) for i in held_out if int(numbers[i]) in first)
+
+
+def sources_across(dataset: Dataset) -> tuple[tuple[str, str], ...]:
+    """(name in val or test, name in train) for each picture of val and test of whose source train has a copy as well.
+
+    By the names that exports give to augmented copies.
+    """
+    names = source_names(dataset)
+    first = {names[i]: i for i in dataset.indices("train")[::-1].tolist() if names[i]}
+    held_out = np.flatnonzero((dataset.splits == VAL) | (dataset.splits == TEST)).tolist()
+    named = dataset.pictures.name
+    return tuple((named(i), named(first[names[i]])) for i in held_out if names[i] in first)
 
 
 def without_unlearnt(dataset: Dataset) -> Dataset:
@@ -145,6 +170,30 @@ def _by_file(dataset: Dataset, path: Path) -> Dataset:
     if unnamed := int((splits == UNSPLIT).sum()):
         notes.append(f"{shown(path)} does not name {unnamed} of the {len(dataset)} pictures; they are for training.")
     return _split_anew(dataset, splits, f"the file {shown(path.name)}").noted(*notes)
+
+
+def _scored_at_the_end(dataset: Dataset) -> Dataset:
+    """The data set whose val is its test, where somebody held out pictures for val and none for a test."""
+    splits, here = dataset.splits, dataset.splits == VAL
+    if (splits == TEST).any() or not here.any() or here.all():
+        return dataset
+    how = f"{dataset.origin.split_by} (val is the test)" if dataset.origin.split_by else "val is the test"
+    held = replace(dataset, splits=np.where(here, TEST, splits).astype(np.int8),
+                   origin=replace(dataset.origin, split_by=how))  # fmt: skip
+    return held.noted(
+        f"There are train and val and no test: the {here.sum()} pictures of val are scored at the end, and validation "
+        f"comes out of train (data.held_out = val leaves val as it is and takes a test out of train)."
+    )
+
+
+def _across(dataset: Dataset) -> list[str]:
+    """What is to be said of augmented copies that the source's own splits part."""
+    pairs = sources_across(dataset)
+    if not pairs:
+        return []
+    a, b = (shown(name) for name in pairs[0])
+    return [f"{len(pairs)} pictures of val and test are augmented copies of sources that train has as well "
+            f"(first: {a} and {b}): scores will be too good."]  # fmt: skip
 
 
 def _split_anew(dataset: Dataset, splits: NDArray[np.int8], how: str, *, keeps: bool = False) -> Dataset:
@@ -259,5 +308,12 @@ def score_warnings(dataset: Dataset, on: str) -> list[str]:
         rest = f", and {len(pairs) - 1} more" if len(pairs) > 1 else ""
         warnings.append(
             f"{first} and {second} are the same picture on both sides of the split{rest}: the score is too good."
+        )
+    if pairs := sources_across(dataset):
+        first, second = (shown(name) for name in pairs[0])
+        rest = f", and so are {len(pairs) - 1} more" if len(pairs) > 1 else ""
+        warnings.append(
+            f"{first} and {second} are augmented copies of one source on both sides of the split{rest}: "
+            f"the score is too good."
         )
     return warnings

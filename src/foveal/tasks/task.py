@@ -32,7 +32,8 @@ Indices = NDArray[np.int64]
 Arrays = Mapping[str, NDArray[Any]]
 
 SHARED_KEYS = frozenset({
-    "data.source", "data.split", "data.test_if", "data.exclude", "data.group_by", "data.contradictions", "data.size",
+    "data.source", "data.split", "data.test_if", "data.exclude", "data.group_by", "data.held_out",
+    "data.contradictions", "data.size",
     "data.store", "data.max_megapixels", "data.white",
     "network.name", "network.weights", "network.train", "network.dropout", "network.batch_norm",
     "training.task", "training.epochs", "training.minutes", "training.batch_size", "training.optimizer",

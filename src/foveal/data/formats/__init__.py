@@ -26,7 +26,9 @@ from foveal.progress import SILENT, Progress
 
 __all__ = ["Asked", "Format", "Place", "fold", "listed", "named_labels", "numbered_labels", "read_names", "split_of"]
 
-SPLIT_WORDS = {"train": 0, "training": 0, "val": 1, "valid": 1, "validation": 1, "test": 2, "testing": 2}
+SPLIT_WORDS = {
+    "train": 0, "training": 0, "val": 1, "valid": 1, "validation": 1, "dev": 1, "eval": 1, "test": 2, "testing": 2,
+}  # fmt: skip
 NAMES_MAX_BYTES = 8 << 20  # a list of class names; ImageNet-21k's is 0.5 MB
 
 
