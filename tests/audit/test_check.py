@@ -114,7 +114,9 @@ def test_list_has_a_row_a_finding_and_excludes_nothing_by_itself(planted, tmp_pa
 
 def test_equal_files_under_two_labels_are_kept_only_where_mistakes_are_looked_for(planted):
     with pytest.raises(BadData, match="two classes"):
-        foveal.open_dataset(planted)
+        foveal.open_dataset(planted, contradictions="refuse")
+    left = foveal.open_dataset(planted)
+    assert "train/green<b>/contradiction.png" in {row.name for row in left.skipped}
     kept = foveal.open_dataset(planted, contradictions="keep")
     assert "train/green<b>/contradiction.png" in {kept.pictures.name(i) for i in range(len(kept))}
 

@@ -53,8 +53,9 @@ def test_equal_pictures_in_two_classes_can_be_mended_by_excluding_one(tmp_path):
     root = fill(tmp_path / "data")
     for label in "ab":
         Image.fromarray(np.full((9, 12), 7, np.uint8)).save(root / label / "same.png")
+    assert len(open_dataset(root)) == 60
     with pytest.raises(BadData, match="two classes"):
-        open_dataset(root)
+        open_dataset(root, contradictions="refuse")
     assert len(open_dataset(root, exclude=table(tmp_path / "e.csv", "path\nb/same.png\n"))) == 61
 
 

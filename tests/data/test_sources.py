@@ -159,13 +159,38 @@ def png(color: int) -> bytes:
     return out.getvalue()
 
 
-def test_a_picture_in_two_classes_is_refused_with_both_names(tmp_path):
-    fill(tmp_path, "cat", "dog")
-    (tmp_path / "cat" / "x.png").write_bytes(png(7))
-    (tmp_path / "dog" / "y.png").write_bytes(png(7))
+def test_a_picture_in_two_classes_is_left_out_with_all_its_copies(tmp_path):
+    fill(tmp_path, "cat", "dog", "eel")
+    for name, color in (("cat/x", 7), ("cat/y", 7), ("dog/y", 7), ("eel/u", 9), ("dog/v", 9), ("dog/z", 8)):
+        (tmp_path / f"{name}.png").write_bytes(png(color))
+    dataset = open_dataset(tmp_path)
+    assert {row.name: row.reason for row in dataset.skipped} == {
+        "cat/x.png": 'is in class "cat", and the same as dog/y.png ("dog")',
+        "cat/y.png": 'is in class "cat", and the same as dog/y.png ("dog")',
+        "dog/y.png": 'is in class "dog", and the same as cat/x.png ("cat")',
+        "dog/v.png": 'is in class "dog", and the same as eel/u.png ("eel")',
+        "eel/u.png": 'is in class "eel", and the same as dog/v.png ("dog")',
+    }
+    assert len(dataset) == 25
+    assert any("5 pictures left out, which are 2 in two classes (first: cat/x.png" in note for note in dataset.notes)
     with pytest.raises(
         BadData, match=r'cat/x.png \("cat"\) and dog/y.png \("dog"\) are the same picture in two classes'
     ):
+        open_dataset(tmp_path, contradictions="refuse")
+
+
+def test_a_class_that_loses_all_its_pictures_to_contradictions_is_left_out(tmp_path):
+    fill(tmp_path, "cat", "dog")
+    for color in range(3):
+        for label in ("cat", "eel"):
+            (tmp_path / label).mkdir(exist_ok=True)
+            (tmp_path / label / f"x{color}.png").write_bytes(png(color))
+    dataset = open_dataset(tmp_path)
+    assert dataset.classes == ("cat", "dog")
+    assert any("class eel has no picture in train" in note for note in dataset.notes)
+    for path in (*tmp_path.glob("cat/*.jpg"), *tmp_path.glob("dog/*.jpg")):
+        path.unlink()
+    with pytest.raises(BadData, match="every picture stands in two classes"):
         open_dataset(tmp_path)
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 from numpy.typing import NDArray
 
-from foveal.data.dataset import ArrayPictures, Boxes, Dataset
+from foveal.data.dataset import ArrayPictures, Boxes, Dataset, Skipped
 from foveal.data.fingerprints import contents
 from foveal.errors import BadData, BadPicture, shown
 from foveal.files.pictures import read_image
@@ -15,12 +17,12 @@ __all__ = ["one_label_each"]
 TRIED_MAX = 50  # equal files that are no pictures (the same error page saved often) are looked through so far
 
 
-def one_label_each(dataset: Dataset) -> Dataset:
-    """The data set, if no picture stands in two classes.
+def one_label_each(dataset: Dataset, asked: Literal["leave-out", "refuse"] = "leave-out") -> Dataset:
+    """The data set without pictures that stand in two classes: which of the labels is right cannot be known.
 
-    Files were sorted by hand, so two labels for one are a mistake to mend: BadData names both. Published arrays
-    cannot be mended by their user: a note counts them. Equal files that are no picture at all are left to the store.
-    Boxes never agree to the pixel, so equal pictures with other boxes are a note as well.
+    All copies become rows, also those within one of the classes; or, where that is asked for, BadData names the first
+    two. Published arrays cannot be mended by their user: a note counts them. Equal files that are no picture at all are
+    left to the store. Boxes never agree to the pixel, so equal pictures with other boxes are a note as well.
     """
     if dataset.boxes is not None:
         return _boxes_told(dataset)
@@ -33,6 +35,14 @@ def one_label_each(dataset: Dataset) -> Dataset:
             f"{len(pairs)} pictures in {shown(dataset.origin.source)} appear again with another label "
             f"(first: {_told(dataset, a)} and {_told(dataset, b)}); all are used as they are."
         )
+    if asked == "refuse":
+        return _refused(dataset, pairs)
+    no_pictures = [row for row, (a, _) in enumerate(pairs[:TRIED_MAX]) if not _is_picture(dataset, int(a))]
+    pairs = np.delete(pairs, no_pictures, axis=0)
+    return _without(dataset, pairs) if len(pairs) else dataset
+
+
+def _refused(dataset: Dataset, pairs: NDArray[np.int64]) -> Dataset:
     for a, b in pairs[:TRIED_MAX]:
         if _is_picture(dataset, int(a)):
             more = f" ({len(pairs) - 1} more such pairs)" if len(pairs) > 1 else ""
@@ -41,6 +51,31 @@ def one_label_each(dataset: Dataset) -> Dataset:
                 f"two classes{more}; keep one, a picture has one label."
             )
     return dataset
+
+
+def _without(dataset: Dataset, pairs: NDArray[np.int64]) -> Dataset:
+    """The data set without the contents of these pairs. Raises: BadData when nothing is left."""
+    assert dataset.digests is not None
+    numbers = contents(dataset.digests)
+    against = dict(zip(numbers[pairs[:, 0]].tolist(), pairs.tolist(), strict=True))
+    gone = np.isin(numbers, numbers[pairs[:, 0]])
+    a, b = pairs[0]
+    first = f"{_told(dataset, a)} and {_told(dataset, b)}"
+    if gone.all():
+        raise BadData(f"{shown(dataset.origin.place)}: every picture stands in two classes (first: {first}); "
+                      f"keep one, a picture has one label.")  # fmt: skip
+    rows = []
+    for i in np.flatnonzero(gone).tolist():
+        one, other = against[int(numbers[i])]
+        twin = other if dataset.labels[i] == dataset.labels[one] else one
+        mine = shown(dataset.classes[dataset.labels[i]])
+        rows.append(Skipped(dataset.pictures.name(i), f'is in class "{mine}", and the same as {_told(dataset, twin)}'))
+    kept = dataset.take(np.flatnonzero(~gone).astype(np.int64))
+    return kept.noted(
+        f"{len(rows)} pictures left out, which are {len(pairs)} in two classes (first: {first}); a picture has one "
+        f"label (data.contradictions = refuse stops there).",
+        skipped=rows,
+    )
 
 
 def _boxes_told(dataset: Dataset) -> Dataset:
@@ -74,7 +109,7 @@ def _contradictions(dataset: Dataset) -> NDArray[np.int64]:
     return np.stack([first[numbers[others]], others], axis=1).astype(np.int64)
 
 
-def _told(dataset: Dataset, index: np.int64) -> str:
+def _told(dataset: Dataset, index: np.int64 | int) -> str:
     return f'{shown(dataset.pictures.name(int(index)))} ("{shown(dataset.classes[dataset.labels[index]])}")'
 
 

@@ -138,7 +138,7 @@ def open_dataset(
         dataset = excluding(dataset, exclude)
     dataset = replace(dataset, digests=digests(dataset.pictures, progress))
     if contradictions != "keep":
-        dataset = one_label_each(dataset)
+        dataset = one_label_each(dataset, contradictions)
     dataset = decide(dataset, split=split, test_if=test_if, group_by=group_by, held_out=held_out)
     if unlearnt == "leave-out":
         dataset = without_unlearnt(dataset)
