@@ -96,7 +96,7 @@ def test_boxes_of_the_stored_picture_turn_with_it(tmp_path, size, expected):
 
 
 def test_a_crowd_is_kept_and_is_no_object_to_learn(tmp_path):
-    rle = {"counts": [1] * 999_999, "size": [2, 2]}
+    rle = {"counts": [0, 48 * 64], "size": [48, 64]}
     crowd = note(3, 7, 90, (0, 0, 64, 48), iscrowd=1, segmentation=rle)
     found = open_dataset(folder(tmp_path, notes=[*NOTES, crowd, note(4, 8, 90, (1, 1, 5, 5))]))
     assert found.boxes.crowd.tolist() == [False, True, False, False]
@@ -115,10 +115,11 @@ ROWS = {
     "unknown picture": (note(12, 99, 1), "annotation 12", "no picture with id 99"),
     "text as id": (note(12, "7", 1), "annotation 12", "no picture with id '7'"),
     "unknown category": (note(12, 7, 2), "annotation 12 of images/a.jpg", "no category with id 2"),
-    "no bbox": (
-        note(12, 7, 1, None, segmentation=[[1, 1, 9, 1, 9, 9]]),
+    "no bbox": (note(12, 7, 1, None), "annotation 12 of images/a.jpg", "has no bbox"),
+    "runs too long": (
+        note(12, 7, 1, (0, 0, 64, 48), iscrowd=1, segmentation={"counts": [1] * 999_999, "size": [2, 2]}),
         "annotation 12 of images/a.jpg",
-        "has no bbox",
+        "the runs of its mask do not fit the mask's size",
     ),
     "three numbers": (note(12, 7, 1, [1, 2, 3]), "annotation 12 of images/a.jpg", "its bbox is not four numbers"),
     "texts": (note(12, 7, 1, ["1", 2, 3, 4]), "annotation 12 of images/a.jpg", "its bbox is not four numbers"),
@@ -188,9 +189,12 @@ def test_a_gigabyte_of_nothing_is_refused_at_its_first_byte(tmp_path):
         open_dataset(tmp_path)
 
 
-def test_strings_as_ids_are_no_ids(tmp_path):
-    found = open_dataset(folder(tmp_path, [*IMAGES, {**image(0, "a.jpg"), "id": "9"}]))
-    assert rows(found) == {"annotations.json, image 3": "its id is no whole number"}
+def test_ids_are_matched_as_they_are_written(tmp_path):
+    picture(tmp_path / "images/c.jpg")
+    found = open_dataset(folder(tmp_path, [*IMAGES, {**image(0, "c.jpg"), "id": "7"}], [*NOTES, note(3, "7", 3)]))
+    assert boxes(found) == {**BOTH, "images/c.jpg": [("dog", [10, 5, 30, 35])]}
+    found = open_dataset(folder(tmp_path, [*IMAGES, {**image(0, "c.jpg"), "id": [7]}]))
+    assert rows(found)["annotations.json, image 3"] == "its id is neither a whole number nor a text"
 
 
 def test_two_categories_of_one_name_are_one_class(tmp_path):

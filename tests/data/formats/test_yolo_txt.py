@@ -67,7 +67,7 @@ LINES = {
     "four": ("0 0.5 0.5 0.2", "has 4 columns"),
     "seven": ("0 0.5 0.5 0.2 0.2 0.3 0.3", "has 7 columns"),
     "class": ("2 0.5 0.5 0.2 0.2", "class 2, but classes are 0–1"),
-    "fraction": ("0.0 0.5 0.5 0.2 0.2", "class 0.0 is no whole number"),
+    "fraction": ("1.5 0.5 0.5 0.2 0.2", "class 1.5 is no whole number"),
     "below": ("-1 0.5 0.5 0.2 0.2", "class -1 is no whole number"),
     "large": ("0 1.5 0.5 0.2 0.2", "1.5 is not a share between 0 and 1"),
     "negative": ("0 0.5 -0.1 0.2 0.2", "-0.1 is not a share"),

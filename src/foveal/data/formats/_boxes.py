@@ -7,108 +7,25 @@ so it is no example of nothing.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from foveal.data.dataset import UNSPLIT, Boxes, Dataset, FilePictures, Origin, Skipped
+from foveal.data.dataset import Boxes, Dataset, FilePictures, Origin, Skipped
 from foveal.data.fingerprints import CHUNK, THREADS
 from foveal.data.formats import Asked, named_labels
 from foveal.data.formats._clean_boxes import REASONS, clipped, turned, wrong
+from foveal.data.formats._found import Found, many
+from foveal.data.formats._units import SHARE_AMONG_PIXELS, settle
 from foveal.errors import BadData, BadPicture, shown
 from foveal.files.headers import Header, header_of
 from foveal.files.pictures import read_image
 from foveal.progress import Progress
 
-__all__ = ["Found", "dataset_of", "number_of"]
-
-NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?", re.ASCII)
-Kind = Literal["box", "picture", "annotation", "without annotation", "without picture", "row"]
-MANY: dict[Kind, tuple[str, str]] = {  # one of them, and several
-    "box": ("box", "boxes"),
-    "picture": ("picture", "pictures"),
-    "annotation": ("annotation file", "annotation files"),
-    "without annotation": ("picture without annotation", "pictures without annotation"),
-    "without picture": ("annotation without its picture", "annotations without their picture"),
-    "row": ("row", "rows"),
-}
-
-
-@dataclass
-class Found:
-    """What a source says, as a reader comes upon it: pictures, and the boxes that are said to be on them."""
-
-    root: Path
-    where: Callable[[str, int], str]  # (a picture's path, a box's number) -> what people call the box
-    shares: bool = False  # coordinates are shares of the picture's width and height, not pixels
-    first: float = 0.0  # what the first pixel is called; where it is 1, both ends of a box lie inside it
-    paths: list[str] = field(default_factory=list)
-    splits: list[int] = field(default_factory=list)
-    written: list[tuple[int, int]] = field(default_factory=list)  # width and height that the source tells; 0: none
-    on: list[int] = field(default_factory=list)  # the picture of each box
-    numbers: list[int] = field(default_factory=list)
-    corners: list[tuple[float, float, float, float]] = field(default_factory=list)
-    names: list[str] = field(default_factory=list)
-    crowd: list[bool] = field(default_factory=list)
-    difficult: list[bool] = field(default_factory=list)
-    lost: set[int] = field(default_factory=set)  # pictures with a box that could not be read
-    rows: dict[Kind, list[Skipped]] = field(default_factory=dict)
-    notes: list[str] = field(default_factory=list)
-
-    def add_picture(self, path: str, split: int = UNSPLIT, size: tuple[int, int] = (0, 0)) -> int:
-        """Its index. `size`: width and height as the source has them."""
-        self.paths.append(path)
-        self.splits.append(split)
-        self.written.append(size)
-        return len(self.paths) - 1
-
-    def add_box(
-        self, on: int, number: int, corners: tuple[float, float, float, float], name: str,
-        crowd: bool = False, difficult: bool = False,
-    ) -> None:  # fmt: skip
-        """One object: x1, y1, x2, y2 as they are written, and the class."""
-        self.on.append(on)
-        self.numbers.append(number)
-        self.corners.append(corners)
-        self.names.append(name)
-        self.crowd.append(crowd)
-        self.difficult.append(difficult)
-
-    def skip(self, kind: Kind, name: str, reason: str) -> None:
-        """Leave something out, as a row."""
-        self.rows.setdefault(kind, []).append(Skipped(name, reason))
-
-    def lose(self, on: int, number: int, reason: str) -> None:
-        """Leave out a box that cannot be read."""
-        self.lost.add(on)
-        self.skip("box", self.where(self.paths[on], number), reason)
-
-    def unlabelled(self, paths: Iterable[tuple[str, int]], asked: Asked, reason: str = "has no annotation") -> None:
-        """Pictures (and their splits) of which nothing is said: rows, or examples of nothing where that is asked."""
-        several = list(paths)
-        for path, split in several:
-            if asked.unlabelled == "background":
-                self.add_picture(path, split)
-            else:
-                self.skip("without annotation", path, reason)
-        if several and asked.unlabelled == "background":
-            self.notes.append(f"{_many(len(several), 'without annotation')} taken as showing nothing.")
-
-
-def number_of(text: str) -> float | None:
-    """A coordinate as people write it, with a decimal point; None for anything else ("12,5", "nan", "1_000").
-
-    >>> number_of(" 12.50"), number_of("12,5"), number_of("nan")
-    (12.5, None, None)
-    """
-    text = text.strip()
-    return float(text) if len(text) <= 64 and NUMBER.fullmatch(text) else None
+__all__ = ["dataset_of"]
 
 
 @dataclass
@@ -139,7 +56,7 @@ def dataset_of(found: Found, asked: Asked, origin: Origin, classes: tuple[str, .
     table = _table(found, labels).take(good[np.array(found.on, np.int64)])
     had = np.bincount(table.on, minlength=len(found.paths)) > 0
     had[list(found.lost)] = True
-    table = _mended(found, table, headers, sizes)
+    table = _mended(found, table, headers, sizes, asked)
     emptied = had & (np.bincount(table.on, minlength=len(found.paths)) == 0) & good
     for i in np.flatnonzero(emptied).tolist():
         found.skip("picture", found.paths[i], "none of its boxes can be used")
@@ -227,25 +144,32 @@ def _table(found: Found, labels: NDArray[np.int64]) -> _Table:
     )
 
 
-def _mended(found: Found, table: _Table, headers: list[Header | str], sizes: NDArray[np.int64]) -> _Table:
+def _mended(found: Found, table: _Table, headers: list[Header | str], sizes: NDArray[np.int64], asked: Asked) -> _Table:
     """Boxes in continuous pixels of the upright picture, inside it; the rest becomes rows."""
-    table = _without(found, table, wrong(table.xyxy, found.first))
-    table.xyxy[:, :2] -= found.first
+
+    def place(box: int) -> str:
+        return found.where(found.paths[table.on[box]], int(table.number[box]))
+
+    odd = settle(found, table.xyxy, sizes[table.on], asked, place)
+    table = _without(found, table, odd, SHARE_AMONG_PIXELS)
+    table = _without(found, table, wrong(table.xyxy, 0.0 if found.sided else found.first))
+    table.xyxy[:, : 4 if found.sided else 2] -= found.first
     if found.shares:
         table.xyxy *= sizes[table.on][:, [1, 0, 1, 0]]
     else:
         _turn(found, table, headers)
     table.xyxy, bad, over = clipped(table.xyxy, sizes[table.on])
     if over.any():
-        first = int(np.flatnonzero(over)[0])
-        place = found.where(found.paths[table.on[first]], int(table.number[first]))
-        found.notes.append(f"{_many(int(over.sum()), 'box')} clipped to the picture (first: {shown(place)}).")
+        first = place(int(np.flatnonzero(over)[0]))
+        found.notes.append(f"{many(int(over.sum()), 'box')} clipped to the picture (first: {shown(first)}).")
     return _without(found, table, bad)
 
 
-def _without(found: Found, table: _Table, bad: NDArray[np.int8]) -> _Table:
+def _without(found: Found, table: _Table, bad: NDArray[np.int8] | NDArray[np.bool_], reason: str = "") -> _Table:
+    """Those that nothing is wrong with; the others are rows. Args: bad (M,) an index into REASONS, or whether."""
     for i in np.flatnonzero(bad).tolist():
-        found.skip("box", found.where(found.paths[table.on[i]], int(table.number[i])), REASONS[bad[i]])
+        place = found.where(found.paths[table.on[i]], int(table.number[i]))
+        found.skip("box", place, reason or REASONS[int(bad[i])])
     return table.take(bad == 0)
 
 
@@ -265,12 +189,10 @@ def _turn(found: Found, table: _Table, headers: list[Header | str]) -> None:
         else:
             unsure += _stored(header) == (header.width, header.height)
     if turns := int((orientation > 1).sum()):
-        found.notes.append(
-            f"The boxes of {_many(turns, 'picture')} turned with {'them' if turns > 1 else 'it'} (EXIF)."
-        )
+        found.notes.append(f"The boxes of {many(turns, 'picture')} turned with {'them' if turns > 1 else 'it'} (EXIF).")
     if unsure:
         found.notes.append(
-            f"{_many(unsure, 'picture')} turned by EXIF and of one size either way: boxes taken as shown."
+            f"{many(unsure, 'picture')} turned by EXIF and of one size either way: boxes taken as shown."
         )
     turning = orientation[table.on] > 1
     on = table.on[turning]
@@ -283,16 +205,12 @@ def _boxes(table: _Table, sizes: NDArray[np.int64]) -> Boxes:
     return Boxes(table.xyxy, table.label, starts, sizes, table.crowd, table.difficult)
 
 
-def _many(n: int, kind: Kind) -> str:
-    return f"{n} {MANY[kind][n != 1]}"
-
-
 def _told(found: Found, empty: int) -> tuple[tuple[str, ...], tuple[Skipped, ...]]:
     """The notes, and all rows."""
-    notes = list(found.notes)
+    notes = [*found.notes, *found.assumptions()]
     for kind, rows in found.rows.items():
         first = "first: " if len(rows) > 1 else ""
-        notes.append(f"{_many(len(rows), kind)} left out ({first}{shown(rows[0].name)}: {rows[0].reason}).")
+        notes.append(f"{many(len(rows), kind)} left out ({first}{shown(rows[0].name)}: {rows[0].reason}).")
     if empty:
-        notes.append(f"{_many(empty, 'picture')} without any object.")
+        notes.append(f"{many(empty, 'picture')} without any object.")
     return tuple(notes), tuple(row for rows in found.rows.values() for row in rows)

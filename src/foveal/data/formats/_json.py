@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,22 +15,17 @@ __all__ = ["read_json"]
 BLOCK = 1 << 16
 
 
-def read_json(path: Path, limit: int, what: str, without: str = "") -> Any:
+def read_json(path: Path, limit: int, what: str, lighter: Callable[[dict[str, Any]], Any] | None = None) -> Any:
     """The value that a file of JSON holds.
 
-    Args:   limit in bytes; what: "COCO file", …; without: a key that no object keeps, because its values are large and
-            nobody asks for them.
+    Args:   limit in bytes; what: "COCO file", …; lighter: makes of each object, the inner ones first, what is kept of
+            it, where values are large that nobody asks for.
     Raises: BadData when it is larger than `limit` bytes, no JSON, nested for its own sake, or holds NaN.
     """
     _refuse_other(path, what)
-
-    def lighter(entry: dict[str, Any]) -> dict[str, Any]:
-        entry.pop(without, None)
-        return entry
-
     try:
         text = read_bytes(path, limit=limit, what=what, error=BadData).decode("utf-8-sig")
-        return json.loads(text, parse_constant=_no_number, object_hook=lighter if without else None)
+        return json.loads(text, parse_constant=_no_number, object_hook=lighter)
     except UnicodeDecodeError as error:
         reason = f"is not UTF-8 (byte {error.start})"
     except json.JSONDecodeError as error:

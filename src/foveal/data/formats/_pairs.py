@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import takewhile
 
 from foveal.data.dataset import SPLITS, UNSPLIT
 from foveal.data.formats import listed, split_of
 
-__all__ = ["Mates", "folders_said", "split_by_folders", "stem_of"]
+__all__ = ["Mate", "Mates", "folders_said", "shared_end", "split_by_folders", "stem_of"]
+
+
+Mate = tuple[str | None, str]  # a picture's path, or why an annotation file has none
 
 
 class Mates:
-    """Finds the picture that an annotation file belongs to: one of its name, in the folder most like its own."""
+    """Finds the picture that an annotation file belongs to.
+
+    A file of the picture's own stem (`7.txt`, `7.xml` of `7.jpg`) comes first, then one of its whole name
+    (`7.jpg.txt`), then one that says itself whose it is: a copied file often still names the picture of the first.
+    """
 
     def __init__(self, pictures: Iterable[str]) -> None:
         self.by_stem: dict[str, list[str]] = {}
@@ -22,28 +29,62 @@ class Mates:
         for path in pictures:
             self.by_stem.setdefault(stem_of(path), []).append(path)
             self.by_name.setdefault(path.rpartition("/")[2], []).append(path)
+        self.doubted = set[str]()  # pictures that several files claim, none of them by its own name
 
-    def of(self, annotation: str, named: str = "") -> tuple[str | None, str]:
-        """The picture's path, or None and why there is none.
+    def of_all(self, annotations: Sequence[str], named: Mapping[str, str] | None = None) -> dict[str, Mate]:
+        """The picture of each annotation file, no picture twice.
 
-        Args: annotation: the file's path. named: what it says itself of its picture's name; it decides between
-              pictures of one stem, and where the file's own name is no picture's.
+        Args: named: what files say themselves of their picture, a path or a name; it also decides between pictures
+              of one stem.
         """
-        named = re.split(r"[\\/]", named)[-1]
-        beside = self.by_stem.get(stem_of(annotation), [])
-        for candidates in (beside, self.by_name.get(named, []), self.by_stem.get(stem_of(named), [])):
-            if candidates:
-                return _nearest(annotation, candidates, named)
+        says = {file: re.sub(r"[\\/]+", "/", name) for file, name in (named or {}).items()}
+        found, owners = dict[str, Mate](), dict[str, str]()
+        for index in (self.by_stem, self.by_name):
+            own = {f: _nearest(f, index[stem_of(f)], says.get(f, "")) for f in annotations
+                   if f not in found and stem_of(f) in index}  # fmt: skip
+            for file in sorted(own, key=lambda f: -_alike(f, own[f][0] or "")):  # of two, the one that lies nearer
+                picture = own[file][0]
+                owner = owners.setdefault(picture, file) if picture is not None else file
+                found[file] = own[file] if owner == file else (None, f"is of {picture}, as is {owner}")
+        claims = dict[str, list[str]]()
+        for file in annotations:
+            if file not in found:
+                found[file] = self._claimed(file, says.get(file, ""))
+                if (picture := found[file][0]) is not None:
+                    claims.setdefault(picture, []).append(file)
+        for picture, files in claims.items():
+            self._settle(picture, files, owners.get(picture), found)
+        return found
+
+    def _settle(self, picture: str, files: list[str], owner: str | None, found: dict[str, Mate]) -> None:
+        """Of files that name a picture as theirs, only one can be right, and none where it has a file of its own."""
+        if owner is None and len(files) == 1:
+            return
+        if owner is None:
+            self.doubted.add(picture)
+        for file in files:
+            other = owner or next(f for f in files if f != file)
+            found[file] = None, f"is of {picture} by what it says, as is {other}{' by its name' if owner else ''}"
+
+    def _claimed(self, file: str, named: str) -> Mate:
+        for candidates in (self.by_name.get(named.rpartition("/")[2]), self.by_stem.get(stem_of(named))):
+            if candidates and named:
+                return _nearest(file, candidates, named)
         return None, "no picture of that name"
 
 
-def _nearest(annotation: str, candidates: Sequence[str], named: str) -> tuple[str | None, str]:
+def _nearest(annotation: str, candidates: Sequence[str], named: str) -> Mate:
     if len(candidates) == 1:
         return candidates[0], ""
-    ranked = [(_alike(annotation, c), c.rpartition("/")[2] == named, c) for c in candidates]
-    best = max(rank[:2] for rank in ranked)
-    first = [c for *rank, c in ranked if tuple(rank) == best]
+    ranked = [((_alike(annotation, c), shared_end(c, named)), c) for c in candidates]
+    best = max(rank for rank, _ in ranked)
+    first = [c for rank, c in ranked if rank == best]
     return (first[0], "") if len(first) == 1 else (None, f"may be of several pictures ({listed(first)})")
+
+
+def shared_end(a: str, b: str) -> int:
+    """How many of their last parts two paths have in common."""
+    return _equal(a.split("/")[::-1], b.split("/")[::-1])
 
 
 def _alike(a: str, b: str) -> int:

@@ -1,25 +1,23 @@
-"""What stands beside YOLO's label files: class names and splits, in `data.yaml` or a list of names.
+"""What stands beside YOLO's label files: class names and splits, in `data.yaml`, a list of names, lists of pictures.
 
-Nothing of it is run: `data.yaml` is read as plain values (no tags, no references), and its `download` is not looked at.
+Nothing of it is run: `data.yaml` is read as texts (no tags, no references), and its `download` is not looked at.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from foveal.data.formats import Place, read_names, split_of
+from foveal.data.formats._yaml import Value, read_yaml
+from foveal.data.formats._yolo_lists import Listed, listed_in, lists_beside
 from foveal.errors import BadData, shown
-from foveal.files.safely import read_bytes
 
 __all__ = ["Beside", "beside", "is_yaml"]
 
-YAML_MAX_BYTES = 1 << 18  # 1,000 class names are 20 KB, and the reader takes seconds a megabyte
-LIST_MAX_BYTES = 256 << 20
-DEPTH_MAX = 20
 YAMLS = ("data.yaml", "data.yml", "dataset.yaml", "dataset.yml")
 NAMES = (
     "classes.txt",
@@ -30,6 +28,8 @@ NAMES = (
     "labels.txt",
     "predefined_classes.txt",
 )
+NUMBER = re.compile(r"0|[1-9]\d{0,8}", re.ASCII)
+NAMES_MAX = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -38,8 +38,11 @@ class Beside:
 
     names: dict[int, str] | None = None  # of class numbers; None: numbers are names
     told_by: str = ""  # the file that names the classes
+    split_by: str = ""  # what splits
     folders: dict[str, int] = field(default_factory=dict)  # split of what lies below a folder relative to the root
     listed: dict[str, int] = field(default_factory=dict)  # split of a picture that a list names, relative to the root
+    key_points: int | None = None  # numbers behind each box; None: not told
+    notes: tuple[str, ...] = ()
 
     def split(self, path: str) -> int | None:
         """The split of a picture, None where nothing is said of it."""
@@ -57,56 +60,103 @@ def is_yaml(file: str) -> bool:
 def beside(place: Place, root: Path, files: list[str]) -> Beside:
     """What is known of a folder's classes and splits. Raises: BadData for a data.yaml that cannot be trusted."""
     if place.is_file:
-        return _from_yaml(place.path, root)
+        return _from_yaml(place.path, root, files)
     tops = [file for file in files if file.count("/") <= 1]
     for file in sorted(
         (f for f in tops if is_yaml(f)), key=lambda f: (f.rpartition("/")[2] not in YAMLS, f.count("/"))
     ):
-        found = _from_yaml(root / file, root)
-        if found.names is not None:
+        found = _from_yaml(root / file, root, files)
+        if found.told_by:
             return found
+    lists = lists_beside(root, tops, files)
     names = [file for file in tops if file.rpartition("/")[2].lower() in NAMES or file.endswith(".names")]
     for file in sorted(names, key=lambda f: (f.count("/"), f)):
-        return Beside(dict(enumerate(read_names(root / file))), file)
-    return Beside()
+        return _with(lists, dict(enumerate(read_names(root / file))), file)
+    return _with(lists, None, "")
 
 
-def _from_yaml(path: Path, root: Path) -> Beside:
-    content = _read_yaml(path)
-    if not isinstance(content, dict) or "names" not in content:
+def _with(lists: Listed, names: dict[int, str] | None, told_by: str) -> Beside:
+    return Beside(names, told_by, lists.told_by, {}, lists.splits, None, lists.notes)
+
+
+def _from_yaml(path: Path, root: Path, files: list[str]) -> Beside:
+    content = read_yaml(path)
+    if not isinstance(content, dict):
         return Beside()
+    said = {key: value for key, value in content.items() if split_of(key) >= 0}
+    if "names" not in content and not (said and "nc" in content):
+        return Beside()
+    names, notes = _classes(content, path)
+    folders, listed = dict[str, int](), dict[str, int]()
+    base = content.get("path", "")
+    for key, value in said.items():
+        for entry in value if isinstance(value, list) else [value]:
+            if not isinstance(entry, str) or entry.strip() in ("", "~", "null"):
+                continue
+            where = _inside(path.parent, base if isinstance(base, str) else "", entry, root)
+            if not where:
+                notes.append(f"{shown(path.name)}: {key} is {shown(entry)[:200]}, which is not here.")
+            elif where.endswith(".txt"):
+                one = listed_in(root, where, files)
+                listed.update(dict.fromkeys(one.splits, split_of(key)))
+                notes += one.notes
+            else:
+                folders.setdefault(where, split_of(key))
+    folders = folders if len(set(folders.values())) > 1 else {}
+    split_by = path.name if folders or listed else ""
+    return Beside(names, path.name, split_by, folders, listed, _key_points(content, path), tuple(notes))
+
+
+def _key_points(content: Mapping[str, Value], path: Path) -> int | None:
+    shape = content.get("kpt_shape")
+    if shape is None:
+        return None
+    if isinstance(shape, list) and len(shape) == 2:
+        several, each = (int(v) if isinstance(v, str) and NUMBER.fullmatch(v.strip()) else 0 for v in shape)
+        if several and each in (2, 3):
+            return several * each
+    raise BadData(f"{shown(path)}: kpt_shape must be [number of key points, 2 or 3].")
+
+
+def _classes(content: Mapping[str, Value], path: Path) -> tuple[dict[int, str], list[str]]:
+    """Class numbers and names, and what is odd about them."""
+    count = content.get("nc")
+    n = int(count) if isinstance(count, str) and NUMBER.fullmatch(count.strip()) else None
+    if "names" not in content:
+        if n is None or not 0 < n <= NAMES_MAX:
+            raise BadData(f"{shown(path)}: nc must be the number of classes, or names must be given.")
+        return {i: str(i) for i in range(n)}, []
     names = _names(content["names"], path)
     if len(set(names.values())) != len(names):
         twice = next(name for name in names.values() if list(names.values()).count(name) > 1)
         raise BadData(f'{shown(path)}: two classes are called "{shown(twice)}".')
-    folders, listed = dict[str, int](), dict[str, int]()
-    base = content.get("path") if isinstance(content.get("path"), str) else ""
-    for key, value in content.items():
-        if isinstance(key, str) and split_of(key) >= 0:
-            for entry in value if isinstance(value, list) else [value]:
-                if isinstance(entry, str) and (where := _inside(path.parent, str(base), entry, root)):
-                    if where.endswith(".txt"):
-                        listed.update(dict.fromkeys(_pictures_of(root / where, root), split_of(key)))
-                    else:
-                        folders.setdefault(where, split_of(key))
-    return Beside(names, path.name, folders if len(set(folders.values())) > 1 else {}, listed)
+    odd = n is not None and n != len(names)
+    return names, [f"{shown(path.name)}: nc is {n}, but there are {len(names)} names, which count."] if odd else []
 
 
-def _names(value: Any, path: Path) -> dict[int, str]:
-    """Class numbers and names, of a list or a mapping."""
-    pairs = (
-        list(value.items()) if isinstance(value, dict) else list(enumerate(value)) if isinstance(value, list) else []
-    )
-    plain = all(isinstance(k, int) and not isinstance(k, bool) and k >= 0 for k, _ in pairs)
-    if not pairs or not plain or not all(isinstance(name, str | int | float) for _, name in pairs):
+def _names(value: Value, path: Path) -> dict[int, str]:
+    """Class numbers and names, of a list, a mapping, or the file that a text names."""
+    if isinstance(value, str) and value.strip() and "\0" not in value:
+        where = _inside(path.parent, "", value, path.parent)
+        if where and (path.parent / where).is_file():
+            return dict(enumerate(read_names(path.parent / where)))
+    pairs = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else []
+    found: dict[int, str] = {}
+    for key, name in pairs:
+        number = str(key).strip()
+        if not NUMBER.fullmatch(number) or not isinstance(name, str) or not name.strip():
+            found = {}
+            break
+        found[int(number)] = name.strip()
+    if not found:
         raise BadData(f"{shown(path)}: names must be a list of class names, or numbers with a name each.")
-    return {int(number): str(name).strip() for number, name in pairs}
+    return found
 
 
 def _inside(home: Path, base: str, entry: str, root: Path) -> str:
-    """Where an entry leads, relative to the root: by the letter, else as archives unpack it; "" outside or missing."""
-    for start in (home / base, home):
-        for tail in dict.fromkeys((entry, entry.removeprefix("../"))):
+    """Where an entry leads, relative to the root: by the letter, as archives unpack it, or by its end."""
+    for tail in _tails(entry):
+        for start in (home / base, home):
             try:
                 where = os.path.relpath(os.path.normpath(start / tail), root).replace(os.sep, "/")
                 if not where.startswith("..") and (root / where).exists():
@@ -116,35 +166,11 @@ def _inside(home: Path, base: str, entry: str, root: Path) -> str:
     return ""
 
 
-def _pictures_of(path: Path, root: Path) -> Iterator[str]:
-    """The pictures that a list names, relative to the root; what lies elsewhere is passed over."""
-    raw = read_bytes(path, limit=LIST_MAX_BYTES, what="list of pictures", error=BadData)
-    for line in raw.decode("utf-8-sig", "replace").splitlines():
-        if line.strip() and "\0" not in line:
-            for start in (path.parent, root):
-                where = os.path.relpath(os.path.normpath(start / line.strip().replace("\\", "/")), root)
-                if not where.startswith("..") and (root / where).is_file():
-                    yield where.replace(os.sep, "/")
-                    break
-
-
-def _read_yaml(path: Path) -> Any:
-    """Plain values of a YAML file; tags and references are refused before anything is made of them."""
-    import yaml
-
-    raw = read_bytes(path, limit=YAML_MAX_BYTES, what="YAML file", error=BadData)
-    try:
-        depth = 0
-        for event in yaml.parse(raw, Loader=yaml.SafeLoader):
-            if isinstance(event, yaml.AliasEvent):
-                raise BadData(f"{shown(path)} uses a YAML reference (*), which foveal does not read; write it out.")
-            if getattr(event, "tag", None):
-                raise BadData(f"{shown(path)} uses the YAML tag {shown(event.tag)[:80]}, which foveal does not read.")
-            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
-            if depth > DEPTH_MAX:
-                raise BadData(f"{shown(path)} is too deeply nested.")
-        return yaml.safe_load(raw)
-    except (yaml.YAMLError, ValueError, UnicodeDecodeError, RecursionError) as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f" (line {mark.line + 1})" if mark is not None else ""
-        raise BadData(f"{shown(path)} is no YAML that can be read{line}.") from None
+def _tails(entry: str) -> Iterator[str]:
+    """An entry as it is written, without `../`, then ever less of its beginning."""
+    entry = entry.strip().replace("\\", "/")
+    yield entry
+    yield entry.removeprefix("../")
+    parts = [part for part in entry.split("/") if part not in ("", ".", "..")]
+    for first in range(1, len(parts)):
+        yield "/".join(parts[first:])

@@ -13,7 +13,8 @@ from pathlib import Path
 
 from foveal.data.dataset import SPLITS, UNSPLIT, Dataset, Origin
 from foveal.data.formats import Asked, Format, Place, split_of
-from foveal.data.formats._boxes import Found, dataset_of, number_of
+from foveal.data.formats._boxes import dataset_of
+from foveal.data.formats._found import Found, number_of
 from foveal.data.formats.table import PATH, Columns, picture_file, read_rows
 from foveal.errors import BadData, did_you_mean, shown
 from foveal.files.safely import Unreadable, open_regular

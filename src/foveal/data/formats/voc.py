@@ -3,24 +3,27 @@
 Source: Everingham et al., The PASCAL Visual Object Classes Challenge 2012 Development Kit, section 4 (annotation).
 `ImageSets/Main/{train,val,trainval,test}.txt` split, else folders do. Pixels count from 1 there and both ends belong
 to the box, so that xmin 1 and xmax 4 cover 0 to 4. Tools that write the same files but count from 0 give themselves
-away by a box that begins at 0: where a data set has one, all its coordinates are taken as they are.
+away by a box that begins at 0, or by decimals: where a data set has one, all its coordinates are taken as they are.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from foveal.data.dataset import SPLITS, UNSPLIT, Dataset, Origin
+from foveal.data.dataset import UNSPLIT, Dataset, Origin
 from foveal.data.formats import Asked, Format, Place
-from foveal.data.formats._boxes import Found, dataset_of, number_of
-from foveal.data.formats._pairs import Mates, folders_said, split_by_folders, stem_of
-from foveal.errors import BadData, shown
+from foveal.data.formats._boxes import dataset_of
+from foveal.data.formats._found import Found, number_of
+from foveal.data.formats._pairs import Mate, Mates, folders_said, split_by_folders, stem_of
+from foveal.data.formats._voc_lists import Lists, lists_of
+from foveal.data.formats._xml import BadXml, tree_of
+from foveal.errors import shown
 from foveal.files.pictures import is_picture_name
-from foveal.files.safely import Unreadable, open_regular, read_all, read_bytes
+from foveal.files.safely import Unreadable, open_regular
 
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
@@ -28,11 +31,11 @@ if TYPE_CHECKING:
 __all__ = ["FORMAT"]
 
 XML_MAX_BYTES = 8 << 20  # an annotation is a few kilobytes
-DEPTH_MAX = 32  # VOC's own files are four deep
-LIST_MAX_BYTES = 256 << 20
 PEEKED, PEEKED_BYTES = 20, 4096  # files looked into to know the format, and how far
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
-LIST = re.compile(r"(?:(.*)/)?ImageSets/Main/(train|val|test|trainval)\.txt", re.IGNORECASE)
+OF_MASKS = re.compile(r"(^|/)Segmentation(Class|Object)[A-Za-z]*/", re.IGNORECASE)
+OWN = re.compile(r"The VOC\d{4} Database", re.IGNORECASE)
+OWN_DECIMALS = 0.05  # of the boxes: VOC2012 itself has a few, left by whoever drew them
 
 
 @dataclass(frozen=True)
@@ -40,45 +43,53 @@ class _Object:
     name: str
     corners: tuple[float, float, float, float]
     difficult: bool
+    decimals: bool  # a corner is written with a decimal point
 
 
 @dataclass(frozen=True)
 class _Annotation:
-    filename: str
+    named: str  # the picture's path or name, as the file has it
     size: tuple[int, int]  # width, height; 0: not told
     objects: tuple[_Object | str, ...]  # what is wrong with one that cannot be used
+    own: bool  # says that it is of the challenge itself
 
 
 def _read(place: Place, asked: Asked) -> Dataset:
     files = [file for file in place.files if _is_xml(file)]
     pictures = [file for file in place.files if is_picture_name(file)]
-    lists = _lists(place)
-    found = Found(place.path, lambda path, number: f"box {number} of {path}")
-    mates, taken = Mates(pictures), dict[str, str]()
+    masks = [file for file in pictures if OF_MASKS.search(file)]
+    mates = Mates(sorted(set(pictures) - set(masks)))
+    found = Found(place.path, lambda path, number: f"box {number} of {path}", as_voc=True)
+    lists = lists_of(place, found.notes)
     with asked.progress.task("reading annotations", len(files), "files") as advance:
+        read = dict[str, _Annotation | str]()
         for file in files:
-            _take(found, place.path, file, mates, taken, lists)
+            read[file] = _annotation(place.path / file)
             advance(1)
-    rest = [(path, lists.split(path) if lists else split_by_folders(path)) for path in pictures if path not in taken]
+    told = {file: what.named for file, what in read.items() if not isinstance(what, str)}
+    paired = mates.of_all(files, told)
+    for file in files:
+        _take(found, file, read[file], paired[file], lists)
+    _told_otherwise(found, mates, paired, told)
+    for picture in sorted(mates.doubted):
+        found.skip("picture", picture, "several annotation files name it")
+    known = {picture for picture, _ in paired.values()} | mates.doubted | set(masks)
+    rest = [(path, lists.split(path) if lists else split_by_folders(path)) for path in pictures if path not in known]
     found.unlabelled([(path, split) for path, split in rest if not lists or split != UNSPLIT], asked)
-    _count_from(found)
+    for mask in masks:
+        found.assume("picture of masks is not read", "pictures of masks are not read", mask)
+    _tell_decimals(found, read, paired)
     how = "ImageSets/Main" if lists else folders_said(found.splits)
     return dataset_of(found, asked, Origin(asked.source, str(place.path), "Pascal VOC", how))
 
 
-def _take(found: Found, root: Path, file: str, mates: Mates, taken: dict[str, str], lists: _Lists) -> None:
+def _take(found: Found, file: str, read: _Annotation | str, mate: Mate, lists: Lists) -> None:
     """Add what one file says."""
-    read = _annotation(root / file)
-    picture, why = mates.of(file, "" if isinstance(read, str) else read.filename)
-    if picture is not None and picture in taken:
-        found.skip("annotation", file, f"is of {picture}, as is {taken[picture]}")
-        return
-    if picture is not None:
-        taken[picture] = file
-    if isinstance(read, str):
+    picture, why = mate
+    if picture is None:
+        found.skip("annotation" if isinstance(read, str) or " as " in why else "without picture", file, why)
+    elif isinstance(read, str):
         found.skip("annotation", file, read)
-    elif picture is None:
-        found.skip("without picture", file, why)
     elif lists and lists.split(file) == UNSPLIT:
         found.skip("picture", picture, "is in no list of ImageSets/Main")
     else:
@@ -90,69 +101,53 @@ def _take(found: Found, root: Path, file: str, mates: Mates, taken: dict[str, st
                 found.add_box(on, number, thing.corners, thing.name, difficult=thing.difficult)
 
 
-def _count_from(found: Found) -> None:
-    """Decide, and say, what the first pixel is called."""
-    if any(0 <= low < 1 for corners in found.corners for low in corners[:2]):
-        found.notes.append("A box begins at 0: coordinates are taken as they are, not as VOC's, which count from 1.")
-    else:
-        found.first = 1.0
+def _told_otherwise(found: Found, mates: Mates, paired: Mapping[str, Mate], told: Mapping[str, str]) -> None:
+    """Count files that name another picture that is there: copied ones, whose own name decides."""
+    for file, named in told.items():
+        picture, other = paired[file][0], re.split(r"[\\/]", named)[-1]
+        if picture is not None and stem_of(picture) != stem_of(other) and other in mates.by_name:
+            found.assume(
+                "annotation file names another picture than the one of its own name, which decides",
+                "annotation files name another picture than the one of their own name, which decides", file,
+            )  # fmt: skip
+
+
+def _tell_decimals(found: Found, read: Mapping[str, _Annotation | str], paired: Mapping[str, Mate]) -> None:
+    """Say which box is the first with decimals, unless the few that have some are of VOC's own files."""
+    with_some, all_own = list[str](), True
+    for file, what in read.items():
+        picture = paired[file][0]
+        if picture is None or isinstance(what, str):
+            continue
+        for number, thing in enumerate(what.objects, 1):
+            if isinstance(thing, _Object) and thing.decimals:
+                with_some.append(found.where(picture, number))
+                all_own &= what.own
+    if with_some and not (all_own and len(with_some) <= OWN_DECIMALS * len(found.corners)):
+        found.decimals = with_some[0]
 
 
 def _annotation(path: Path) -> _Annotation | str:
     """What an XML file says, or why it cannot be used."""
-    from xml.etree.ElementTree import ParseError
-
-    from defusedxml.common import DefusedXmlException, DTDForbidden
-
     try:
-        data = read_all(path, XML_MAX_BYTES)
-    except Unreadable as unreadable:
-        return unreadable.reason
-    if not data.strip():
-        return "is empty"
-    if b"\0" in data[:4] or data[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        return "is UTF-16 or UTF-32; save it as UTF-8"
-    try:
-        root = _parsed(data)
-    except DTDForbidden:
-        return "has a DOCTYPE, which foveal does not read"
-    except (DefusedXmlException, _TooDeep, ParseError, ValueError, LookupError) as error:
-        return "is too deeply nested" if isinstance(error, _TooDeep) else "is no whole XML file"
+        root = tree_of(path, XML_MAX_BYTES)
+    except BadXml as bad:
+        return str(bad)
     if root.tag != "annotation":
         return f"is no Pascal VOC annotation (it begins with <{shown(str(root.tag))[:40]}>)"
     size = root.find("size")
     sides = [number_of(_text(size, side)) or 0 for side in ("width", "height")] if size is not None else [0, 0]
     objects = tuple(_object(element) for element in root.findall("object"))
-    return _Annotation(_text(root, "filename"), (int(sides[0]), int(sides[1])), objects)
+    own = OWN.fullmatch(_text(root, "source/database")) is not None
+    return _Annotation(_named(root), (int(sides[0]), int(sides[1])), objects, own)
 
 
-class _TooDeep(Exception):
-    pass
-
-
-def _parsed(data: bytes) -> Element:
-    """The tree of a file that declares nothing and is not nested for its own sake."""
-    from xml.etree.ElementTree import TreeBuilder
-
-    from defusedxml.ElementTree import XMLParser
-
-    class Shallow(TreeBuilder):
-        depth = 0
-
-        def start(self, tag: str, attrs: dict[str, str], /) -> Element:
-            self.depth += 1
-            if self.depth > DEPTH_MAX:
-                raise _TooDeep
-            return super().start(tag, attrs)
-
-        def end(self, tag: str, /) -> Element:
-            self.depth -= 1
-            return super().end(tag)
-
-    parser = XMLParser(target=Shallow(), forbid_dtd=True)
-    parser.feed(data)
-    root: Element = parser.close()
-    return root
+def _named(root: Element) -> str:
+    """The picture that a file says it is of: by its path where that ends in the file's name, else folder and name."""
+    path, folder, name = (_text(root, tag) for tag in ("path", "folder", "filename"))
+    if path and (not name or re.split(r"[\\/]", path)[-1] == name):
+        return path
+    return f"{folder}/{name}" if folder and name else name
 
 
 def _object(element: Element) -> _Object | str:
@@ -162,57 +157,19 @@ def _object(element: Element) -> _Object | str:
         return "has no name"
     if box is None:
         return "has no bndbox"
-    values = []
+    values, decimals = [], False
     for corner in CORNERS:
         text = _text(box, corner)
         if (value := number_of(text)) is None:
             return f'{corner} is "{shown(text)[:40]}", not a number' if text else f"has no {corner}"
         values.append(value)
-    return _Object(name, (values[0], values[1], values[2], values[3]), _text(element, "difficult") == "1")
+        decimals |= "." in text
+    return _Object(name, (values[0], values[1], values[2], values[3]), _text(element, "difficult") == "1",
+                   decimals)  # fmt: skip
 
 
 def _text(element: Element, tag: str) -> str:
     return (element.findtext(tag) or "").strip()
-
-
-@dataclass(frozen=True)
-class _Lists:
-    """ImageSets/Main: the split of each picture, by the folder that holds the lists and the file's stem."""
-
-    homes: tuple[str, ...]
-    splits: dict[tuple[str, str], int]
-
-    def __bool__(self) -> bool:
-        return bool(self.splits)
-
-    def split(self, path: str) -> int:
-        stem = stem_of(path)
-        return next((self.splits[home, stem] for home in self.homes
-                     if path.startswith(home) and (home, stem) in self.splits), UNSPLIT)  # fmt: skip
-
-
-def _lists(place: Place) -> _Lists:
-    """The lists below a folder; what train and val do not name of trainval is train. Raises: BadData."""
-    splits, homes = dict[tuple[str, str], int](), dict[str, None]()
-    named = [(match, file) for file in place.files if (match := LIST.fullmatch(file))]
-    for match, file in sorted(named, key=lambda pair: pair[0][2].lower() == "trainval"):
-        home, word = f"{match[1]}/" if match[1] else "", match[2].lower()
-        homes[home] = None
-        for stem in _stems(place.path / file):
-            split = SPLITS.index("train" if word == "trainval" else word)
-            if word == "trainval":
-                splits.setdefault((home, stem), split)
-            elif splits.setdefault((home, stem), split) != split:
-                raise BadData(f"{shown(file)}: {shown(stem)} is in another list as well; keep it in one.")
-    return _Lists(tuple(homes), splits)
-
-
-def _stems(path: Path) -> Iterator[str]:
-    """The first word of each line; a second one says whether a class is there."""
-    raw = read_bytes(path, limit=LIST_MAX_BYTES, what="list of pictures", error=BadData)
-    for line in raw.decode("utf-8-sig", "replace").splitlines():
-        if words := line.split():
-            yield words[0]
 
 
 def _is_xml(file: str) -> bool:

@@ -1,20 +1,24 @@
 """YOLO's label files: a .txt a picture, a line an object: `class x y width height`, the middle of the box first.
 
 Coordinates are shares of the picture as it is shown, from 0 to 1. Labels lie beside the pictures, or in a tree `labels`
-like the tree `images`. Class names and splits come from `data.yaml`, `classes.txt` or a `.names` file; without one,
-numbers are the names. An empty file says that nothing is there; a missing one says nothing.
+like the tree `images`. Class names and splits come from `data.yaml`, `classes.txt` or a `.names` file, and from lists
+of pictures; without names, numbers are the names. An empty file says that nothing is there; a missing one says nothing.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from foveal.data.dataset import UNSPLIT, Dataset, Origin
 from foveal.data.formats import Asked, Format, Place
-from foveal.data.formats._boxes import Found, dataset_of, number_of
+from foveal.data.formats._boxes import dataset_of
+from foveal.data.formats._found import Found, number_of
 from foveal.data.formats._pairs import Mates, folders_said, split_by_folders, stem_of
+from foveal.data.formats._yolo_lines import KeyPoints, box_of
+from foveal.data.formats._yolo_lists import CVAT
 from foveal.data.formats._yolo_names import NAMES, Beside, beside, is_yaml
 from foveal.errors import shown
 from foveal.files.pictures import is_picture_name
@@ -24,64 +28,112 @@ __all__ = ["FORMAT"]
 
 TXT_MAX_BYTES = 4 << 20  # some 100,000 boxes
 PEEKED, PEEKED_BYTES = 40, 512
-HAIR = 1.001  # a coordinate up to here is rounding of one at the edge
-CLASS = re.compile(r"\d{1,9}", re.ASCII)
 LABELS = re.compile(r"(^|.*/)labels?(/|$)", re.IGNORECASE)
+TOLD_FROM = 0.5  # share of a folder's label files that are empty
 
 
 def _read(place: Place, asked: Asked) -> Dataset:
     root = place.path.parent if place.is_file else place.path
     inside = Place(root) if place.is_file else place
     known = beside(place, root, inside.files)
-    names = dict(enumerate(asked.classes)) if asked.classes else known.names
     pictures = [file for file in inside.files if is_picture_name(file)]
-    mates, taken, labels = Mates(pictures), dict[str, str](), dict[str, str]()
-    found = Found(root, lambda path, line: f"{labels[path]} line {line}", shares=True)
+    labels = dict[str, str]()
+    found = Found(root, lambda path, line: f"{labels[path]} line {line}", shares=True, notes=list(known.notes))
     files = _label_files(inside)
+    mates = Mates(pictures).of_all(files)
+    texts = dict[str, str]()
     with asked.progress.task("reading annotations", len(files), "files") as advance:
         for file in files:
-            _take(found, file, mates, taken, labels, names, known)
+            picture, why = mates[file]
+            if picture is None:
+                found.skip("annotation" if ", as is " in why else "without picture", file, why)
+            else:
+                labels[picture] = file
+                _open(found, file, texts)
             advance(1)
-    rest = [(path, _split(path, known)) for path in pictures if path not in taken]
+    _tell_empty(found, texts)
+    names = dict(enumerate(asked.classes)) if asked.classes else known.names
+    reader = _Reader(found, names, known.key_points if known.key_points is not None else _key_points(texts))
+    for picture, file in labels.items():
+        if file in texts:
+            reader.take(found.add_picture(picture, _split(picture, known)), texts[file])
+    rest = [(path, _split(path, known)) for path in pictures if path not in labels]
     found.unlabelled(rest, asked, "has no label file")
     if known.told_by:
         found.notes.append(f"Class names are those of {shown(known.told_by)}.")
-    how = shown(known.told_by) if known.folders or known.listed else folders_said(found.splits)
+    how = shown(known.split_by) if known.folders or known.listed else folders_said(found.splits)
     origin = Origin(asked.source, str(place.path), "YOLO txt", how)
-    return dataset_of(found, asked, origin, _classes(found, names))
+    return dataset_of(found, asked, origin, reader.classes)
 
 
-def _classes(found: Found, names: dict[int, str] | None) -> tuple[str, ...]:
-    """In the order of their numbers: those that have a name, else those that occur."""
-    if names is not None:
-        return tuple(names[number] for number in sorted(names))
-    return tuple(str(number) for number in sorted({int(name) for name in found.names}))
+def _open(found: Found, file: str, texts: dict[str, str]) -> None:
+    """Read one label file."""
+    try:
+        texts[file] = read_all(found.root / file, TXT_MAX_BYTES).decode("utf-8-sig")
+    except (Unreadable, UnicodeDecodeError) as error:
+        found.skip("annotation", file, error.reason if isinstance(error, Unreadable) else "is not UTF-8")
 
 
-def _take(
-    found: Found, file: str, mates: Mates, taken: dict[str, str], labels: dict[str, str],
-    names: dict[int, str] | None, known: Beside,
-) -> None:  # fmt: skip
-    """Add what one label file says."""
-    picture, why = mates.of(file)
-    if picture is None:
-        found.skip("without picture", file, why)
-    elif picture in taken:
-        found.skip("annotation", file, f"is of {picture}, as is {taken[picture]}")
-    else:
-        taken[picture] = labels[picture] = file
-        try:
-            text = read_all(found.root / file, TXT_MAX_BYTES).decode("utf-8-sig")
-        except (Unreadable, UnicodeDecodeError) as error:
-            reason = error.reason if isinstance(error, Unreadable) else "is not UTF-8"
-            found.skip("annotation", file, reason)
-            return
-        on = found.add_picture(picture, _split(picture, known))
-        for number, read in _lines(text, names):
-            if isinstance(read, str):
-                found.lose(on, number, read)
-            else:
-                found.add_box(on, number, *read)
+def _tell_empty(found: Found, texts: Mapping[str, str]) -> None:
+    """Tell of folders in which half of the label files say nothing: some tools drop what is no box."""
+    folders = dict[str, list[bool]]()
+    for file, text in texts.items():
+        folders.setdefault(file.rpartition("/")[0], []).append(not text.strip())
+    for folder, empty in folders.items():
+        if 1 < sum(empty) >= TOLD_FROM * len(empty):
+            of_cvat = CVAT.search(f"{folder}/") is not None
+            why = "CVAT's YOLO export drops polygons" if of_cvat else "their pictures are taken as showing nothing"
+            where = f"{shown(folder) or '.'}; told from half on"
+            found.notes.append(f"{sum(empty)} of {len(empty)} label files are empty: {why} ({where}).")
+
+
+def _key_points(texts: Mapping[str, str]) -> int:
+    """How many numbers of key points stand behind each box, by the lines themselves."""
+    seen = KeyPoints()
+    for text in texts.values():
+        for line in text.splitlines():
+            if seen.possible:
+                seen.see(line.split())
+    return seen.decided()
+
+
+@dataclass
+class _Reader:
+    """Takes the lines of one picture after another."""
+
+    found: Found
+    names: dict[int, str] | None  # of class numbers; None: numbers are names
+    key_points: int
+    occurring: set[int] = field(default_factory=set)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """In the order of their numbers: those that have a name, else those that occur."""
+        if self.names is not None:
+            return tuple(self.names[number] for number in sorted(self.names))
+        return tuple(str(number) for number in sorted(self.occurring))
+
+    def take(self, on: int, text: str) -> None:
+        """Add what the lines of one picture say."""
+        seen = dict[str, int]()
+        for number, line in enumerate(text.splitlines(), 1):
+            words = line.split()
+            if not words:
+                continue
+            before = seen.setdefault(" ".join(words), number)
+            self._line(on, number, words if before == number else f"repeats line {before}")
+
+    def _line(self, on: int, number: int, words: list[str] | str) -> None:
+        read = words if isinstance(words, str) else box_of(words, self.key_points)
+        if not isinstance(read, str) and self.names is not None and read.number not in self.names:
+            read = f"class {read.number}, but classes are {_range(self.names)}"
+        if isinstance(read, str):
+            return self.found.lose(on, number, read)
+        for words_of in read.assumed:
+            self.found.assume(*words_of, self.found.where(self.found.paths[on], number))
+        self.occurring.add(read.number)
+        name = str(read.number) if self.names is None else self.names[read.number]
+        return self.found.add_box(on, number, read.corners, name)
 
 
 def _split(path: str, known: Beside) -> int:
@@ -89,39 +141,6 @@ def _split(path: str, known: Beside) -> int:
     if split is None:
         return UNSPLIT if known.folders or known.listed else split_by_folders(path)
     return split
-
-
-def _lines(
-    text: str, names: dict[int, str] | None
-) -> Iterator[tuple[int, tuple[tuple[float, float, float, float], str] | str]]:
-    """Number of each line that is not blank, and its box and class, or what is wrong with it."""
-    seen = dict[str, int]()
-    for number, line in enumerate(text.splitlines(), 1):
-        words = line.split()
-        if not words:
-            continue
-        before = seen.setdefault(" ".join(words), number)
-        yield number, _box(words, names) if before == number else f"repeats line {before}"
-
-
-def _box(words: list[str], names: dict[int, str] | None) -> tuple[tuple[float, float, float, float], str] | str:
-    if len(words) != 5:
-        return f"has {len(words)} columns, a box has 5: class, x, y, width, height"
-    if not CLASS.fullmatch(words[0]):
-        return f"class {shown(words[0])[:40]} is no whole number from 0"
-    kind = int(words[0])
-    if names is not None and kind not in names:
-        return f"class {kind}, but classes are {_range(names)}"
-    values = [number_of(word) for word in words[1:]]
-    for word, value in zip(words[1:], values, strict=True):
-        if value is None:
-            return f"{shown(word)[:40]} is not a number"
-        if not 0 <= value <= HAIR:
-            return f"{shown(word)[:40]} is not a share between 0 and 1"
-    x, y, width, height = (value or 0.0 for value in values)
-    if not width or not height:
-        return "zero area"
-    return (x - width / 2, y - height / 2, x + width / 2, y + height / 2), str(kind) if names is None else names[kind]
 
 
 def _range(names: dict[int, str]) -> str:
@@ -135,12 +154,18 @@ def _label_files(place: Place) -> list[str]:
     texts = [file for file in place.files if file.lower().endswith(".txt")]
     if not texts:
         return []
-    stems = {stem_of(file) for file in place.files if is_picture_name(file)}
+    stems = _names_of_pictures(place)
     return [
         file
         for file in texts
         if stem_of(file) in stems or (_in_labels(file) and PurePosixPath(file).name.lower() not in NAMES)
     ]
+
+
+def _names_of_pictures(place: Place) -> set[str]:
+    """What label files may be called, but for their ending: `7`, or `7.jpg`."""
+    pictures = [file for file in place.files if is_picture_name(file)]
+    return {stem_of(file) for file in pictures} | {file.rpartition("/")[2] for file in pictures}
 
 
 def _in_labels(file: str) -> bool:
@@ -156,7 +181,8 @@ def _detect(place: Place) -> bool:
     files = _label_files(place)
     in_tree = [file for file in files if _in_labels(file)]
     pictures = {stem_of(file) for file in place.files if is_picture_name(file)}
-    if not files or not (in_tree or 2 * len({stem_of(file) for file in files}) >= len(pictures)):
+    mates = {stem_of(file) for file in files}
+    if not files or not (in_tree or 2 * len(mates) >= len(pictures)):
         return False
     heads = [_head(place.path / file) for file in files[:: max(1, len(files) // PEEKED)]]
     return any(_looks_so(head) for head in heads) or (bool(in_tree) and not any(heads))
