@@ -67,8 +67,8 @@ class Shared:
                 continue
             self.taken[match.path] = image.file
             self.found.assume(
-                "picture lies elsewhere than its entry says and is found by its name",
-                "pictures lie elsewhere than their entries say and are found by their names",
+                "picture is not where its entry says and is found by its name",
+                "pictures are not where their entries say and are found by their names",
                 f"{image.written[:200]} is {match.path}",
             )
             on = self.found.add_picture(match.path, image.split, image.size)

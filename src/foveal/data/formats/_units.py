@@ -33,7 +33,7 @@ def settle(
     """
     odd = np.zeros(len(xyxy), bool)
     if not found.shares and len(xyxy) and sizes.max(initial=0) > SMALL:
-        odd = _shares(found, xyxy, place)
+        odd = _shares(found, xyxy, asked.source, place)
     if found.shares:
         if asked.box_origin != "auto":
             found.notes.append(f"Boxes are shares of their pictures, so --box-origin {asked.box_origin} moves nothing.")
@@ -42,7 +42,7 @@ def settle(
     return odd
 
 
-def _shares(found: Found, xyxy: NDArray[np.float64], place: Callable[[int], str]) -> NDArray[np.bool_]:
+def _shares(found: Found, xyxy: NDArray[np.float64], source: str, place: Callable[[int], str]) -> NDArray[np.bool_]:
     inside = ((xyxy >= -HAIR) & (xyxy <= 1 + HAIR)).all(1)
     parts = inside & (xyxy != np.round(xyxy)).any(1)
     count, first = int(parts.sum()), shown(place(int(parts.argmax())))
@@ -54,13 +54,13 @@ def _shares(found: Found, xyxy: NDArray[np.float64], place: Callable[[int], str]
         )
     elif inside.all():
         raise BadData(
-            f"{shown(place(0))}, as every box, goes from 0 to 1, which is one pixel or all of the picture; "
+            f"{shown(source)}: {shown(place(0))}, as every box, goes from 0 to 1, which is one pixel or all of the picture; "
             f"write boxes in pixels."
         )
     elif 2 * count >= len(xyxy):
         other = shown(place(int((~inside).argmax())))
         raise BadData(
-            f"{count} of {len(xyxy)} boxes lie between 0 and 1 (first: {first}), as shares of a picture do, and others "
+            f"{shown(source)}: {count} of {len(xyxy)} boxes lie between 0 and 1 (first: {first}), as shares of a picture do, and others "
             f"do not (first: {other}); write all of them in pixels, or all as shares."
         )
     return np.zeros(len(xyxy), bool) if found.shares else parts

@@ -2,49 +2,68 @@
 
 Corners are continuous pixels of the picture as it is shown: a box from 0 to the width covers all of it. A row whose
 coordinates are empty names a picture without objects. Columns that may follow: `split`; `width` and `height` of the
-picture; `crowd` and `difficult` (1 or 0).
+picture; `crowd` and `difficult` (1 or 0). `_box_columns.py` tells the other ways to write a box.
 """
 
 from __future__ import annotations
 
 import os
-import re
 from pathlib import Path
 
 from foveal.data.dataset import SPLITS, UNSPLIT, Dataset, Origin
 from foveal.data.formats import Asked, Format, Place, split_of
+from foveal.data.formats._box_columns import Layout, head_of, is_of_boxes, layout_of
 from foveal.data.formats._boxes import dataset_of
 from foveal.data.formats._found import Found, number_of
+from foveal.data.formats._found_pictures import ADDRESS, Finder, Match
 from foveal.data.formats.table import PATH, Columns, picture_file, read_rows
 from foveal.errors import BadData, did_you_mean, shown
-from foveal.files.safely import Unreadable, open_regular
 
 __all__ = ["FORMAT"]
 
-CORNERS: Columns = {
-    "x1": ("x1", "xmin", "x_min", "left"),
-    "y1": ("y1", "ymin", "y_min", "top"),
-    "x2": ("x2", "xmax", "x_max", "right"),
-    "y2": ("y2", "ymax", "y_max", "bottom"),
-}
 OTHERS: Columns = {
-    "split": ("split", "subset"),
-    "width": ("width", "image_width"),
-    "height": ("height", "image_height"),
-    "crowd": ("crowd", "iscrowd"),
+    "split": ("split", "subset", "set"),
+    "width": ("width", "image_width", "img_width"),
+    "height": ("height", "image_height", "img_height"),
+    "crowd": ("crowd", "iscrowd", "isgroupof"),
     "difficult": ("difficult",),
 }
-COLUMNS: Columns = {"path": (*PATH, "image_path"), **CORNERS, "label": ("label", "class", "name", "target"), **OTHERS}
-PEEKED_BYTES = 1 << 16
+PICTURE = tuple(dict.fromkeys((*PATH, "image_path", "imageid", "image_id", "image_name", "img")))
+LABEL = ("label", "class", "name", "target", "labelname", "label_name", "class_name", "category", "category_name")
+BUCKETS = ("gs://", "s3://")
 YES, NO = ("1", "true", "yes"), ("0", "false", "no", "")
+Rows = list[tuple[int, dict[str, str]]]
+
+
+def _columns(layout: Layout) -> Columns:
+    others = OTHERS if layout.sizes else OTHERS | {side: OTHERS[side][1:] for side in ("width", "height")}
+    return {"path": PICTURE, **layout.columns, "label": LABEL, **others}
+
+
+def _pictures(path: Path, rows: Rows) -> dict[str, Match]:
+    """The picture of each path: as it is written, else by its end."""
+    found = dict[str, Match]()
+    for _, row in rows:
+        written = row["path"]
+        if not written or written in found:
+            continue
+        if ADDRESS.match(written):  # of a bucket: a copy of it lies here, or nothing does
+            web = f"{shown(written)[:80]}: foveal does not download pictures; save them first"
+            found[written] = Match(None, "" if written.startswith(BUCKETS) else web)
+        else:
+            picture, why = picture_file(path.parent, written)
+            found[written] = Match(picture, "" if why.endswith("not found") else why)
+    finder = Finder(lambda: Place(path.parent).files, lambda _: False)
+    nowhere = [written for written, match in found.items() if match.path is None and not match.reason]
+    return found | finder.by_ends(nowhere, {match.path for match in found.values() if match.path is not None})
 
 
 class _Reader:
     """Takes row after row; a picture is added when it is first named."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.found = Found(path.parent, lambda _, line: f"line {line}")
+    def __init__(self, path: Path, layout: Layout, pictures: dict[str, Match]) -> None:
+        self.path, self.layout, self.pictures = path, layout, pictures
+        self.found = Found(path.parent, lambda _, line: f"line {line}", sided=layout.sided)
         self.index = dict[str, int]()
         self.begun = dict[str, int]()  # the line that named a picture first
         self.empty = dict[int, int]()  # pictures that a line says nothing is on
@@ -53,24 +72,27 @@ class _Reader:
     def take(self, line: int, row: dict[str, str]) -> None:
         if not row["path"]:
             return self.found.skip("row", f"line {line}", "has no path")
-        if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", row["path"]):
-            reason = f"{shown(row['path'])[:80]}: foveal does not download pictures; save them first"
-            return self.found.skip("row", f"line {line}", reason)
-        picture, why = picture_file(self.path.parent, row["path"])
-        if picture is None:
-            return self.found.skip("row", f"line {line}", why)
-        on = self._picture(line, picture, row)
-        if not any(row[corner] for corner in CORNERS):
+        match = self.pictures[row["path"]]
+        if match.path is None:
+            return self.found.skip("row", f"line {line}", match.reason)
+        on = self._picture(line, match, row)
+        if not any(row[column] for column in self.layout.columns):
             self.empty.setdefault(on, line)
         else:
             self._box(line, on, row)
 
-    def _picture(self, line: int, picture: str, row: dict[str, str]) -> int:
-        split = self._split(line, row)
+    def _picture(self, line: int, match: Match, row: dict[str, str]) -> int:
+        split, picture = self._split(line, row), str(match.path)
         if picture not in self.index:
             sides = [int(number_of(row.get(side, "")) or 0) for side in ("width", "height")]
             self.index[picture] = self.found.add_picture(picture, split, (sides[0], sides[1]))
             self.begun[picture] = line
+            if not match.exact:
+                self.found.assume(
+                    "picture is not where its row says and is found by its name",
+                    "pictures are not where their rows say and are found by their names",
+                    f"{row['path'][:200]} is {picture}",
+                )
         on = self.index[picture]
         if self.found.splits[on] != split:
             raise BadData(f"{shown(self.path)}, line {line}: {shown(picture)} has another split than in line "
@@ -85,22 +107,27 @@ class _Reader:
         return split_of(word) if word else UNSPLIT
 
     def _box(self, line: int, on: int, row: dict[str, str]) -> None:
-        values = [number_of(row[corner]) for corner in CORNERS]
-        for corner, value in zip(CORNERS, values, strict=True):
+        written = self.layout.numbers(row)
+        if len(written) != 4:
+            return self.found.lose(on, line, f"its box has {len(written)} numbers, not four")
+        values = [number_of(text) for _, text in written]
+        for (name, text), value in zip(written, values, strict=True):
             if value is None:
-                wrong = f'{corner} is "{shown(row[corner])[:40]}", not a number' if row[corner] else f"has no {corner}"
+                wrong = f'{name} is "{shown(text)[:40]}", not a number' if text else f"has no {name}"
                 return self.found.lose(on, line, wrong)
+        corners = self.layout.corners([value or 0.0 for value in values])
+        if isinstance(corners, str):
+            return self.found.lose(on, line, corners)
         if not row["label"]:
             return self.found.lose(on, line, "has no label")
         for mark in ("crowd", "difficult"):
             if row.get(mark, "").lower() not in YES + NO:
                 return self.found.lose(on, line, f'{mark} is "{shown(row[mark])[:40]}"; write 1 or 0')
-        x1, y1, x2, y2 = (value or 0.0 for value in values)
-        before = self.seen.setdefault((on, x1, y1, x2, y2, row["label"]), line)
+        before = self.seen.setdefault((on, corners, row["label"]), line)
         if before != line:
             return self.found.skip("row", f"line {line}", f"repeats line {before}")
         crowd, difficult = (row.get(mark, "").lower() in YES for mark in ("crowd", "difficult"))
-        self.found.add_box(on, line, (x1, y1, x2, y2), row["label"], crowd, difficult)
+        self.found.add_box(on, line, corners, row["label"], crowd, difficult)
         return None
 
     def contradicted(self) -> None:
@@ -113,31 +140,33 @@ class _Reader:
 
 
 def _read(place: Place, asked: Asked) -> Dataset:
-    reader = _Reader(place.path)
-    for line, row in read_rows(place.path, COLUMNS, frozenset(OTHERS)):
+    layout = layout_of(place.path)
+    rows = list(read_rows(place.path, _columns(layout), frozenset(OTHERS)))
+    layout = layout.decided((_plain(layout, row) for _, row in rows), place.path)
+    reader = _Reader(place.path, layout, _pictures(place.path, rows))
+    for line, row in rows:
         reader.take(line, row)
     reader.contradicted()
     found = reader.found
+    if layout.note:
+        found.notes.append(layout.note)
     if not found.paths:
-        rows = [row for several in found.rows.values() for row in several]
-        why = f" ({rows[0].name}: {rows[0].reason})" if rows else ""
+        skipped = [row for several in found.rows.values() for row in several]
+        why = f" ({skipped[0].name}: {skipped[0].reason})" if skipped else ""
         raise BadData(f"{shown(place.path)} names no usable picture{why}; paths are relative to its folder.")
     how = 'its column "split"' if any(split != UNSPLIT for split in found.splits) else ""
     return dataset_of(found, asked, Origin(asked.source, str(place.path), "box table", how))
 
 
+def _plain(layout: Layout, row: dict[str, str]) -> list[float]:
+    values = [number_of(text) for _, text in layout.numbers(row)]
+    return [value for value in values if value is not None]
+
+
 def _detect(place: Place) -> bool:
-    """A table whose header has the four corners, or most of them: a misspelt one is told, not passed over."""
     if not place.is_file or os.path.splitext(place.path)[1].lower() not in (".csv", ".tsv", ".tab"):
         return False
-    try:
-        with open_regular(place.path) as file:
-            head = file.read(PEEKED_BYTES)
-    except (Unreadable, OSError):
-        return False
-    first = head.decode("utf-8-sig", "replace").lstrip("\r\n").split("\n", 1)[0]
-    named = {name.strip().strip('"').lower() for name in re.split(r"[,;\t]", first)}
-    return sum(bool(named & set(names)) for names in CORNERS.values()) > 2
+    return is_of_boxes(head_of(place.path))
 
 
 FORMAT = Format("box table", _detect, _read)
