@@ -8,7 +8,8 @@ was changed, 3 when work stopped midway for a reason outside and the last good s
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 __all__ = [
@@ -23,7 +24,9 @@ __all__ = [
     "NoSpace",
     "NotFinite",
     "NotWritable",
+    "Stopped",
     "did_you_mean",
+    "leaving",
     "shown",
 ]
 
@@ -91,6 +94,30 @@ class Interrupted(FovealError):
 
     def __reduce__(self) -> tuple[type[Interrupted], tuple[str, int]]:
         return Interrupted, (str(self), self.exit_code)
+
+
+class Stopped(BaseException):
+    """A signal asked the command to stop: raised wherever it just was, and no Exception, so that nobody on its way
+    takes it for one of their own. Its sentence tells what is left behind."""
+
+    def __init__(self, signal: str, exit_code: int) -> None:
+        super().__init__(signal)
+        self.signal = signal
+        self.exit_code = exit_code
+        self.left = ""
+
+    def __str__(self) -> str:
+        return f"Stopped by {self.signal}; {self.left or 'nothing was saved.'}"
+
+
+@contextmanager
+def leaving(what: Callable[[], str]) -> Iterator[None]:
+    """Within the block: what a stop leaves behind, as the end of its sentence. The inmost that knows has it."""
+    try:
+        yield
+    except Stopped as stop:
+        stop.left = stop.left or what()
+        raise
 
 
 def shown(name: str | Path) -> str:

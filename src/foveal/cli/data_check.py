@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["check"]
 
+WRITTEN = ("check.html", "findings.csv")
 
 Source = Annotated[str, typer.Argument(metavar="SOURCE", help="Labelled pictures, as `foveal train` takes them.")]
 Out = Annotated[
@@ -59,7 +60,9 @@ def check(
 
         write_check(found, folder)
     except BaseException:
-        if new:  # a refusal leaves nothing behind; a folder that holds something stays
+        for name in WRITTEN:  # half a check is none
+            (folder / name).unlink(missing_ok=True)
+        if new:
             with contextlib.suppress(OSError):
                 folder.rmdir()
         raise
@@ -79,8 +82,8 @@ def _tell(found: Findings, folder: Path, as_json: bool) -> None:
           f"{':' if said else '; nothing to mend was found.'}")  # fmt: skip
     for what, why in said:
         print(f"  {what} - {why}")
-    print(f"page      {shown(folder / 'check.html')}")
-    print(f"list      {shown(folder / 'findings.csv')}")
+    for word, name in zip(("page", "list"), WRITTEN, strict=True):
+        print(f"{word:9} {shown(folder / name)}")
 
 
 def _free_folder(source: str) -> Path:

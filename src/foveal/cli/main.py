@@ -1,114 +1,94 @@
-"""`foveal`: the commands, in the order of the work. What goes wrong is one sentence on stderr and an exit code.
+"""`foveal`: one command, and what goes wrong is one sentence on stderr and an exit code.
 
 Exit codes: 0 done; 2 refused, nothing was changed; 3 stopped midway for a reason outside, the last good state stands;
 1 a fault of foveal's own; 130 and 143 stopped by SIGINT and SIGTERM; 141 nobody reads what is printed any more.
+Signals are heeded before anything else is imported, which takes a while.
 """
 
 from __future__ import annotations
 
 import os
-import signal
 import sys
-from typing import Annotated, NoReturn
+from typing import NoReturn
 
-import typer
+from foveal.cli.signals import Signals
+from foveal.errors import FovealError, Interrupted, Stopped, shown
 
-from foveal import __version__
-from foveal.cli import console
-from foveal.cli.cache import cache
-from foveal.cli.data import data
-from foveal.cli.doctor import doctor
-from foveal.cli.evaluate import evaluate
-from foveal.cli.networks import networks
-from foveal.cli.predict import predict
-from foveal.cli.train import train
-from foveal.errors import FovealError, did_you_mean, shown
-from foveal.machine import prepare_threads
+__all__ = ["run"]
 
-__all__ = ["app", "run"]
-
-FAULT, REFUSED, STOPPED, NO_READER = 1, 2, 3, 141
-
-# Plain help: Rich's panels would cost every `--help` a tenth of a second and come out as boxes in a log.
-app = typer.Typer(
-    name="foveal",
-    add_completion=False,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-    suggest_commands=False,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
-)
-for command in (train, predict, evaluate, networks, cache, doctor):
-    app.command(short_help=(command.__doc__ or "").split("\n")[0])(command)
-app.add_typer(data, name="data", short_help="Look at a data set, or write it in another form.")
-
-
-def _tell_version(wanted: bool) -> None:
-    if wanted:
-        print(f"foveal {__version__}")
-        raise typer.Exit
-
-
-@app.callback()
-def main(
-    version: Annotated[
-        bool, typer.Option("--version", callback=_tell_version, is_eager=True, help="Print the version and leave.")
-    ] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
-) -> None:
-    """Train, open up and ship convolutional networks for pictures.
-
-    \b
-    Examples:
-      foveal train flowers/                  a folder of pictures -> a trained model and a report
-      foveal train digits                    the same with built-in data, in half a minute
-      foveal predict runs/flowers-resnet18-1 photo.jpg
-      foveal evaluate runs/flowers-resnet18-1 more-flowers/
-
-    `foveal COMMAND --help` tells more about each.
-    """
+FAULT, REFUSED, STOPPED, INTERRUPTED, NO_READER = 1, 2, 3, 130, 141
 
 
 def run() -> NoReturn:
     """The entry point of the installed command."""
+    signals = Signals()
+    try:
+        signals.heed()
+        code = _whole()
+        signals.done()
+    except Stopped as stop:  # on the way into the command, or out of it
+        code = _tell(stop, str(stop), stop.exit_code, debug=False)
+    sys.exit(code)
+
+
+def _whole() -> int:
+    from foveal.machine import prepare_threads
+
     prepare_threads(os.environ)  # PyTorch's threads read it when it is imported, which the commands do
     for stream in (sys.stdout, sys.stderr):  # a name that the terminal cannot show must not end the work
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
     arguments, debug = _without_debug(sys.argv[1:])
-    code = _run(arguments or ["--help"], debug)
-    sys.exit(code)
+    return _run(arguments or ["--help"], debug)
 
 
 def _run(arguments: list[str], debug: bool) -> int:
     """The exit code of one command; every error becomes its sentence."""
     try:
-        _check_command(arguments)
-        result = app(arguments, prog_name="foveal", standalone_mode=False)
+        from foveal.cli.app import called
+
+        result = called(arguments)
         sys.stdout.flush()
-        return result if isinstance(result, int) else 0
+        return result
     except (BrokenPipeError, SystemExit) as error:  # `foveal predict … | head`: the reader has seen enough
         if isinstance(error, SystemExit) and not isinstance(error.__context__, BrokenPipeError):
             raise  # typer itself leaves by SystemExit when a print finds no reader
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - so that the last flush finds a reader
         return NO_READER
-    except typer.TyperException as error:
-        return _tell(error, _usage(error), REFUSED, debug)
-    except FovealError as error:
-        return _tell(error, str(error), error.exit_code, debug)
-    except (KeyboardInterrupt, typer.Abort) as error:
-        return _tell(error, "stopped.", 128 + signal.SIGINT, debug)
-    except MemoryError as error:
-        return _tell(error, "out of memory; a smaller --batch or --size needs less.", STOPPED, debug)
-    except OSError as error:
+    except BaseException as error:  # noqa: BLE001 - a fault of ours is told in one sentence as well
+        sentence, code = _told(_stop_behind(error) or error)
+        return _tell(error, sentence, code, debug)
+
+
+def _stop_behind(error: BaseException | None) -> Stopped | None:
+    """The stop that compiled code turned into an error of its own, as imports do."""
+    while error is not None and not isinstance(error, Stopped | Interrupted):
+        error = error.__cause__ or error.__context__
+    return error if isinstance(error, Stopped) else None
+
+
+def _told(error: BaseException) -> tuple[str, int]:
+    """What is said of an error, and the exit code."""
+    if isinstance(error, FovealError | Stopped):
+        return str(error), error.exit_code
+    if isinstance(error, KeyboardInterrupt):
+        return "stopped.", INTERRUPTED
+    if isinstance(error, MemoryError):
+        return "out of memory; a smaller --batch or --size needs less.", STOPPED
+    if isinstance(error, OSError):
         place = f"{shown(error.filename)}: " if isinstance(error.filename, str) else ""
-        return _tell(error, f"{place}{error.strerror or error} (--debug shows where).", STOPPED, debug)
-    except Exception as error:  # noqa: BLE001 - a fault of ours is told in one sentence as well
-        what = ": ".join([type(error).__name__, *str(error).splitlines()[:1]])
-        return _tell(error, f"a fault of foveal's own: {what} (--debug shows where).", FAULT, debug)
+        return f"{place}{error.strerror or error} (--debug shows where).", STOPPED
+    from foveal.cli.app import usage
+
+    if wrong := usage(error):
+        return wrong, REFUSED
+    what = ": ".join([type(error).__name__, *str(error).splitlines()[:1]])
+    return f"a fault of foveal's own: {what} (--debug shows where).", FAULT
 
 
 def _tell(error: BaseException, sentence: str, code: int, debug: bool) -> int:
+    from foveal.cli import console
+
     if debug:
         import traceback
 
@@ -122,26 +102,3 @@ def _without_debug(arguments: list[str]) -> tuple[list[str], bool]:
     end = arguments.index("--") if "--" in arguments else len(arguments)
     kept = [a for a in arguments[:end] if a != "--debug"]
     return kept + arguments[end:], len(kept) < end
-
-
-def _check_command(arguments: list[str]) -> None:
-    word = next((a for a in arguments if not a.startswith("-")), None)
-    known = [c.callback.__name__ for c in app.registered_commands if c.callback]
-    known += [str(group.name) for group in app.registered_groups]
-    if word is not None and word not in known:
-        near = did_you_mean(word, known) or f" (commands: {', '.join(known)})"
-        raise FovealError(f'foveal has no command "{shown(word)}"{near}')
-
-
-def _usage(error: typer.TyperException) -> str:
-    """What was wrong with the command line, in one sentence that names the command and its help."""
-    context = getattr(error, "ctx", None)
-    command = context.command_path if context else "foveal"
-    option = getattr(error, "option_name", None)
-    near = getattr(error, "possibilities", None)
-    if option and near is not None:
-        sentence = f'no option "{option}"' + (f'; did you mean "{near[0]}"?' if near else "")
-    else:
-        text = " ".join(error.format_message().split())
-        sentence = text[:1].lower() + text[1:].rstrip(".")
-    return f"{command}: {sentence} ({command} --help)"

@@ -99,6 +99,9 @@ class StoreWriter:
         except OSError as error:
             self.__exit__(None, None, None)
             raise self._told(error) from None
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
         return self
 
     def _reserve(self) -> None:

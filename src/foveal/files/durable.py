@@ -20,7 +20,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, TextIO
 
-from foveal.errors import Busy, FovealError, NoSpace, NotWritable, shown
+from foveal.errors import Busy, FovealError, NoSpace, NotWritable, Stopped, shown
 
 __all__ = [
     "RunLock",
@@ -94,9 +94,9 @@ class _Raw(io.RawIOBase):
 def _replacing(path: Path) -> Iterator[int]:
     """The descriptor of a temporary file that takes the place of `path` when the block ends well, else goes."""
     temporary = path.parent / temporary_name()
-    with no_write(path):
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
     try:
+        with no_write(path):
+            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
         try:
             yield descriptor
             with no_write(path):
@@ -193,15 +193,21 @@ def new_folder(path: Path) -> None:
 
     Raises: NotWritable, before any work is done, when it holds something, is a file, or cannot be written to.
     """
-    if os.path.lexists(path) and not path.is_dir():
+    if os.path.lexists(path) and not os.path.isdir(path):
         raise NotWritable(f"{shown(path)} exists and is not a folder; choose another.")
+    there = os.path.isdir(path)
     try:
         path.mkdir(parents=True, exist_ok=True)
         if any(path.iterdir()):
             raise NotWritable(f"{shown(path)} exists and is not empty; choose another, or go on with --resume.")
+        _try_to_write(path)
     except OSError as error:
         raise NotWritable(f"cannot write to {shown(path)} ({_plainly(error)}); choose another folder.") from None
-    _try_to_write(path)
+    except (KeyboardInterrupt, Stopped):
+        if not there:
+            with suppress(OSError):
+                path.rmdir()
+        raise
 
 
 def _plainly(error: OSError) -> str:
@@ -211,12 +217,15 @@ def _plainly(error: OSError) -> str:
 def _try_to_write(folder: Path) -> None:
     """A probe: permissions alone do not tell of a read-only mount, a quota or a full disk."""
     probe = folder / temporary_name()
-    with no_write(folder / "…"):
-        descriptor = os.open(probe, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
-        try:
-            os.write(descriptor, b"foveal")
-        finally:
-            os.close(descriptor)
+    try:
+        with no_write(folder / "…"):
+            descriptor = os.open(probe, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+            try:
+                os.write(descriptor, b"foveal")
+            finally:
+                os.close(descriptor)
+    finally:
+        with suppress(OSError):
             os.unlink(probe)
 
 

@@ -10,15 +10,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from foveal.errors import Missing, NotWritable, shown
+from foveal.errors import FovealError, Missing, NotWritable, Stopped, shown
 from foveal.files.durable import write_text
 from foveal.files.free_names import as_word, first_free
+from foveal.files.model_file import MODEL_FILE
 from foveal.files.spreadsheet import csv_text
 from foveal.progress import Advance, Progress
 
-__all__ = ["check_place", "check_run", "free_folder", "leave_no_folder", "logged", "tell_left_out", "write_skipped"]
+__all__ = [
+    "begun_run", "check_place", "check_run", "free_folder", "leave_no_folder", "logged", "tell_left_out", "way_on",
+    "write_skipped",
+]  # fmt: skip
 
 RUNS = Path("runs")
+RECIPE = "recipe.toml"
 TOLD_AT_MOST = 20  # pictures left out; skipped.csv has them all
 
 
@@ -37,8 +42,8 @@ def check_place(place: Path, source: str) -> None:
 
 def check_run(folder: Path) -> None:
     """Raises: Missing for a folder in which no run was started."""
-    if not (folder / "recipe.toml").exists():
-        raise Missing(f"{shown(folder)} is no run's folder: it holds no recipe.toml.")
+    if not os.path.exists(folder / RECIPE):
+        raise Missing(f"{shown(folder)} is no run's folder: it holds no {RECIPE}.")
 
 
 def free_folder(source: str, network: str) -> Path:
@@ -48,12 +53,32 @@ def free_folder(source: str, network: str) -> Path:
     return RUNS / name
 
 
+@contextmanager
+def begun_run(folder: Path) -> Iterator[None]:
+    """A run in a new folder: one that is refused, or stopped before anything was trained, leaves none behind."""
+    try:
+        yield
+    except FovealError as error:
+        if error.exit_code == 2:
+            leave_no_folder(folder)
+        raise
+    except (KeyboardInterrupt, Stopped):
+        leave_no_folder(folder)
+        raise
+
+
+def way_on(folder: Path) -> str:
+    """What a stopped run leaves, as the end of a sentence; "" where that is nothing."""
+    return f"go on with: foveal train --resume {shown(folder)}" if (folder / RECIPE).exists() else ""
+
+
 def leave_no_folder(folder: Path) -> None:
-    """A refused run leaves nothing: what it has just written goes. A folder in which something was trained stays."""
+    """What a run has just written goes. A folder in which something was trained stays."""
     checkpoints = folder / "checkpoint"
-    if (folder / "history.csv").exists() or (checkpoints.is_dir() and any(checkpoints.iterdir())):
+    trained = (folder / "history.csv").exists() or (folder / MODEL_FILE).exists()
+    if trained or (checkpoints.is_dir() and any(checkpoints.iterdir())):
         return
-    for name in ("recipe.toml", "skipped.csv", "log.txt", ".lock"):
+    for name in (RECIPE, "skipped.csv", "log.txt", ".lock"):
         (folder / name).unlink(missing_ok=True)
     with contextlib.suppress(OSError):
         if checkpoints.is_dir():

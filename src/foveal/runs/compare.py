@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from foveal.errors import BadRecipe, shown
+from foveal.errors import BadRecipe, leaving, shown
 from foveal.files.durable import new_folder, write_text
 from foveal.files.plain_json import json_text
 from foveal.files.run_folder import check_place, free_folder
@@ -62,11 +62,12 @@ def compare_starts(
     folder = Path(out).expanduser() if out is not None else free_folder(name or "arrays", "compare")
     new_folder(folder)
     share = (recipe.training.minutes or MINUTES) / len(STARTS)
-    found = []
+    found: list[Started] = []
     for number, word in enumerate(STARTS, 1):
         progress.say(f"{number} of {len(STARTS)}: --train {word}, {share:.2g} minutes at most.")
         asked = recipe.with_settings({"network.train": word, "training.minutes": share, "training.epochs": "auto"})
-        found.append(_one(source, folder / word.replace(":", "-"), asked, word, progress))
+        with leaving(lambda: f"{shown(folder)} holds the runs that have ended." if found else ""):
+            found.append(_one(source, folder / word.replace(":", "-"), asked, word, progress))
     write_text(folder / FILE, json_text([asdict(way) for way in found]) + "\n")
     rows = [
         Compared(w.train, w.top1, w.interval, w.seconds, w.parameters, f"{Path(w.folder).name}/report.html")

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 from foveal.data.dataset import SPLITS, Dataset
 from foveal.data.sources import open_dataset, reading_of
-from foveal.errors import BadRecipe, FovealError, shown
+from foveal.errors import BadRecipe, leaving, shown
 from foveal.files.durable import RunLock, new_folder, write_text
-from foveal.files.run_folder import check_run, free_folder, leave_no_folder, logged, tell_left_out
+from foveal.files.run_folder import begun_run, check_run, free_folder, logged, tell_left_out, way_on
 from foveal.model_files import check_keepable
 from foveal.networks.index import CUSTOM
 from foveal.progress import SILENT, Progress
@@ -82,17 +82,12 @@ def train(
     check_keepable(task, dataset.classes, recipe, dataset.origin.place)
     folder = place or free_folder(dataset.origin.source or "arrays", recipe.network.name)
     new_folder(folder)
-    try:
-        with RunLock(folder), logged(folder, progress) as told:
-            write_text(folder / "recipe.toml", recipe.to_toml())
-            _tell(dataset, told)
-            from foveal.runs.training_run import carried_out  # with PyTorch
+    with leaving(lambda: way_on(folder)), begun_run(folder), RunLock(folder), logged(folder, progress) as told:
+        write_text(folder / "recipe.toml", recipe.to_toml())
+        _tell(dataset, told)
+        from foveal.runs.training_run import carried_out  # with PyTorch
 
-            return Run(folder, *carried_out(task, folder, dataset, recipe, network, told, began, loading_threads))
-    except FovealError as error:
-        if error.exit_code == 2:  # refused before anything was trained
-            leave_no_folder(folder)
-        raise
+        return Run(folder, *carried_out(task, folder, dataset, recipe, network, told, began, loading_threads))
 
 
 def resume(
@@ -115,7 +110,7 @@ def resume(
     _check_changes(recipe, changed, folder)
     if recipe.network.name == CUSTOM and network is None:
         raise BadRecipe(f"{shown(folder)} trains a network of one's own: foveal.resume(folder, network=TheNetwork()).")
-    with RunLock(folder), logged(folder, progress) as told:
+    with leaving(lambda: way_on(folder)), RunLock(folder), logged(folder, progress) as told:
         opened = opened_as_asked(source if source is not None else recipe.data.source, changed, told)
         write_text(folder / "recipe.toml", changed.to_toml())
         task, dataset = asked_task(opened, changed)
