@@ -24,7 +24,6 @@ _PICTURES = (
     (b"gimp xcf", "is a GIMP document" + _SAVE),
     (b"version https://git-lfs", "is a Git LFS pointer, not a picture; run `git lfs pull`"),
 )
-_BRANDS = {b"avif": "an AVIF", b"avis": "an AVIF", b"mif1": "a HEIC", b"msf1": "a HEIC"}
 _PAGE = re.compile(rb"(?:\xef\xbb\xbf)?\s*(?:<!doctype\s+html|<html|<head|<body)", re.IGNORECASE)
 _SVG = re.compile(rb"(?:\xef\xbb\xbf)?\s*(?:<\?xml|<!--|<!doctype svg|<svg)", re.IGNORECASE)
 _PNM = re.compile(rb"P[1-7][\s#]+[0-9W#]")
@@ -37,9 +36,6 @@ def foreign_picture(data: bytes) -> str | None:
         if head.startswith(magic):
             return reason
     if head[4:8] == b"ftyp":
-        brand = head[8:12]
-        if brand in _BRANDS or brand.startswith((b"hei", b"hev")):
-            return f"is {_BRANDS.get(brand, 'a HEIC')} picture" + _SAVE
         return "is a video; give pictures"
     if _PAGE.match(head):
         return "is a web page, not a picture; download it again"

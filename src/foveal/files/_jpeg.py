@@ -41,6 +41,8 @@ class Jpeg:
     end: int = 0  # where the end marker stands, or the length of the data when there is none
     closed: bool = False  # an end marker was found
     lowest_bit: dict[int, bytearray] = field(default_factory=dict)  # component -> for each coefficient, 255: not sent
+    gaps: list[int] = field(default_factory=list)  # where something lies between two segments
+    notes: bool = False  # whether there is a segment that may hold EXIF or XMP
 
     @property
     def arithmetic(self) -> bool:
@@ -49,6 +51,17 @@ class Jpeg:
     def slow(self) -> bool:
         """Many scans of a large picture: a file of kilobytes that takes minutes (libjpeg-turbo issue 284)."""
         return self.scans > _SLOW_SCANS and self.scans * self.width * self.height > _SLOW_WORK
+
+    def bytes_a_pixel(self) -> float:
+        """Of memory: its pixels, and with several scans all coefficients of 16 bits until the last one has come."""
+        across, down = (max(pair[i] for pair in self.sampling.values()) for i in (0, 1)) if self.sampling else (1, 1)
+        kept = sum(h * v for h, v in self.sampling.values()) / (across * down)
+        return 2 * kept * (self.scans > 1) + len(self.sampling)
+
+    def plain_sampling(self) -> bool:
+        """Whether its components are sampled as an encoder would; a damaged header hardly ever says so."""
+        _, *colours = self.sampling.values()
+        return len(set(colours)) <= 1 and all(n in (1, 2, 4) for pair in self.sampling.values() for n in pair)
 
     def complete(self, data: bytes) -> bool:
         """Whether every coefficient of every component was sent down to its last bit, and no restart is missing."""
@@ -77,8 +90,10 @@ def scan(data: bytes) -> Jpeg:
     while True:
         match = _MARKER.search(data, at)
         if match is None or (match.start() + 4 > len(data) and data[match.start() + 1] != 0xD9):
-            jpeg.end = len(data.rstrip(b"\xff")) if in_scan else len(data)
+            jpeg.end = len(data.rstrip(b"\xff")) if jpeg.scans else len(data)
             return jpeg
+        if match.start() > at and not in_scan:
+            jpeg.gaps.append(at)
         at, code = match.start(), data[match.start() + 1]
         if code == 0xD9:
             jpeg.end, jpeg.closed = at, True
@@ -89,8 +104,9 @@ def scan(data: bytes) -> Jpeg:
         length = int.from_bytes(data[at + 2 : at + 4], "big")
         _read_segment(jpeg, code, data[at + 4 : at + 2 + length])
         at += 2 + max(length, 2)
-        if code == 0xDA:
-            in_scan, jpeg.last_scan = True, at
+        in_scan = code == 0xDA
+        if in_scan:
+            jpeg.last_scan = at
 
 
 def _read_segment(jpeg: Jpeg, code: int, body: bytes) -> None:
@@ -100,6 +116,8 @@ def _read_segment(jpeg: Jpeg, code: int, body: bytes) -> None:
         components = [body[i : i + 2] for i in range(6, min(len(body) - 2, 6 + 3 * body[5]), 3)]
         jpeg.sampling = {c: (max(1, factors >> 4), max(1, factors & 15)) for c, factors in components}
         jpeg.lowest_bit = {c: bytearray(b"\xff" * 64) for c in jpeg.sampling}
+    elif code == 0xE1:
+        jpeg.notes = True
     elif code == 0xDD:
         jpeg.restart_every = int.from_bytes(body[:2], "big")
     elif code == 0xDA and body:

@@ -10,13 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foveal.errors import BadPicture
+from foveal.files._heif import heic_header, kind_of
 from foveal.files._quiet import quiet_warnings
 from foveal.files.pictures import Encoded
-from foveal.files.safely import Unreadable, open_regular
+from foveal.files.safely import Unreadable, open_regular, read_all
 
 __all__ = ["Header", "header_of", "shape_of"]
 
-_FORMATS = ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP")
+_FORMATS = ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "AVIF")
+_LARGEST = 1 << 30  # bytes of a HEIC, which tells its size at the end of many boxes
 _GREY = ("1", "L", "I", "F", "I;16", "I;16B", "I;16L", "LA")
 _BANDS = "4 bands"  # of pixels in memory; in a file the fourth channel is opacity
 _ORIENTATION = 0x0112  # EXIF tag; 5 to 8 lie on their side
@@ -30,7 +32,7 @@ class Header:
 
     height: int  # pixels, upright
     width: int
-    format: str  # "JPEG", …; "" for pixels in memory
+    format: str  # by content: "JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "AVIF", "HEIC"; "" for pixels in memory
     mode: str  # Pillow's: "RGB", "L", "CMYK", "I;16", …
     turned: bool  # whether its EXIF orientation asks for more than showing it as it is stored
     orientation: int = 1  # of EXIF: 1 as it is stored, 2 to 8 mirrored or turned
@@ -56,6 +58,10 @@ def header_of(source: Encoded | NDArray[np.uint8], name: str = "", sound: bool =
 
     try:
         with quiet_warnings(), open_regular(source) if isinstance(source, Path) else io.BytesIO(source) as file:
+            if kind_of(file.read(256)) == "HEIC":
+                heic = heic_header(source if isinstance(source, bytes) else read_all(source, _LARGEST))
+                return Header(heic.height, heic.width, "HEIC", heic.mode, False)
+            file.seek(0)
             picture = Image.open(file, formats=_FORMATS)
             width, height = picture.size
             turn = 1 if sound and _stored_upright(source) else picture.getexif().get(_ORIENTATION, 1)

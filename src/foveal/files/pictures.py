@@ -1,9 +1,8 @@
 """Bytes become pixels here and nowhere else.
 
 A picture is used whole or not at all. Formats are told by content, among those that Pillow decodes safely; sizes are
-checked in the header, before anything is decoded; every mode is converted deliberately: more than 8 bits by the value
-that is white in the whole data set, transparency laid on white, colour profiles ignored, the EXIF orientation applied,
-the first frame of an animation.
+checked in the header, before anything is decoded; every mode is converted deliberately: deep samples by what is white,
+transparency laid on white, colour profiles ignored, the EXIF orientation applied, the first frame of an animation.
 Whatever goes wrong is a `BadPicture` with a reason that completes "a.jpg …".
 """
 
@@ -12,7 +11,6 @@ from __future__ import annotations
 import io
 import math
 import os
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -20,11 +18,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foveal.errors import BadPicture
-from foveal.files import _png
+from foveal.files import _heif, _png, _tiff
 from foveal.files._foreign import foreign_picture
+from foveal.files._gif import size_of_first_picture
 from foveal.files._jpeg import Jpeg, decode_whole, open_jpeg, scan
+from foveal.files._limits import check_bytes, check_size
 from foveal.files._modes import as_array
-from foveal.files._quiet import quiet_stderr, quiet_warnings
+from foveal.files._quiet import quiet_warnings
+from foveal.files._strict_jpeg import decode_strictly
+from foveal.files._upright import orientation_of, upright
 from foveal.files.deep import is_deep, levelled, samples_of
 from foveal.files.safely import Unreadable, in_bytes, read_all
 
@@ -35,13 +37,14 @@ __all__ = ["PICTURE_SUFFIXES", "Encoded", "is_picture_name", "read_image"]
 
 Encoded: TypeAlias = Path | bytes
 
-PICTURE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".gif", ".bmp", ".tif", ".tiff", ".webp"})
-LARGEST_RATIO = 200  # of the sides; beyond it a resize to a square makes millions of pixels out of a hair
+PICTURE_SUFFIXES = frozenset({
+    ".jpg", ".jpeg", ".jpe", ".jif", ".jfif", ".png", ".gif", ".bmp", ".tif", ".tiff", ".webp",
+    ".avif", ".heic", ".heif",
+})  # fmt: skip
+BAND_PIXELS = 1 << 20  # that are converted together
 DRAFT_GAP = 1.5  # a JPEG is decoded at the smallest scale that still has this many pixels for each one wanted
 _JPEG_PIXELS_A_BYTE = 600  # Huffman coding spends at least a bit on each block of 64 pixels: 512 pixels a byte
-_NOT_READ = "is not a picture foveal reads (JPEG, PNG, GIF, BMP, TIFF, WebP)"
-_TIFF_DNG_VERSION = 50706
-_ORIENTATION = 0x0112
+_NOT_READ = "is not a picture foveal reads (JPEG, PNG, GIF, BMP, TIFF, WebP, AVIF, HEIC)"
 
 
 def is_picture_name(name: str) -> bool:
@@ -80,10 +83,12 @@ def read_image(
             if isinstance(source, np.ndarray):
                 return _from_pixels(source, channels)
             data = source if isinstance(source, bytes) else read_all(source, _largest_file(max_megapixels))
-            image = _decode(data, channels, cover, max_megapixels)
-            if white is not None and is_deep(image, data):
-                image = levelled(image, data, white)
-            return as_array(_upright(image), channels)
+            picture, turn = _decode(data, channels, cover, max_megapixels)
+            if white is not None and not isinstance(picture, np.ndarray) and is_deep(picture, data):
+                picture = levelled(picture, data, white)
+            pixels = _converted(picture, channels)
+            del picture
+            return upright(pixels, turn)
     except Unreadable as error:
         raise BadPicture(label, error.reason) from None
     except MemoryError:
@@ -98,11 +103,44 @@ def deep_samples(source: Encoded, name: str = "", max_megapixels: float = 100.0)
     try:
         with quiet_warnings():
             data = source if isinstance(source, bytes) else read_all(source, _largest_file(max_megapixels))
-            return samples_of(_decode(data, None, None, max_megapixels), data)
+            picture = _decode(data, None, None, max_megapixels)[0]
+            return picture if isinstance(picture, np.ndarray) else samples_of(picture, data)
     except Unreadable as error:
         raise BadPicture(label, error.reason) from None
     except Exception as error:  # as in `read_image`
         raise BadPicture(label, _words(error)) from error
+
+
+def _converted(picture: Image | NDArray[np.uint8], channels: int | None) -> NDArray[np.uint8]:
+    """As `as_array`, band by band: without a second copy of a large picture on the way."""
+    if isinstance(picture, np.ndarray):
+        height, width, depth = picture.shape
+        if depth == (channels or (1 if depth == 1 else 3)):
+            return picture
+    else:
+        width, height = picture.size
+    rows = max(1, BAND_PIXELS // width)
+    if rows >= height or (not isinstance(picture, np.ndarray) and picture.mode in ("I", "F")):
+        return as_array(_as_image(picture), channels)  # deep samples are scaled by the whole picture's range
+    pixels = None
+    for top in range(0, height, rows):
+        bottom = min(top + rows, height)
+        if isinstance(picture, np.ndarray):
+            band = as_array(_as_image(picture[top:bottom]), channels)
+        else:
+            band = as_array(picture.crop((0, top, width, bottom)), channels)
+        pixels = np.empty((height, *band.shape[1:]), np.uint8) if pixels is None else pixels
+        pixels[top:bottom] = band
+    assert pixels is not None  # a picture has rows
+    return pixels
+
+
+def _as_image(picture: Image | NDArray[np.uint8]) -> Image:
+    from PIL.Image import fromarray
+
+    if not isinstance(picture, np.ndarray):
+        return picture
+    return fromarray(np.ascontiguousarray(picture[:, :, 0] if picture.shape[2] == 1 else picture))
 
 
 def picture_bytes(
@@ -132,81 +170,100 @@ def _largest_file(max_megapixels: float) -> int:
     return max(1 << 26, int(max_megapixels * 8e6))  # four 16-bit values a pixel, uncompressed
 
 
-def _decode(data: bytes, channels: int | None, cover: tuple[int, int] | None, limit: float) -> Image:
-    """The picture in its own mode, as it is stored; a TIFF upright, since Pillow turns it while it loads."""
+def _decode(
+    data: bytes, channels: int | None, cover: tuple[int, int] | None, limit: float
+) -> tuple[Image | NDArray[np.uint8], int]:
+    """The picture as it is stored, in its own mode or as pixels, and its EXIF orientation."""
     if not data:
         raise Unreadable("is empty (0 bytes)")
     if data.startswith(b"\xff\xd8\xff"):
-        image = _jpeg(data, channels, cover, limit)
-    elif data.startswith(b"\x89PNG\r\n\x1a\n"):
+        return _jpeg(data, channels, cover, limit)
+    if data.startswith(b"\x89PNG\r\n\x1a\n"):
         image = _png_file(data, limit)
     elif data.startswith((b"GIF87a", b"GIF89a")):
-        from PIL.GifImagePlugin import GifImageFile
-
-        image = _loaded(GifImageFile(io.BytesIO(data)), limit)
-    elif data.startswith((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")):
-        image = _tiff(data, limit)
+        image = _gif(data, limit)
+    elif data.startswith(_tiff.SIGNS):
+        image = _tiff.read_tiff(data, limit)
     elif data.startswith(b"RIFF") and data[8:12] == b"WEBP":
         image = _webp(data, limit)
     elif data.startswith(b"BM"):
         image = _bmp(data, limit)
+    elif (kind := _heif.kind_of(data)) == "HEIC":
+        pixels = _heif.read_heic(data, limit)
+        return (_as_image(pixels) if channels == 4 else pixels), 1  # upright already; opacity is no fourth band
+    elif kind == "AVIF":
+        image = _heif.read_avif(data, limit)
     elif any(magic.startswith(data) for magic in (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF8", b"RIFF", b"BM")):
         raise Unreadable(f"is cut short ({in_bytes(len(data))})")
     else:
         raise Unreadable(foreign_picture(data) or _NOT_READ)
-    return image
-
-
-def _check_size(width: int, height: int, limit: float) -> None:
-    """Before decoding: what the header claims."""
-    megapixels = width * height / 1e6
-    if width <= 0 or height <= 0:
-        raise Unreadable("has no pixels")
-    if megapixels > limit:
-        raise Unreadable(f"claims {megapixels:.0f} megapixels, limit {limit:g} (data.max_megapixels)")
-    if max(width, height) > LARGEST_RATIO * min(width, height):
-        raise Unreadable(f"is too thin ({width} x {height})")
+    return image, orientation_of(image)  # a TIFF is turned by Pillow while it loads, and then says 1
 
 
 def _loaded(image: Any, limit: float) -> Image:
-    _check_size(image.width, image.height, limit)
+    check_size(image.width, image.height, limit)
     image.load()
     return image  # type: ignore[no-any-return]
 
 
-def _jpeg(data: bytes, channels: int | None, cover: tuple[int, int] | None, limit: float) -> Image:
+def _jpeg(
+    data: bytes, channels: int | None, cover: tuple[int, int] | None, limit: float
+) -> tuple[Image | NDArray[np.uint8], int]:
     marks = scan(data)
     if not marks.frame or not marks.scans:
         raise Unreadable("is damaged" if marks.closed else f"is cut short ({in_bytes(len(data))})")
     _check_jpeg(marks, data, limit)
+    lost = "is damaged: its picture data ends early" if marks.closed else "is cut short"
+    if not marks.complete(data) or (marks.arithmetic and not marks.closed):  # libjpeg says nothing of these
+        raise Unreadable(lost)
+    turn = orientation_of(open_jpeg(data)) if marks.notes else 1
+    scale = _draft_scale(marks, turn, cover) if cover else 1
+    pixels = decode_strictly(data, marks, channels, scale)
+    if pixels is not None and pixels.shape[2] == 4:
+        from PIL.Image import frombuffer
+
+        size, inks = (
+            (pixels.shape[1], pixels.shape[0]),
+            np.invert(pixels, out=pixels),
+        )  # as Adobe has it
+        return frombuffer("CMYK", size, inks, "raw", "CMYK", 0, 1), turn
+    if pixels is not None:
+        return pixels, turn
+    if not marks.plain_sampling():
+        raise Unreadable("keeps its colours at a scale that foveal doesn't read; save it anew as JPEG or PNG")
     image = open_jpeg(data)
     if image.size != (marks.width, marks.height) or not image.tile:
         raise Unreadable("is damaged")
-    scale = _draft_scale(image, cover) if cover else 1
     grey = "L" if channels == 1 and image.mode == "RGB" else None
     if scale > 1 or grey:
         image.draft(grey, (image.width // scale, image.height // scale))
     if not decode_whole(image, data, marks):
-        raise Unreadable("is damaged: its picture data ends early" if marks.closed else "is cut short")
-    return image  # type: ignore[no-any-return]
+        raise Unreadable(lost)
+    return image, turn
 
 
 def _check_jpeg(marks: Jpeg, data: bytes, limit: float) -> None:
     megapixels = marks.width * marks.height / 1e6
     if megapixels > 1 and not marks.arithmetic and megapixels * 1e6 > _JPEG_PIXELS_A_BYTE * len(data):
         raise Unreadable(f"says {megapixels:.0f} megapixels in {len(data)} bytes")
-    _check_size(marks.width, marks.height, limit)
+    check_size(marks.width, marks.height, limit)
+    check_bytes(marks.width, marks.height, marks.bytes_a_pixel())
     if marks.slow():
         raise Unreadable(f"takes too long to decode ({marks.scans} scans of {megapixels:.0f} megapixels)")
 
 
-def _draft_scale(image: Any, cover: tuple[int, int]) -> int:
+def _draft_scale(marks: Jpeg, turn: int, cover: tuple[int, int]) -> int:
     """1, 2, 4 or 8: how far a JPEG may be shrunk while it is decoded."""
-    height, width = image.height, image.width
-    if _orientation(image) >= 5:
-        height, width = width, height
+    height, width = (marks.width, marks.height) if turn >= 5 else (marks.height, marks.width)
     shrink = 1 / max(cover[0] / height, cover[1] / width)
     return max((s for s in (1, 2, 4, 8) if s * DRAFT_GAP <= shrink), default=1)
+
+
+def _gif(data: bytes, limit: float) -> Image:
+    from PIL.GifImagePlugin import GifImageFile
+
+    check_size(*size_of_first_picture(data), limit)
+    return _loaded(GifImageFile(io.BytesIO(data)), limit)
 
 
 def _png_file(data: bytes, limit: float) -> Image:
@@ -217,7 +274,7 @@ def _png_file(data: bytes, limit: float) -> Image:
     width, height = _png.size_in_header(data)
     if width == -1:
         raise Unreadable("is damaged")
-    _check_size(width, height, limit)
+    check_size(width, height, limit)
     image = PngImageFile(io.BytesIO(data))
     image.load()
     rows = [image.crop((0, y, width, y + 1)).tobytes() for y in range(max(0, height - 2), height)]
@@ -242,7 +299,7 @@ def _webp(data: bytes, limit: float) -> Image:
     if int.from_bytes(data[4:8], "little") + 8 > len(data):
         raise Unreadable(f"is cut short ({in_bytes(len(data))})")
     if size := _webp_size(data):  # Pillow makes room for the canvas when it opens the file
-        _check_size(*size, limit)
+        check_size(*size, limit)
     return _loaded(WebPImageFile(io.BytesIO(data)), limit)
 
 
@@ -258,46 +315,6 @@ def _webp_size(data: bytes) -> tuple[int, int] | None:
     return None
 
 
-def _tiff(data: bytes, limit: float) -> Image:
-    from PIL.TiffImagePlugin import TiffImageFile
-
-    first = int.from_bytes(data[4:8], "little" if data.startswith(b"II") else "big")
-    if data[2:3] != b"+" and data[3:4] != b"+" and first + 2 > len(data):
-        raise Unreadable(f"is cut short ({in_bytes(len(data))})")
-    image = TiffImageFile(io.BytesIO(data))
-    if _TIFF_DNG_VERSION in image.tag_v2:
-        raise Unreadable("is a raw photograph (DNG); save it as JPEG or PNG")
-    with quiet_stderr():  # libtiff prints what it finds wrong, and so it does from a C library
-        return _loaded(image, limit)
-
-
-def _orientation(image: Any) -> int:
-    value: Any = 1
-    with suppress(Exception):  # EXIF is an afterthought of cameras: when it is garbage, the picture is used as stored
-        value = image.getexif().get(_ORIENTATION, 1)
-    return value if isinstance(value, int) and 1 <= value <= 8 else 1
-
-
-def _upright(image: Image) -> Image:
-    orientation = _orientation(image)  # a TIFF is turned by Pillow while it loads, and then says 1
-    if orientation == 1:
-        return image
-    from PIL.Image import Transpose
-
-    turns = {
-        2: Transpose.FLIP_LEFT_RIGHT,
-        3: Transpose.ROTATE_180,
-        4: Transpose.FLIP_TOP_BOTTOM,
-        5: Transpose.TRANSPOSE,
-        6: Transpose.ROTATE_270,
-        7: Transpose.TRANSVERSE,
-        8: Transpose.ROTATE_90,
-    }
-    turned = image.transpose(turns[orientation])
-    turned.info = image.info
-    return turned
-
-
 def _from_pixels(pixels: NDArray[Any], channels: int | None) -> NDArray[np.uint8]:
     """Pixels that are already decoded: checked, and their colours converted as those of a file are."""
     if pixels.dtype != np.uint8:
@@ -306,10 +323,5 @@ def _from_pixels(pixels: NDArray[Any], channels: int | None) -> NDArray[np.uint8
         pixels = pixels[:, :, None]
     if pixels.ndim != 3 or pixels.shape[2] not in (1, 3, 4):
         raise Unreadable(f"has shape {pixels.shape}; a picture is (H, W) or (H, W, 1, 3 or 4)")
-    height, width, depth = pixels.shape
-    _check_size(width, height, math.inf)
-    if depth == (channels or (1 if depth == 1 else 3)):
-        return pixels
-    from PIL.Image import fromarray
-
-    return as_array(fromarray(np.ascontiguousarray(pixels[:, :, 0] if depth == 1 else pixels)), channels)
+    check_size(pixels.shape[1], pixels.shape[0], math.inf)
+    return _converted(pixels, channels)

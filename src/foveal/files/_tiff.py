@@ -1,0 +1,51 @@
+"""TIFF: many ways to keep pixels, most of them decoded by libtiff, which goes on after damage and tells it."""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING
+
+from foveal.files._libtiff import errors_kept, warnings_of
+from foveal.files._limits import check_bytes, check_size
+from foveal.files.safely import Unreadable, in_bytes
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+__all__ = ["SIGNS", "read_tiff"]
+
+SIGNS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_COMPRESSION, _DNG_VERSION = 259, 50706
+_ONLY_WARNED_OF = frozenset({2, 3, 4, 6, 7, 32771, 32773})  # fax, JPEG, PackBits: codecs that fill what is lost
+_BYTES_A_DEEP_PIXEL = 16  # of 32 bits: as they are decoded, as an array, and twice on the way to 256 levels
+_ABOUT_TAGS = (
+    "TIFFReadDirectory",
+    "TIFFReadCustomDirectory",
+    "TIFFFetch",
+)  # modules that warn of odd tags, not of loss
+
+
+def read_tiff(data: bytes, limit: float) -> Image:
+    """The first picture, decoded, and turned as its orientation says. Raises: Unreadable, and what Pillow raises."""
+    from PIL.TiffImagePlugin import TiffImageFile
+
+    first = int.from_bytes(data[4:8], "little" if data.startswith(b"II") else "big")
+    if data[2:3] != b"+" and data[3:4] != b"+" and first + 2 > len(data):
+        raise Unreadable(f"is cut short ({in_bytes(len(data))})")
+    image = TiffImageFile(io.BytesIO(data))
+    if _DNG_VERSION in image.tag_v2:
+        raise Unreadable("is a raw photograph (DNG); save it as JPEG or PNG")
+    check_size(image.width, image.height, limit)
+    if image.mode in ("I", "F"):
+        check_bytes(image.width, image.height, _BYTES_A_DEEP_PIXEL)
+    if image.tag_v2.get(_COMPRESSION) in _ONLY_WARNED_OF and _lost(warnings_of(data)):
+        raise Unreadable("is damaged")
+    with errors_kept() as said:
+        image.load()
+    if _lost(said):
+        raise Unreadable("is damaged")
+    return image
+
+
+def _lost(said: list[str]) -> bool:
+    return any(not line.startswith(_ABOUT_TAGS) for line in said)
