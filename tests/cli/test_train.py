@@ -9,7 +9,11 @@ import tomllib
 
 import pytest
 
-from foveal.cli.train import summary
+from foveal.cli._flags import ELSEWHERE
+from foveal.cli.train import _recipe, summary
+from foveal.recipe import Recipe
+
+LONG = ("training.minutes", 2.0, "--minutes")
 
 
 @pytest.fixture(name="foveal")
@@ -93,6 +97,61 @@ def test_what_cannot_be_trained_is_refused_in_a_sentence(foveal, tmp_path, argum
     for word in words:
         assert word in done.stderr.splitlines()[-1]
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ("--set training.epochs=3 --minutes 2", "--epochs and --minutes both say how long"),
+        ("--compare --weights imagenet --epochs 3", "leave training.epochs out"),
+        ("--compare --weights imagenet --train head", "leave network.train out"),
+        ("--set training.blend=0.5", "only a network that starts from weights"),
+        ("--detector yolov3", "--task classify does not read it"),
+    ],
+)
+def test_what_nothing_would_read_is_refused(foveal, tmp_path, arguments, words):
+    done = foveal("train", "digits", *arguments.split())
+    assert done.exit_code == 2
+    assert words in done.stderr
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("--lr", "--set training.learning_rate=…"),
+        ("--learning-rate", "--set training.learning_rate=…"),
+        ("--training.lr", "--set training.learning_rate=…"),
+        ("--optimiser", "--set training.optimizer=…"),
+        ("--dropout", "--set network.dropout=…"),
+        ("--weight-decay", "--set training.weight_decay=…"),
+        ("--patience", "--set training.early_stopping=…"),
+        ("--imgsz", "--size"),
+        ("--batch-size", "--batch"),
+        ("--epoch", "--epochs"),
+        ("--data-dir", "SOURCE"),
+    ],
+)
+def test_an_option_of_another_tool_is_told_by_its_name_here(foveal, typed, meant):
+    done = foveal("train", "digits", typed, "1")
+    assert done.exit_code == 2
+    assert done.stderr == f'foveal train: no option "{typed}"; did you mean "{meant}"? (foveal train --help)\n'
+
+
+def test_every_name_of_another_tool_is_a_key():
+    for section, _, key in (name.partition(".") for name in ELSEWHERE.values()):
+        assert hasattr(getattr(Recipe(), section), key)
+
+
+def test_of_how_long_the_file_and_the_command_say_the_command_wins(tmp_path):
+    saved = tmp_path / "recipe.toml"
+    planned = {"training.minutes": 5.0, "training.epochs": 12}
+    saved.write_text(Recipe().with_settings(planned | {"data.source": "digits"}).to_toml(), encoding="utf-8")
+    as_it_was, shorter = (_recipe(saved, changes, None)[0].training for changes in ([], [LONG]))
+    assert (as_it_was.minutes, as_it_was.epochs) == (5.0, 12)
+    assert (shorter.minutes, shorter.epochs) == (2.0, "auto")
+    counted = _recipe(saved, [("training.epochs", 3, "--epochs")], None)[0].training
+    assert (counted.minutes, counted.epochs) == (0.0, 3)
 
 
 def test_a_folder_in_use_is_left_alone(foveal, tmp_path):

@@ -13,7 +13,8 @@ from foveal.tasks.classify import Classify
 from foveal.tasks.detect import Detect
 from foveal.tasks.heads import HEADS
 from foveal.tasks.localise import Localise
-from foveal.tasks.registry import TASKS, asked_task, check_keys, check_words, task_of_file, unread_keys
+from foveal.tasks.names import TASK_NAMES
+from foveal.tasks.registry import TASKS, asked_task, check_keys, check_typed, check_words, task_of_file, unread_keys
 from foveal.tasks.task import Facts, Task
 from foveal.training.settle import resolved
 
@@ -53,6 +54,28 @@ def test_a_key_that_a_task_does_not_read_is_refused_with_the_task(task: type[Tas
     key = next(iter(settings)).replace("__", ".")
     with pytest.raises(BadRecipe, match=rf"^{key} is set, and --task {task.name} does not read it; --"):
         check_keys(task, set_to(**settings), boxes=False)
+
+
+@pytest.mark.parametrize("key", ["network.head_decay", "training.blend"])
+def test_what_only_a_start_from_weights_reads_is_refused_without_them(key: str) -> None:
+    asked = Recipe().with_settings({key: 0.5})
+    with pytest.raises(BadRecipe, match=f"^{key} is set, and only a network that starts from weights"):
+        check_keys(Classify, asked, boxes=False)
+    check_keys(Classify, asked.with_settings({"network.weights": "imagenet"}), boxes=False)
+
+
+def test_a_head_that_is_fitted_at_once_reads_nothing_of_the_loop() -> None:
+    head = set_to(network__weights="imagenet", network__train="head")
+    with pytest.raises(BadRecipe, match=r"^--epochs is for what is trained step by step"):
+        check_typed(head, {"network.train": "--train", "training.epochs": "--epochs"})
+    with pytest.raises(BadRecipe, match=r"^training\.clip is for what is trained step by step"):
+        check_typed(head, {"training.clip": "--set"})
+    check_typed(head, {"network.train": "--train", "training.minutes": "--minutes", "training.accuracy": "--accuracy"})
+    check_typed(head.with_settings({"network.train": "last:1"}), {"training.epochs": "--epochs"})
+
+
+def test_every_task_is_offered_by_its_name() -> None:
+    assert list(TASK_NAMES) == [task.name for task in TASKS]
 
 
 def test_what_a_source_reads_before_a_task_is_known_is_no_fault_of_the_task() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,11 +13,12 @@ import typer
 
 from foveal.errors import BadRecipe
 from foveal.tasks.heads import heads_for
+from foveal.tasks.names import TASK_NAMES
 
 if TYPE_CHECKING:
     from foveal.data.sources import Reading
 
-__all__ = ["FLAGS", "Change", "Flag", "changed_keys", "reading", "reading_flags", "with_flags"]
+__all__ = ["FLAGS", "Change", "Flag", "changed_keys", "meant", "reading", "reading_flags", "with_flags"]
 
 Change = tuple[str, Any, str]  # key of the recipe, value, and what the user typed
 
@@ -43,6 +45,7 @@ READING = (
     "--contradictions",
 )
 HEAD_NAMES = ", ".join(heads_for("detect"))
+TASKS = ", ".join(f"{name} ({gives})" for name, gives in TASK_NAMES.items())
 
 FLAGS: dict[str, Flag] = {
     "--network": Flag("network.name", "NAME", "See `foveal networks`."),
@@ -54,11 +57,9 @@ FLAGS: dict[str, Flag] = {
     "--size": Flag("data.size", "S|HxW", "Pixels a side, or height x width."),
     "--batch": Flag("training.batch_size", "B", "Pictures a step.", number=True),
     "--seed": Flag("training.seed", "N", "Another seed, other random draws. [0]", number=True),
-    "--task": Flag(
-        "training.task", "KIND", "classify, localise (one object) or detect. [detect where there are boxes]"
-    ),
+    "--task": Flag("training.task", "KIND", f"{TASKS}. [detect where there are boxes]"),
     "--accuracy": Flag(
-        "training.accuracy", "A", "Share of answers to be right, such as 0.99; passes on the rest.", number=True
+        "training.accuracy", "A", "Share of answers to be right, such as 0.99; abstains on the rest.", number=True
     ),
     "--device": Flag("training.device", "D", "cpu, cuda, mps. [the best present]"),
     "--threads": Flag("training.threads", "N", "Threads that compute.", number=True),
@@ -97,6 +98,51 @@ def reading(given: Mapping[str, Any]) -> Reading:
     return reading_of(Recipe().with_settings(typed, "options").data)
 
 
+ELSEWHERE = {  # what other tools call them -> the key, and what to give it
+    "lr": "training.learning_rate", "lr0": "training.learning_rate", "base_lr": "training.learning_rate",
+    "wd": "training.weight_decay", "decay": "training.weight_decay", "opt": "training.optimizer",
+    "optim": "training.optimizer", "scheduler": "training.schedule", "lr_scheduler": "training.schedule",
+    "sched": "training.schedule", "warmup_epochs": "training.warmup", "patience": "training.early_stopping",
+    "smoothing": "training.label_smoothing", "grad_clip": "training.clip", "clip_grad": "training.clip",
+    "amp": "training.arithmetic", "fp16": "training.arithmetic", "bf16": "training.arithmetic",
+    "half": "training.arithmetic", "precision": "training.arithmetic", "model_ema": "training.ema",
+    "num_epochs": "training.epochs", "max_epochs": "training.epochs", "bs": "training.batch_size",
+    "b": "training.batch_size", "imgsz": "data.size", "img": "data.size", "img_size": "data.size",
+    "image_size": "data.size", "input_size": "data.size", "model": "network.name", "arch": "network.name",
+    "backbone": "network.name", "pretrained": "network.weights", "init": "network.weights", "freeze": "network.train",
+    "finetune": "network.train", "drop": "network.dropout", "bn": "network.batch_norm", "gpu": "training.device",
+    "gpus": "training.device", "random_seed": "training.seed",  "aug": "augment.preset", "augment": "augment.preset",
+    "augmentation": "augment.preset", "hflip": "augment.flip", "fliplr": "augment.flip", "flipud": "augment.flip",
+    "degrees": "augment.rotate", "scale": "augment.zoom", "color_jitter": "augment.color", "erasing": "augment.cutout",
+    "background": "data.unlabelled", "weight": "network.weights",
+}  # fmt: skip
+OTHER_OPTIONS = {"cfg": "--recipe", "config": "--recipe", "project": "--out", "output": "--out", "output_dir": "--out",
+                 "out_dir": "--out", "save_dir": "--out", "name": "--out", "checkpoint": "--resume",
+                 "data": "SOURCE", "dataset": "SOURCE", "data_dir": "SOURCE", "data_path": "SOURCE"}  # fmt: skip
+
+
+def meant(option: str) -> str:
+    """What was meant by an option that `foveal train` does not have: `--batch`, `--set training.dropout=…`, or "".
+
+    >>> meant("--lr")
+    '--set training.learning_rate=…'
+    >>> meant("--batch-size")
+    '--batch'
+    """
+    from foveal.recipe import Recipe
+
+    word = option.lstrip("-").rpartition(".")[2].lower().replace("-", "_")
+    flags = {flag.key: name for name, flag in FLAGS.items() if not flag.value}
+    keys = {key: f"{section}.{key}" for section, keys in Recipe().model_dump().items() for key in keys}
+    known = keys | {name.lstrip("-").replace("-", "_"): key for key, name in flags.items()} | ELSEWHERE
+    named = known | {key.replace(".", "_"): key for key in keys.values()} | OTHER_OPTIONS
+    near = [word] if word in named else difflib.get_close_matches(word, named, n=1, cutoff=0.75)
+    if not near:
+        return ""
+    key = named[near[0]]
+    return flags.get(key, f"--set {key}=…") if "." in key else key
+
+
 def with_flags(flags: Mapping[str, Flag]) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """A command that takes `**given` with an option for each flag; the command gets them by the flags' names."""
 
@@ -122,8 +168,6 @@ def changed_keys(flags: Mapping[str, Flag], given: Mapping[str, Any], settings: 
     """What every flag and every --set changes, in that order. Raises: BadRecipe for two that contradict each other."""
     from foveal.recipe import parse_setting
 
-    if given["--epochs"] is not None and given["--minutes"] is not None:
-        raise BadRecipe("--epochs and --minutes both say how long to train; give one of them.")
     changes: list[Change] = []
     for name, typed in given.items():
         flag = flags[name]
@@ -131,7 +175,10 @@ def changed_keys(flags: Mapping[str, Flag], given: Mapping[str, Any], settings: 
             continue
         value = flag.value or typed  # the recipe knows what each key may be: numbers are read as it reads them
         changes.append((flag.key, parse_setting(f"{flag.key}={value}")[1] if flag.number else value, name))
-    return changes + [(*parse_setting(text), "--set") for text in settings]
+    changes += [(*parse_setting(text), "--set") for text in settings]
+    if {"training.epochs", "training.minutes"} <= {key for key, value, _ in changes if value not in (0, "auto")}:
+        raise BadRecipe("--epochs and --minutes both say how long to train; give one of them.")
+    return changes
 
 
 def _name(flag: str) -> str:

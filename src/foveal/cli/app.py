@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from foveal import __version__
+from foveal.cli._flags import meant
 from foveal.cli.cache import cache
 from foveal.cli.data import data
 from foveal.cli.doctor import doctor
@@ -90,7 +91,9 @@ def _usage(error: typer.TyperException) -> str:
     command = context.command_path if context else "foveal"
     option = getattr(error, "option_name", None)
     near = getattr(error, "possibilities", None)
-    if option and near is not None:
+    if option and command == "foveal train" and (word := meant(option)):
+        sentence = f'no option "{shown(option)}"; did you mean "{word}"?'
+    elif option and near is not None:
         sentence = f'no option "{option}"' + (f'; did you mean "{near[0]}"?' if near else "")
     else:
         text = " ".join(error.format_message().split())

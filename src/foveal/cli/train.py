@@ -35,6 +35,12 @@ Compare = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
 
+INSTEAD: dict[str, dict[str, Any]] = {  # of two keys that say the same, the one that is typed wins over the file's
+    "training.epochs": {"training.minutes": 0.0},
+    "training.minutes": {"training.epochs": "auto"},
+}
+
+
 @with_flags(FLAGS)
 def train(
     source: Source = None,
@@ -75,11 +81,15 @@ def train(
 
     place = out.expanduser() if out is not None and not show_loop else None
     check_asked(wanted, source, place)  # before NumPy and PyTorch are imported
+    typed = {key: option for key, _, option in changes}
     if compare:
+        _refuse_beside_compare(typed)
         _compare(source, out, wanted, as_json)
         return
     from foveal import runs
+    from foveal.tasks.registry import check_typed
 
+    check_typed(wanted, typed)
     if show_loop:
         print(runs.loop_script(source, wanted, {}), end="")
         return
@@ -119,7 +129,7 @@ def _recipe(file: Path | None, changes: Sequence[Change], source: str | None) ->
 
     recipe = Recipe() if file is None else read_recipe(file)
     for key, value, typed in changes:  # one by one, so that an error names the flag that it is about
-        recipe = recipe.with_settings({key: value}, where=typed)
+        recipe = recipe.with_settings({key: value} | INSTEAD.get(key, {}), where=typed)
     source = source if source is not None else recipe.data.source
     if not source:
         raise BadRecipe("foveal train needs SOURCE: a folder or file of pictures, or a name such as digits.")
@@ -130,6 +140,12 @@ def _refuse_beside_resume(given: dict[str, object]) -> None:
     for name, value in given.items():
         if value is not None:
             raise BadRecipe(f"--resume goes on with the run as it was started; leave {name} out.")
+
+
+def _refuse_beside_compare(typed: dict[str, str]) -> None:
+    for key in ("network.train", "training.epochs"):
+        if key in typed:
+            raise BadRecipe(f"--compare tries every way to start, each in its share of --minutes; leave {key} out.")
 
 
 def _print(run: Run, as_json: bool) -> None:

@@ -72,7 +72,7 @@ def train(
     name = source if isinstance(source, str) else str(source) if isinstance(source, Path) else ""
     recipe = recipe.with_settings({"data.source": name})
     if network is not None:
-        recipe = recipe.with_settings({"network.name": CUSTOM})
+        recipe = _of_ones_own(recipe)
     place = Path(out).expanduser() if out is not None else None
     check_asked(recipe, name, place)
     task, dataset = _asked(source, recipe, progress)
@@ -117,6 +117,16 @@ def resume(
         from foveal.runs.training_run import carried_out
 
         return Run(folder, *carried_out(task, folder, dataset, changed, network, told, began, going_on=True))
+
+
+def _of_ones_own(recipe: Recipe) -> Recipe:
+    """For a module that is given. Raises: BadRecipe for what builds a network of the catalogue, which nobody reads."""
+    for key, unset in (("name", ("auto", CUSTOM)), ("dropout", ("auto",)), ("batch_norm", ("auto",))):
+        if getattr(recipe.network, key) not in unset:
+            raise BadRecipe(
+                f"network.{key} is for networks of the catalogue, and one of your own is given; leave it out."
+            )
+    return recipe.with_settings({"network.name": CUSTOM})
 
 
 def loop_script(source: Source, recipe: Recipe | None = None, settings: Mapping[str, Any] | None = None) -> str:

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from foveal.data.dataset import Dataset
 from foveal.errors import BadRecipe, did_you_mean, shown
-from foveal.recipe import Recipe
+from foveal.recipe import SCRATCH, Recipe, parse_weights
 from foveal.tasks.classify import Classify
 from foveal.tasks.detect import Detect
 from foveal.tasks.heads import HEADS, heads_for
 from foveal.tasks.localise import Localise
 from foveal.tasks.task import Task
 
-__all__ = ["TASKS", "asked_task", "check_keys", "check_words", "task_of_file", "unread_keys"]
+__all__ = ["TASKS", "asked_task", "check_keys", "check_typed", "check_words", "task_of_file", "unread_keys"]
 
 TASKS: tuple[type[Task], ...] = (Classify, Localise, Detect)
+OF_WEIGHTS = ("network.head_decay", "training.blend")  # read where a network starts from weights
+OF_LOOP = {f"training.{key}" for key in (
+    "epochs", "batch_size", "optimizer", "learning_rate", "momentum", "weight_decay", "schedule", "warmup",
+    "label_smoothing", "ema", "blend", "clip", "early_stopping", "on_nan",
+)}  # fmt: skip
 UNSET = ("auto", "none", "", 0, 0.0, False)  # values that ask for nothing
 
 
@@ -59,11 +66,40 @@ def check_keys(task: type[Task], recipe: Recipe, boxes: bool) -> None:
     becomes of its pictures without any is settled before a task is known."""
     unread = [key for key in unread_keys(task, recipe) if not (boxes and key in ("data.unlabelled", "data.box_origin"))]
     if not unread:
-        return
+        return _check_of_weights(recipe)
     reading = [other.name for other in TASKS if unread[0] in other.keys]
     readers = [name for name, entry in HEADS.items() if unread[0] in entry.keys]
     who = f"--task {' or '.join(reading)} does" if reading else f"--detector {' or '.join(readers)} does"
     raise BadRecipe(f"{unread[0]} is set, and --task {task.name} does not read it; {who}. Leave it out.")
+
+
+def _check_of_weights(recipe: Recipe) -> None:
+    if parse_weights(recipe.network.weights)[0] != SCRATCH:
+        return
+    for section, key in (name.split(".") for name in OF_WEIGHTS):
+        if getattr(getattr(recipe, section), key) not in UNSET:
+            raise BadRecipe(
+                f"{section}.{key} is set, and only a network that starts from weights reads it: give --weights, or "
+                "leave it out."
+            )
+
+
+def check_typed(recipe: Recipe, typed: Mapping[str, str]) -> None:
+    """What was typed, and is read nowhere in such a training. A recipe that a run saved holds every key, and is none of
+    this: it repeats the run.
+
+    Args:   typed, key -> the option that a user typed for it.
+    Raises: BadRecipe.
+    """
+    if recipe.network.train != "head":
+        return
+    for key, option in typed.items():
+        if key in OF_LOOP:
+            name = key if option == "--set" else option
+            raise BadRecipe(
+                f"{name} is for what is trained step by step, and --train head fits the head at once: leave it out, or "
+                "give --train last:1."
+            )
 
 
 def task_of_file(word: str, head: str) -> type[Task] | None:
