@@ -130,3 +130,13 @@ def test_a_notation_may_stand_in_a_file(answer, tmp_path):
     table = json.loads(answer(str(file), "--size", "8", "--channels", "1", "--json")[1])
     assert table["network"].startswith("conv 4 3x5, flatten, dense 3")
     assert table["layers"][0]["shape"] == [4, 6, 4]
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["lenet5 --csv --json", "lenet5 --diagram --html x.html", "--compare lenet5 mlp --csv", "--classes 5", "--size 32"],
+)
+def test_what_would_not_be_shown_is_refused(answer, words):
+    code, out, err = answer(*words.split())
+    assert (code, out) == (2, "")
+    assert "both say how" in err or "--compare is printed" in err or "name the networks" in err

@@ -71,3 +71,18 @@ def test_a_block_that_is_not_there_gets_the_nearest_name():
         table = table_of("resnet18")
     with pytest.raises(BadRecipe, match=r'no block "layer2.3"; did you mean "layer2'):
         diagram(table, "layer2.3")
+
+
+@pytest.mark.parametrize("name", [name for name, entry in NETWORKS.items() if not entry.block])
+def test_a_network_that_is_known_for_no_block_is_drawn_whole(name):
+    table = table_of(name)
+    if name.startswith("yolo_trunk"):  # rather than without some of its layers
+        with pytest.raises(BadRecipe, match="cross too often"):
+            diagram(table, "")
+        return
+    lines = diagram(table, "").splitlines()
+    assert lines[0] == "the picture"
+    assert all(len(line) <= 100 for line in lines if line[0] not in "├└│")
+    words = " ".join(lines)
+    for kind in {layer.kind for layer in table.layers}:
+        assert words.count(kind) >= sum(layer.kind == kind for layer in table.layers), kind

@@ -29,6 +29,7 @@ Classes = Annotated[int | None, typer.Option(metavar="K", min=1, help="Classes t
 Html = Annotated[
     Path | None, typer.Option(metavar="FILE", help="Write the layer table and a picture to an offline page.")
 ]
+Diagram = Annotated[bool, typer.Option("--diagram", help="Draw the block that the network is known for, or all of it.")]
 Why = Annotated[str | None, typer.Option("--why-convolve", metavar="HxWxC", help="A convolution beside a dense layer.")]
 
 
@@ -38,7 +39,7 @@ def networks(
     channels: Channels = None,
     classes: Classes = None,
     compare: Annotated[bool, typer.Option("--compare", help="Put several networks side by side, timed here.")] = False,
-    diagram: Annotated[bool, typer.Option("--diagram", help="Draw the block that the network is known for.")] = False,
+    diagram: Diagram = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print the layer table as CSV.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
     html: Html = None,
@@ -61,16 +62,26 @@ def networks(
     if why is not None:
         return _why(why, filters, kernel, as_json)
     if not names:
-        if compare or diagram or as_csv or html:
+        if compare or diagram or as_csv or html or size or channels or classes:
             raise BadRecipe("name the networks to show, such as: foveal networks resnet50 --diagram")
         return _list(as_json)
+    forms = {"--diagram": diagram, "--csv": as_csv, "--json": as_json, "--html": html}
+    _check_forms([name for name, given in forms.items() if given], compare)
     if compare:
-        return _compare(names, size, channels or 3, as_json)
+        return _compare(names, size, channels, classes, as_json)
     if len(names) > 1:
         raise BadRecipe(
             f"one network at a time, or --compare {' '.join(map(shown, names))}; a notation stands in quotes."
         )
     return _show(names[0], size, channels, classes, diagram, as_csv, as_json, html)
+
+
+def _check_forms(given: Sequence[str], compare: bool) -> None:
+    """Raises: BadRecipe for what would not be written."""
+    if compare and set(given) - {"--json"}:
+        raise BadRecipe(f"--compare is printed, or with --json; leave {given[0]} out.")
+    if len(given) > 1:
+        raise BadRecipe(f"{given[0]} and {given[1]} both say how to show the network; give one of them.")
 
 
 def _list(as_json: bool) -> None:
@@ -193,7 +204,7 @@ def _told(table: LayerTable) -> str:
     return "\n".join(lines)
 
 
-def _compare(names: Sequence[str], size: str | None, channels: int, as_json: bool) -> None:
+def _compare(names: Sequence[str], size: str | None, channels: int | None, classes: int | None, as_json: bool) -> None:
     from foveal.cli import _texts, console
     from foveal.files.safely import in_bytes
     from foveal.networks.facts import check_size
@@ -207,18 +218,19 @@ def _compare(names: Sequence[str], size: str | None, channels: int, as_json: boo
     from foveal.networks.layers import in_sides
     from foveal.training.comparison import compare
 
-    compared = compare(names, wanted, channels, console.progress())
+    compared = compare(names, wanted, channels, classes, console.progress())
     if as_json:
         print(_texts.json_text([one.as_dict() for one in compared]))
         return
-    head = ["network", "size", "parameters", "multiply-adds", "field", "to answer", "to learn", "ImageNet top-1",
-            "learns here, pictures/s"]  # fmt: skip
+    head = ["network", "size", "classes", "parameters", "multiply-adds", "field", "to answer", "to learn",
+            "ImageNet top-1", "learns here, pictures/s"]  # fmt: skip
     rows = []
     for one in compared:
         totals = one.as_dict()
         rows.append([
             one.name,
-            "x".join(map(str, one.size)),
+            "x".join(map(str, (*one.shape.size, one.shape.channels))),
+            str(one.shape.classes),
             f"{one.table.parameters:,}",
             f"{one.table.multiply_adds:,}",
             in_sides(totals["receptive_field"]),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -70,7 +71,7 @@ from foveal.networks.yolo_trunk import yolo_trunk_m, yolo_trunk_n, yolo_trunk_s
 if TYPE_CHECKING:
     from foveal.networks.layers import LayerTable
 
-__all__ = ["NETWORKS", "build", "catalogue", "find", "forward_flops", "full_name", "table_of"]
+__all__ = ["NETWORKS", "build", "catalogue", "find", "forward_flops", "full_name", "shape_of", "table_of"]
 
 
 def catalogue(*builders: Callable[..., nn.Module]) -> Mapping[str, Entry]:
@@ -158,6 +159,25 @@ def forward_flops(name: str, num_classes: int, in_channels: int, size: tuple[int
     return int(counter.get_total_flops())
 
 
+@dataclass(frozen=True)
+class Shape:
+    """What goes into a network and what comes out."""
+
+    size: tuple[int, int]  # (H, W) pixels
+    channels: int
+    classes: int
+
+
+def shape_of(
+    name: str, size: tuple[int, int] | None = None, in_channels: int | None = None, num_classes: int | None = None
+) -> Shape:
+    """What a name is built for: what is not given is what the network was made for. Raises: BadRecipe as `find`."""
+    entry = find(name)
+    usual = {key: parameter.default for key, parameter in inspect.signature(entry.build).parameters.items()}
+    size = size or (entry.natural, entry.natural)
+    return Shape(size, in_channels or usual["in_channels"], num_classes or usual["num_classes"])
+
+
 def table_of(
     name: str, size: tuple[int, int] | None = None, in_channels: int | None = None, num_classes: int | None = None
 ) -> LayerTable:
@@ -169,10 +189,7 @@ def table_of(
 
     from foveal.networks.layers import layers
 
-    entry = find(name)
-    size = size or (entry.natural, entry.natural)
-    usual = {key: parameter.default for key, parameter in inspect.signature(entry.build).parameters.items()}
-    channels = in_channels or usual["in_channels"]
+    shape = shape_of(name, size, in_channels, num_classes)
     with torch.device("meta"):
-        network = build(name, num_classes or usual["num_classes"], channels, size)
-    return layers(network, size, channels)
+        network = build(name, shape.classes, shape.channels, shape.size)
+    return layers(network, shape.size, shape.channels)

@@ -20,10 +20,20 @@ from foveal.networks.layers import Layer, LayerTable
 __all__ = ["diagram"]
 
 _INPUT = -1
+WIDEST = 100  # letters of a line
 
 
 def diagram(table: LayerTable, block: str) -> str:
-    """The layers below the path `block` as lines of text. Raises: BadRecipe when there is no such block."""
+    """The layers below the path `block` as lines of text; of "" the whole network, in lines that a terminal holds.
+
+    Raises: BadRecipe when there is no such block, or more ways than letters can draw.
+    """
+    if not block:
+        whole = _Drawing(table.layers, range(len(table.layers)))
+        lines = [part for line in whole.lines() for part in _folded(line)]
+        if len(whole.drawn) < len(table.layers):
+            raise BadRecipe("its ways cross too often to be drawn in letters; --html FILE draws it.")
+        return "\n".join(lines)
     inside = [i for i, layer in enumerate(table.layers) if layer.name == block or layer.name.startswith(f"{block}.")]
     if not inside:
         blocks = {name.rpartition(".")[0] for name in (layer.name for layer in table.layers)} - {""}
@@ -51,6 +61,7 @@ class _Drawing:
         }
         nodes = [_INPUT, *inside]
         self.after = {node: [i for i in inside if node in self.before[i]] for node in nodes}
+        self.drawn: set[int] = set()
         self.outer = next((n for i in inside for n in rows[i].inputs if n not in members), _INPUT)
 
     def lines(self) -> list[str]:
@@ -125,15 +136,28 @@ class _Drawing:
     def _chain(self, node: int, shape: tuple[int, ...] | None) -> tuple[str, int]:
         """The words of a node and of all that follow it one by one, and the last of them."""
         words = [_label(self.rows[node], shape)]
+        self.drawn.add(node)
         while len(self.after[node]) == 1 and len(self.before[self.after[node][0]]) == 1:
             shape, node = self.rows[node].shape, self.after[node][0]
             words.append(_label(self.rows[node], shape))
+            self.drawn.add(node)
         return " ─ ".join(words), node
 
     def _shape_before(self, node: int) -> tuple[int, ...] | None:
         source = self.before[node][0]
         source = self.outer if source == _INPUT else source
         return None if source == _INPUT else self.rows[source].shape
+
+
+def _folded(line: str) -> list[str]:
+    """A line of one layer after the other, in lines of at most WIDEST; what branches stays as it is."""
+    if line[0] in "├└│":
+        return [line]
+    folded = [""]
+    for word in line.split(" ─ "):
+        longer = f"{folded[-1]} ─ {word}" if folded[-1] else word
+        folded = [*folded[:-1], longer] if len(longer) <= WIDEST else [*folded, f"─ {word}"]
+    return folded
 
 
 def _side_by_side(branches: Sequence[_Branch]) -> list[str]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from foveal.networks.catalogue import build, find
+from foveal.networks.catalogue import Shape, build, find, shape_of
 from foveal.networks.facts import check_size
 from foveal.networks.layers import LayerTable, layers
 from foveal.progress import SILENT, Progress
@@ -25,7 +25,7 @@ class Compared:
     """One network of a comparison."""
 
     name: str
-    size: tuple[int, int]
+    shape: Shape
     table: LayerTable
     top1: float | None  # percent, of its published weights
     arithmetic: str  # the fastest sound one here
@@ -35,7 +35,9 @@ class Compared:
         """Plain values for JSON."""
         return {
             "name": self.name,
-            "size": list(self.size),
+            "size": list(self.shape.size),
+            "channels": self.shape.channels,
+            "classes": self.shape.classes,
             **self.table.as_dict()["totals"],
             "published_top1": self.top1,
             "arithmetic": self.arithmetic,
@@ -44,28 +46,32 @@ class Compared:
 
 
 def compare(
-    names: Sequence[str], size: tuple[int, int] | None = None, channels: int = 3, progress: Progress = SILENT
+    names: Sequence[str],
+    size: tuple[int, int] | None = None,
+    channels: int | None = None,
+    classes: int | None = None,
+    progress: Progress = SILENT,
 ) -> list[Compared]:
-    """Every network at one size, or at the size that each was made for.
+    """Every network with one size, number of channels and of classes, each of which is its own where none is given.
 
     Raises: BadRecipe for an unknown name, or a size that one of them cannot take.
     """
-    sizes = {name: size or (find(name).natural,) * 2 for name in names}
+    shapes = {name: shape_of(name, size, channels, classes) for name in names}
     for name in names:
-        check_size(name, sizes[name])
+        check_size(name, shapes[name].size)
     with progress.task("timing", total=len(names), unit="networks") as advance:
         compared = []
         for name in names:
-            compared.append(_one(name, sizes[name], channels))
+            compared.append(_one(name, shapes[name]))
             advance(1, name)
     return compared
 
 
-def _one(name: str, size: tuple[int, int], channels: int) -> Compared:
-    entry = find(name)
-    network = build(name, 1000, channels, size)
-    images = torch.randn((fitting_pictures(_BATCH, size), channels, *size), generator=torch.Generator().manual_seed(0))
+def _one(name: str, shape: Shape) -> Compared:
+    entry, size, C = find(name), shape.size, shape.channels
+    network = build(name, shape.classes, C, size)
+    images = torch.randn((fitting_pictures(_BATCH, size), C, *size), generator=torch.Generator().manual_seed(0))
     found = measure(learning(network, images), network, _BATCH, facts=["a step", *images.shape])
     speed = found.promised or 0.0
     top1 = entry.weights.top1 if entry.weights else None
-    return Compared(name, size, layers(network, size, channels), top1, found.arithmetic, speed)
+    return Compared(name, shape, layers(network, size, C), top1, found.arithmetic, speed)
