@@ -30,7 +30,7 @@ class Fake:
 
     def __init__(self, answer: type[Answer] = Label) -> None:
         asks = frozenset({"top", "views"} if answer is Label else {"score", "precision"})
-        self.task = SimpleNamespace(answer=answer, asks=asks, kind="a toy")
+        self.task = SimpleNamespace(answer=answer, asks=asks, kind="a toy", classes=("cat", "dog"))
         self.asked: dict[str, Any] = {}
         self.read = 0
 
@@ -132,6 +132,15 @@ def test_what_cannot_be_used_is_told_at_most_twenty_times() -> None:
     assert said.sentences == []
 
 
+def test_more_answers_than_classes_are_not_written_and_that_is_said() -> None:
+    out, said = io.StringIO(), Said()
+    model = Fake()
+    most = len(model.task.classes)
+    predict_to(model, ["a.png"], out, format="csv", top=100, progress=said)
+    assert out.getvalue().splitlines()[0].count("label") == most
+    assert said.sentences == [f"The model tells {most} classes apart: a picture gets {most} answers, not 100."]
+
+
 def test_where_none_can_be_used_nothing_is_written(tmp_path: Path) -> None:
     out, said = io.StringIO(), Said()
     with pytest.raises(BadData, match="no usable picture among the 30 that were given"):
@@ -155,7 +164,7 @@ def test_what_is_held_back_comes_in_its_order(monkeypatch: pytest.MonkeyPatch) -
 def test_of_no_pictures_there_is_a_head_and_no_row() -> None:
     out = io.StringIO()
     assert predict_to(Fake(), [], out, format="csv", top=1) == Batched(0, 0, 0)
-    assert out.getvalue() == "picture,label,probability,passed,unlike,reason\n"
+    assert out.getvalue() == "picture,label,probability,abstained,unlike,reason\n"
 
 
 def test_what_is_refused_is_refused_before_a_picture_is_read(tmp_path: Path) -> None:

@@ -23,8 +23,8 @@ GOLDEN = Path(__file__).parent / "data" / "formats"
 ODD = '-x,\u202e\udcff"猫.png'
 
 
-def label(name: str, *ranked: tuple[str, float], passed: bool = False, unlike: bool = False) -> Prediction:
-    return Prediction(name, Label(*ranked[0], ranked[1:], passed, unlike))
+def label(name: str, *ranked: tuple[str, float], abstained: bool = False, unlike: bool = False) -> Prediction:
+    return Prediction(name, Label(*ranked[0], ranked[1:], abstained, unlike))
 
 
 def boxes(name: str, size: tuple[int, int], *rows: tuple[float, ...]) -> Prediction:
@@ -42,7 +42,7 @@ PLAIN = [
 ]
 MARKED = [
     *PLAIN,
-    label(ODD, ("=dog()", 0.41), ("cat", 0.4), passed=True, unlike=True),
+    label(ODD, ("=dog()", 0.41), ("cat", 0.4), abstained=True, unlike=True),
     label("c.png", ("cat", 0.5), ("owl", 0.25), ("=dog()", 0.25), unlike=True),
 ]
 BOXES = [
@@ -116,7 +116,7 @@ def test_several_labels_a_picture_need_nothing_of_the_formats() -> None:
 
 
 def test_numbers_of_numpy_are_written_as_plain_ones() -> None:
-    answer = Label("cat", np.float32(0.25), passed=np.bool_(True))  # type: ignore[arg-type]
+    answer = Label("cat", np.float32(0.25), abstained=np.bool_(True))  # type: ignore[arg-type]
     assert written("csv", Label, [Prediction("a.png", answer)], top=1)[0].splitlines()[1] == "a.png,cat,0.250000,yes,,"
 
 
@@ -163,6 +163,12 @@ def test_a_files_name_tells_its_format() -> None:
     names = ("a.csv", "a.JSON", "a.txt", "a", "csv")
     assert [format_of(Path(name)) for name in names] == ["csv", "json", "table", "table", "table"]
     assert format_of(None) == "table"
+
+
+@pytest.mark.parametrize("ending", [".xlsx", ".XLS", ".ods", ".parquet", ".tsv", ".html", ".gz", ".jsonl"])
+def test_an_ending_that_is_not_written_is_refused(ending: str) -> None:
+    with pytest.raises(BadRecipe, match=rf"answers{ending}: no {ending.lower()} is written; give CSV \(\.csv\) or"):
+        format_of(Path(f"answers{ending}"))
 
 
 def test_what_there_is_not_or_does_not_fit_is_refused() -> None:

@@ -72,8 +72,12 @@ def predict_to(
             and the format refuse.
     """
     path = output if isinstance(output, Path) else None
-    if top is None and "top" in model.task.asks:
+    ranks = "top" in model.task.asks
+    if top is None and ranks:
         top = TOP
+    elif top is not None and ranks and top > (most := len(model.task.classes)):
+        progress.say(f"The model tells {most} classes apart: a picture gets {most} answers, not {top}.")
+        top = most
     asked |= {} if top is None else {"top": top}
     writer = check_batch(model.task, path, format=format, draw=draw, **asked)
     predictions = model.stream(pictures, keep_pictures=draw is not None, progress=progress, **asked)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["FORMATS", "Format", "Writer", "format_of", "writer_for"]
 
-USUAL = "table"
+USUAL, TEXTS = "table", ("", ".txt")
 
 
 @dataclass(frozen=True)
@@ -61,9 +61,18 @@ class Writer:
 
 
 def format_of(path: Path | None) -> str:
-    """The format that a file's name asks for; a table where it asks for none."""
+    """The format that a file's name asks for; a table where it has no ending, or that of a text.
+
+    Raises: BadRecipe for another ending: a file called answers.xlsx must not be text.
+    """
     suffix = path.suffix.lower() if path is not None else ""
-    return next((name for name, one in FORMATS.items() if suffix and one.suffix == suffix), USUAL)
+    if suffix in TEXTS:
+        return USUAL
+    written = {one.suffix: name for name, one in FORMATS.items() if one.suffix}
+    if suffix not in written:
+        names = " or ".join(f"{name.upper()} ({ending})" for ending, name in written.items())
+        raise BadRecipe(f"{shown(str(path))}: no {shown(suffix)} is written; give {names}, or say --format as well.")
+    return written[suffix]
 
 
 def writer_for(name: str, answer: type[Answer]) -> type[Writer]:
