@@ -37,9 +37,11 @@ def test_heads_are_found_in_the_older_folder(monkeypatch):
 
 
 def test_what_predictions_said_of_themselves_their_answers_say():
-    unsure = Prediction("a.png", Label("cat", 0.5, passed=True))
-    with pytest.warns(DeprecationWarning, match=r"answer\.passed"):
+    unsure = Prediction("a.png", Label("cat", 0.5, abstained=True))
+    with pytest.warns(DeprecationWarning, match=r"answer\.abstained"):
         assert unsure.passed
+    with pytest.warns(DeprecationWarning, match=r"Label\.abstained"):
+        assert unsure.answer.passed
     with pytest.warns(DeprecationWarning, match=r"answer\.unlike"):
         assert not unsure.unlike
     found = Prediction("a.png", Detections(np.zeros((0, 4)), np.zeros(0, np.int64), np.zeros(0)))

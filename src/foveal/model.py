@@ -129,7 +129,7 @@ class Model:
         """As `predict`, one after another: names are read as they come, and one batch is held.
 
         Args:   of classifiers top, how many answers a picture (5), views to average over, and accuracy, the share of
-                right answers that is wished for: less sure ones are marked as passed (what it was trained for).
+                right answers that is wished for: less sure ones are marked as abstained (what it was trained for).
                 Of detectors score, the least that is told (its own), precision, the share of right boxes that is
                 wished for, iou, above which two boxes of a class are one object, and tile, pixels a side: larger
                 pictures are looked at piece by piece.

@@ -54,7 +54,7 @@ def test_answers_that_are_not_sure_enough_are_marked(command, digits_run, tmp_pa
     Image.fromarray(rng.integers(0, 256, (8, 8), dtype=np.uint8)).save(tmp_path / "noise.png")
     asked = ("predict", digits_run[0], "noise.png", "--accuracy", "0.995")
     row = json.loads(command(*asked, "--json").stdout)[0]
-    assert row["passed"]
+    assert row["abstained"]
     assert row["unlike"] in (True, False)
     table = command(*asked)
     assert "not sure enough" in table.stdout
@@ -95,7 +95,7 @@ def test_csv_opens_as_text_in_a_spreadsheet(command, model_file, pictures):
         "probability",
         "label_2",
         "probability_2",
-        "passed",
+        "abstained",
         "unlike",
         "reason",
     ]

@@ -15,7 +15,7 @@ from foveal.tasks.answers import Answer, Detections, Label, Labels, Prediction
 
 BOXES = np.array([[1.0, 2.0, 30.5, 40.25], [0.0, 0.0, 5.0, 6.0]])
 ANSWERS: list[Any] = [
-    Label("cat", 0.75, (("dog", 0.2), ("owl", 0.05)), passed=True),
+    Label("cat", 0.75, (("dog", 0.2), ("owl", 0.05)), abstained=True),
     Labels(("cat", "indoors"), {"cat": 0.9, "dog": 0.1, "indoors": 0.6}, unlike=True),
     Detections(BOXES, np.array([1, 0]), np.array([0.9, 0.4]), ("cat", "dog")),
 ]
@@ -73,7 +73,7 @@ def test_data_frames_are_pandas_own_and_missed_in_one_sentence(monkeypatch: pyte
         "probability_2",
         "label_3",
         "probability_3",
-        "passed",
+        "abstained",
         "unlike",
     ]
     assert Prediction("a.png", ANSWERS[2]).to_pandas()[0] == Prediction("a.png", ANSWERS[2]).rows()

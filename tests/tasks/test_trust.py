@@ -124,8 +124,8 @@ def test_a_saved_model_trusts_and_doubts_as_before(model: Model, tmp_path: Path)
 
 def test_another_wish_marks_other_answers(model: Model) -> None:
     pictures = [np.random.default_rng(i).integers(0, 256, (24, 32), dtype=np.uint8) for i in range(8)]
-    assert all(p.answer.passed for p in model.predict(pictures, accuracy=0.999))
-    assert not any(p.answer.passed for p in model.predict(pictures, accuracy=0))
+    assert all(p.answer.abstained for p in model.predict(pictures, accuracy=0.999))
+    assert not any(p.answer.abstained for p in model.predict(pictures, accuracy=0))
     with pytest.raises(BadRecipe, match=r"share such as 0\.95"):
         model.predict(pictures, accuracy=1.5)
     with pytest.raises(BadRecipe, match="no picture was kept aside"):
@@ -173,7 +173,7 @@ def test_older_files_load_and_know_nothing_of_trust(model: Model, tmp_path: Path
     old = load(tmp_path / "old.safetensors")
     assert old.trust is None
     prediction = old.predict(np.zeros((24, 32), np.uint8))[0]
-    assert not prediction.answer.passed
+    assert not prediction.answer.abstained
     assert not prediction.answer.unlike
-    with pytest.warns(DeprecationWarning, match="answer\\.passed"):  # the name of before
+    with pytest.warns(DeprecationWarning, match="answer\\.abstained"):  # the name of before
         assert not prediction.passed

@@ -13,7 +13,7 @@ __all__ = ["Accuracy", "Precision", "one_of"]
 
 Accuracy = Annotated[
     float | None,
-    typer.Option(metavar="A", help="Wished share of right answers, such as 0.99: passes on less sure ones."),
+    typer.Option(metavar="A", help="Wished share of right answers, such as 0.99: abstains where it is less sure."),
 ]
 
 Precision = Annotated[

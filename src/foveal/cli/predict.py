@@ -62,13 +62,13 @@ def predict(
       foveal predict runs/flowers-resnet18-1 photo.jpg
       foveal predict runs/flowers-resnet18-1 holidays/ --csv > answers.csv
       foveal predict flowers.safetensors 'holidays/**/*.jpg' --top 5 -o answers.json
-      foveal predict runs/flowers-resnet18-1 holidays/ --accuracy 0.99       pass on what is not that sure
+      foveal predict runs/flowers-resnet18-1 holidays/ --accuracy 0.99       abstain where it is not that sure
       foveal predict runs/raccoon-squeezenet1_1-1 garden/ --draw drawn/      boxes, written and drawn
       foveal predict runs/raccoon-squeezenet1_1-1 garden/ --precision 0.95   only boxes that are mostly right
       foveal predict yolo-fastest-1.1-xl.cfg photos/ --draw drawn/           Darknet's files: .weights and .names beside
 
-    A picture that cannot be used becomes a row with its reason, and the rest goes on. `passed` marks answers that are
-    less sure than the wished accuracy asks for, `unlike` pictures unlike those of the training.
+    A picture that cannot be used becomes a row with its reason, and the rest goes on. `abstained` marks answers that
+    are less sure than the wished accuracy asks for, `unlike` pictures unlike those of the training.
     """
     chosen = _format(named, {"csv": as_csv, "json": as_json, "coco": as_coco}, output)
     from foveal.files.durable import check_new_file

@@ -65,7 +65,7 @@ class Label:
     label: str
     probability: float  # calibrated, in [0, 1]
     runners_up: tuple[tuple[str, float], ...] = ()  # the next best, descending
-    passed: bool = False  # less sure than the wished accuracy asks for: better not to rely on it
+    abstained: bool = False  # less sure than the wished accuracy asks for: better not to rely on it
     unlike: bool = False  # the picture is unlike those of the training: nothing is known about such answers
 
     NOTHING: ClassVar[Mapping[str, Any]] = {"label": None}
@@ -74,9 +74,15 @@ class Label:
 
     @staticmethod
     def columns(top: int) -> list[str]:
-        """label, probability, label_2, probability_2, …, passed, unlike."""
+        """label, probability, label_2, probability_2, …, abstained, unlike."""
         others = [f"{word}_{rank}" for rank in range(2, top + 1) for word in ("label", "probability")]
-        return ["label", "probability", *others, "passed", "unlike"]
+        return ["label", "probability", *others, "abstained", "unlike"]
+
+    @property
+    def passed(self) -> bool:
+        """As `abstained`, which it was called before 0.2; it goes with 0.3."""
+        _renamed("Label.passed", "Label.abstained")
+        return self.abstained
 
     @property
     def ranked(self) -> tuple[tuple[str, float], ...]:
@@ -89,14 +95,14 @@ class Label:
         for rank, (label, probability) in enumerate(self.ranked, 1):
             behind = "" if rank == 1 else f"_{rank}"
             cells |= {f"label{behind}": label, f"probability{behind}": probability}
-        return [cells | {"passed": self.passed, "unlike": self.unlike}]
+        return [cells | {"abstained": self.abstained, "unlike": self.unlike}]
 
     def lines(self) -> list[list[str]]:
         """One line."""
         others = ", ".join(f"{label} {percent(probability)}" for label, probability in self.runners_up)
-        marks = (("not sure enough", self.passed), ("unlike the training", self.unlike))
+        marks = (("not sure enough", self.abstained), ("unlike the training", self.unlike))
         remark = ", ".join(words for words, holds in marks if holds)
-        return [[f"({self.label}?)" if self.passed else self.label, percent(self.probability), others, remark]]
+        return [[f"({self.label}?)" if self.abstained else self.label, percent(self.probability), others, remark]]
 
     @staticmethod
     def no_line(reason: str) -> list[str]:
@@ -104,9 +110,9 @@ class Label:
         return ["–", "–", reason, ""]
 
     def as_dict(self) -> dict[str, Any]:
-        """label, probability, runners_up, passed, unlike."""
+        """label, probability, runners_up, abstained, unlike."""
         top = [{"label": label, "probability": probability} for label, probability in self.ranked]
-        return {**top[0], "runners_up": top[1:], "passed": self.passed, "unlike": self.unlike}
+        return {**top[0], "runners_up": top[1:], "abstained": self.abstained, "unlike": self.unlike}
 
     def to_pandas(self) -> Any:
         """A data frame of one row. Raises: Missing without pandas."""
@@ -254,8 +260,8 @@ class Prediction:
     @property
     def passed(self) -> bool:
         """As of the answer, where classifiers had it before 0.2; it goes with 0.3."""
-        _renamed("Prediction.passed", "Prediction.answer.passed")
-        return bool(getattr(self.answer, "passed", False))
+        _renamed("Prediction.passed", "Prediction.answer.abstained")
+        return bool(getattr(self.answer, "abstained", False))
 
     @property
     def unlike(self) -> bool:

@@ -107,7 +107,7 @@ class Trust:
         answered, right = int(self.curve.answered[at[-1]]), int(self.curve.right[at[-1]])
         return (
             f"For {wished} right it answers from a probability of {self.bound:.3f} on: {answered / self.curve.n:.0%} "
-            f"of {self.curve.n} unseen pictures, {right} of these {answered} rightly, and passes on the rest."
+            f"of {self.curve.n} unseen pictures, {right} of these {answered} rightly, and abstains on the rest."
         )
 
     def tried(
@@ -173,10 +173,10 @@ class Tried:
             told.append(
                 f"Asked for {100 * self.accuracy:g} % right: it answers {self.answered} of {self.n} pictures "
                 f"({self.answered / self.n:.0%}), {self.right} of them rightly ({self.right / self.answered:.2%}), and "
-                "passes on the rest."
+                "abstains on the rest."
             )
         elif self.accuracy:
-            told.append(f"Asked for {100 * self.accuracy:g} % right, it passes on all {self.n} pictures.")
+            told.append(f"Asked for {100 * self.accuracy:g} % right, it abstains on all {self.n} pictures.")
         if self.unlike is not None and self.rate is not None:
             told.append(
                 f"{self.unlike} of {self.n} pictures are called unlike those of the training "
