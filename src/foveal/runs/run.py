@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from foveal.model import Model
 
-__all__ = ["Run", "Source", "loop_script", "resume", "train"]
+__all__ = ["Run", "Source", "asked_data", "loop_script", "resume", "train"]
 
 Source = str | Path | tuple[Any, Any]
 
@@ -75,7 +75,7 @@ def train(
         recipe = _of_ones_own(recipe)
     place = Path(out).expanduser() if out is not None else None
     check_asked(recipe, name, place)
-    task, dataset = _asked(source, recipe, progress)
+    task, dataset = asked_data(source, recipe, progress)
     if network is not None and not task.linear:
         raise BadRecipe("a network of one's own has no stages to detect on; name a trunk of the catalogue.")
     recipe = settle(task, dataset, recipe, network)
@@ -135,14 +135,14 @@ def loop_script(source: Source, recipe: Recipe | None = None, settings: Mapping[
         raise BadRecipe("--show-loop needs a source that a script can open: a folder, a file or a name.")
     recipe = (recipe or Recipe()).with_settings({"data.source": str(source), **(settings or {})}, "settings")
     check_asked(recipe, recipe.data.source)
-    task, dataset = _asked(source, recipe, SILENT)
+    task, dataset = asked_data(source, recipe, SILENT)
     recipe = settle(task, dataset, recipe)
     from foveal.runs.training_run import script_of
 
     return script_of(task, dataset, recipe)
 
 
-def _asked(source: Source, recipe: Recipe, progress: Progress) -> tuple[type[Task], Dataset]:
+def asked_data(source: Source, recipe: Recipe, progress: Progress) -> tuple[type[Task], Dataset]:
     """The task, and its data set. Raises: BadRecipe for a key that nobody reads; as `open_dataset`, `asked_task`."""
     opened = opened_as_asked(source, recipe, progress)
     task, dataset = asked_task(opened, recipe)

@@ -13,10 +13,21 @@ from foveal.networks.facts import facts_of
 from foveal.recipe import Recipe
 from foveal.tasks.label_defaults import SMALL_SIDE, epochs_for
 
-__all__ = ["Plan", "choose_by_time", "epochs_in", "ladder"]
+__all__ = ["Plan", "TooShort", "choose_by_time", "epochs_in", "ladder"]
 
 MOST_PLANNED = 100_000
 TIME_KEPT = 0.06  # share of --minutes left for store, tests and report
+
+
+class TooShort(BadRecipe):
+    """Minutes into which not one epoch fits; `needed`, those into which one does."""
+
+    def __init__(self, sentence: str, needed: float) -> None:
+        super().__init__(sentence)
+        self.needed = needed
+
+    def __reduce__(self) -> tuple[type[TooShort], tuple[str, float]]:
+        return TooShort, (str(self), self.needed)
 
 
 @dataclass(frozen=True)
@@ -75,12 +86,13 @@ def choose_by_time(
 def epochs_in(minutes: float, seconds_an_epoch: float) -> int:
     """Whole epochs that fit into `minutes`, with a share kept for what stands around training.
 
-    Raises: BadRecipe when not even one does.
+    Raises: TooShort when not even one does.
     """
     epochs = int(minutes * 60 * (1 - TIME_KEPT) / seconds_an_epoch)
     if epochs < 1:
-        raise BadRecipe(
+        raise TooShort(
             f"--minutes {minutes:g} is too short: one epoch takes about {seconds_an_epoch / 60:.2g} minutes here; "
-            "give more time, or a smaller --size or --network."
+            "give more time, or a smaller --size or --network.",
+            seconds_an_epoch / 60 / (1 - TIME_KEPT),
         )
     return min(epochs, MOST_PLANNED)
