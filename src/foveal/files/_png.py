@@ -14,6 +14,7 @@ from collections.abc import Iterator
 __all__ = ["has_all_rows", "size_in_header"]
 
 _SAMPLES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # colour type -> values a pixel
+_AT_ONCE = 1 << 17  # bytes that are inflated together: of what waits, a copy is made each time
 _ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
 
 
@@ -29,9 +30,11 @@ def has_all_rows(data: bytes) -> bool:
     wanted = _bytes_of_rows(data)
     inflate = zlib.decompressobj()
     for chunk in _idat(data):
-        while chunk and wanted > 0:
-            wanted -= len(inflate.decompress(chunk, min(wanted, 1 << 20)))
-            chunk = inflate.unconsumed_tail
+        for start in range(0, len(chunk), _AT_ONCE):
+            part: bytes | memoryview = chunk[start : start + _AT_ONCE]
+            while part and wanted > 0:
+                wanted -= len(inflate.decompress(part, min(wanted, 1 << 20)))
+                part = inflate.unconsumed_tail
         if wanted <= 0:
             return True
     return wanted <= len(inflate.flush())
@@ -50,12 +53,12 @@ def _bytes_of_rows(data: bytes) -> int:
     return sum(rows((width - x + dx - 1) // dx, (height - y + dy - 1) // dy) for x, y, dx, dy in _ADAM7)
 
 
-def _idat(data: bytes) -> Iterator[bytes]:
-    at = 8
+def _idat(data: bytes) -> Iterator[memoryview]:
+    at, whole = 8, memoryview(data)
     while at + 8 <= len(data):
         length, kind = int.from_bytes(data[at : at + 4], "big"), data[at + 4 : at + 8]
         if kind == b"IDAT":
-            yield data[at + 8 : at + 8 + length]
+            yield whole[at + 8 : at + 8 + length]
         elif kind == b"IEND":
             return
         at += 12 + length

@@ -16,11 +16,16 @@ _saved_stderr = -1
 
 @contextmanager
 def quiet_warnings() -> Iterator[None]:
-    """Pillow's warnings about a picture end in its reason or in nothing, never on the terminal.
+    """Pillow's warnings about a picture end in its reason or in nothing, never on the terminal; nor does what it logs.
 
-    A filter that stays, since `warnings.catch_warnings` isn't safe among threads.
+    A filter that stays, since `warnings.catch_warnings` isn't safe among threads. Who has set logging up hears it all.
     """
+    import logging
     import warnings
+
+    log = logging.getLogger("PIL")
+    if not log.handlers:  # else Python itself would print errors that nobody has asked for
+        log.addHandler(logging.NullHandler())
 
     first = warnings.filters[0] if warnings.filters else None
     if not first or first[0] != "ignore" or getattr(first[3], "pattern", "") != r"PIL\.":

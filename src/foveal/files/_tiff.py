@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING
+import zlib
+from typing import TYPE_CHECKING, Any
 
 from foveal.files._libtiff import errors_kept, warnings_of
 from foveal.files._limits import check_bytes, check_size
@@ -17,6 +18,9 @@ __all__ = ["SIGNS", "read_tiff"]
 SIGNS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _COMPRESSION, _DNG_VERSION = 259, 50706
 _ONLY_WARNED_OF = frozenset({2, 3, 4, 6, 7, 32771, 32773})  # fax, JPEG, PackBits: codecs that fill what is lost
+_DEFLATE = frozenset({8, 32946})
+_PLACES = ((273, 279), (324, 325))  # tags of strips and of tiles: where each begins, how many bytes it has
+_AT_ONCE = 1 << 17  # bytes that are inflated together
 _BYTES_A_DEEP_PIXEL = 16  # of 32 bits: as they are decoded, as an array, and twice on the way to 256 levels
 _ABOUT_TAGS = (
     "TIFFReadDirectory",
@@ -36,15 +40,47 @@ def read_tiff(data: bytes, limit: float) -> Image:
     if _DNG_VERSION in image.tag_v2:
         raise Unreadable("is a raw photograph (DNG); save it as JPEG or PNG")
     check_size(image.width, image.height, limit)
-    if image.mode in ("I", "F"):
-        check_bytes(image.width, image.height, _BYTES_A_DEEP_PIXEL)
+    deep = image.mode in ("I", "F")
+    check_bytes(*image.size, _BYTES_A_DEEP_PIXEL if deep else 4, len(data) + _largest_piece(image), limit)
     if image.tag_v2.get(_COMPRESSION) in _ONLY_WARNED_OF and _lost(warnings_of(data)):
+        raise Unreadable("is damaged")
+    if image.tag_v2.get(_COMPRESSION) in _DEFLATE and not _checksums_hold(image, data):
         raise Unreadable("is damaged")
     with errors_kept() as said:
         image.load()
     if _lost(said):
         raise Unreadable("is damaged")
     return image
+
+
+def _checksums_hold(image: Any, data: bytes) -> bool:
+    """Whether each deflated piece is what was deflated: libtiff stops before the checksum at its end."""
+    offsets, counts = next((image.tag_v2[a], image.tag_v2[b]) for a, b in _PLACES if a in image.tag_v2)
+    whole = memoryview(data)
+    for offset, count in zip(offsets, counts, strict=False):
+        inflate, piece = zlib.decompressobj(), whole[offset : offset + count]
+        try:
+            while piece and not inflate.eof:
+                rest: bytes | memoryview = piece[:_AT_ONCE]
+                piece = piece[_AT_ONCE:]
+                while rest and not inflate.eof:
+                    inflate.decompress(rest, _AT_ONCE)
+                    rest = inflate.unconsumed_tail
+        except zlib.error:
+            return False
+    return True
+
+
+def _largest_piece(image: Any) -> int:
+    """Bytes of a strip or a tile, decoded: libtiff holds one beside the picture."""
+    tags, width, height = image.tag_v2, image.width, image.height
+    bits = tags.get(258, (1,))
+    bits_a_pixel = sum(bits) * (tags.get(277, 1) if len(bits) == 1 else 1)
+    if 322 in tags:
+        width, height = tags[322], tags.get(323, height)
+    else:
+        height = min(height, tags.get(278, height))
+    return int(width * height * bits_a_pixel // 8)
 
 
 def _lost(said: list[str]) -> bool:

@@ -44,6 +44,7 @@ PICTURE_SUFFIXES = frozenset({
 BAND_PIXELS = 1 << 20  # that are converted together
 DRAFT_GAP = 1.5  # a JPEG is decoded at the smallest scale that still has this many pixels for each one wanted
 _JPEG_PIXELS_A_BYTE = 600  # Huffman coding spends at least a bit on each block of 64 pixels: 512 pixels a byte
+_WEBP_BYTES_A_PIXEL = 16  # a frame, the canvas, the canvas before it, and what Pillow makes of it
 _NOT_READ = "is not a picture foveal reads (JPEG, PNG, GIF, BMP, TIFF, WebP, AVIF, HEIC)"
 
 
@@ -86,6 +87,7 @@ def read_image(
             picture, turn = _decode(data, channels, cover, max_megapixels)
             if white is not None and not isinstance(picture, np.ndarray) and is_deep(picture, data):
                 picture = levelled(picture, data, white)
+            del data  # before room is made for what comes of it
             pixels = _converted(picture, channels)
             del picture
             return upright(pixels, turn)
@@ -197,11 +199,14 @@ def _decode(
         raise Unreadable(f"is cut short ({in_bytes(len(data))})")
     else:
         raise Unreadable(foreign_picture(data) or _NOT_READ)
-    return image, orientation_of(image)  # a TIFF is turned by Pillow while it loads, and then says 1
+    turn = orientation_of(image)  # a TIFF is turned by Pillow while it loads, and then says 1
+    image.fp = None  # type: ignore[attr-defined] # nothing more is read from it
+    return image, turn
 
 
-def _loaded(image: Any, limit: float) -> Image:
+def _loaded(image: Any, limit: float, besides: int, bytes_a_pixel: int = 4) -> Image:
     check_size(image.width, image.height, limit)
+    check_bytes(image.width, image.height, bytes_a_pixel, besides, limit)
     image.load()
     return image  # type: ignore[no-any-return]
 
@@ -247,7 +252,7 @@ def _check_jpeg(marks: Jpeg, data: bytes, limit: float) -> None:
     if megapixels > 1 and not marks.arithmetic and megapixels * 1e6 > _JPEG_PIXELS_A_BYTE * len(data):
         raise Unreadable(f"says {megapixels:.0f} megapixels in {len(data)} bytes")
     check_size(marks.width, marks.height, limit)
-    check_bytes(marks.width, marks.height, marks.bytes_a_pixel())
+    check_bytes(marks.width, marks.height, marks.bytes_a_pixel(), len(data), limit)
     if marks.slow():
         raise Unreadable(f"takes too long to decode ({marks.scans} scans of {megapixels:.0f} megapixels)")
 
@@ -263,7 +268,7 @@ def _gif(data: bytes, limit: float) -> Image:
     from PIL.GifImagePlugin import GifImageFile
 
     check_size(*size_of_first_picture(data), limit)
-    return _loaded(GifImageFile(io.BytesIO(data)), limit)
+    return _loaded(GifImageFile(io.BytesIO(data)), limit, len(data))
 
 
 def _png_file(data: bytes, limit: float) -> Image:
@@ -275,8 +280,7 @@ def _png_file(data: bytes, limit: float) -> Image:
     if width == -1:
         raise Unreadable("is damaged")
     check_size(width, height, limit)
-    image = PngImageFile(io.BytesIO(data))
-    image.load()
+    image = _loaded(PngImageFile(io.BytesIO(data)), limit, len(data))
     rows = [image.crop((0, y, width, y + 1)).tobytes() for y in range(max(0, height - 2), height)]
     if not all(any(row) for row in rows) and not _png.has_all_rows(data):
         raise Unreadable("is damaged: its picture data ends early")
@@ -290,7 +294,7 @@ def _bmp(data: bytes, limit: float) -> Image:
         raise Unreadable(f"is cut short ({in_bytes(len(data))})")
     if int.from_bytes(data[14:18], "little") not in (12, 16, 40, 52, 56, 64, 108, 124):
         raise Unreadable(_NOT_READ)  # "BM" alone is two letters, not a sign
-    return _loaded(BmpImageFile(io.BytesIO(data)), limit)
+    return _loaded(BmpImageFile(io.BytesIO(data)), limit, len(data))
 
 
 def _webp(data: bytes, limit: float) -> Image:
@@ -300,7 +304,8 @@ def _webp(data: bytes, limit: float) -> Image:
         raise Unreadable(f"is cut short ({in_bytes(len(data))})")
     if size := _webp_size(data):  # Pillow makes room for the canvas when it opens the file
         check_size(*size, limit)
-    return _loaded(WebPImageFile(io.BytesIO(data)), limit)
+        check_bytes(*size, _WEBP_BYTES_A_PIXEL, len(data), limit)
+    return _loaded(WebPImageFile(io.BytesIO(data)), limit, len(data), _WEBP_BYTES_A_PIXEL)
 
 
 def _webp_size(data: bytes) -> tuple[int, int] | None:

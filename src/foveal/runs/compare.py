@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from foveal.errors import BadRecipe, FovealError, leaving, shown
+from foveal.errors import BadRecipe, FovealError, Stopped, leaving, shown
 from foveal.files.durable import new_folder, write_text
 from foveal.files.plain_json import json_text
 from foveal.files.run_folder import check_place, free_folder
@@ -78,7 +78,7 @@ def compare_starts(
             progress.say(f"{number} of {len(STARTS)}: --train {word}, {share:.2g} minutes at most.")
             with leaving(lambda: f"{shown(folder)} holds the runs that have ended." if found else ""):
                 found.append(_one(source, folder / word.replace(":", "-"), asked, word, progress))
-    except FovealError:
+    except (FovealError, Stopped):
         if found:
             with contextlib.suppress(FovealError):  # what stopped the run may stop this as well
                 _write(found, folder, share, progress)
