@@ -102,10 +102,12 @@ def animation(form: str, path: Path, side: int) -> None:
     first.save(path, form, save_all=True, append_images=[second])
 
 
-def deep_tiff(bits: int, samples: int, path: Path, side: int, compressed: bool = True, kind: int = 1) -> None:
-    """RGB or grey of 16 or 32 bits in strips of 64 rows, by hand."""
+def deep_tiff(
+    bits: int, samples: int, path: Path, side: int, compressed: bool = True, kind: int = 1, rows: int = 64
+) -> None:
+    """RGB or grey of 16 or 32 bits, by hand."""
     row = b"\x11" * (side * samples * bits // 8)
-    counts = [min(64, side - top) for top in range(0, side, 64)]
+    counts = [min(rows, side - top) for top in range(0, side, rows)]
     strips = [zlib.compress(row * n, 1) if compressed else row * n for n in counts]
     tags: list[tuple[int, int, int, bytes]] = []
 
@@ -123,7 +125,7 @@ def deep_tiff(bits: int, samples: int, path: Path, side: int, compressed: bool =
     tag(262, "H", 2 if samples >= 3 else 1)
     tag(273, "I", *offsets)
     tag(277, "H", samples)
-    tag(278, "I", 64)
+    tag(278, "I", rows)
     tag(279, "I", *map(len, strips))
     if samples in (2, 4):
         tag(338, "H", 2)
@@ -208,6 +210,8 @@ LARGE: dict[str, Callable[[Path, int], None]] = {
     "TIFF, RGB of 16 bits": partial(deep_tiff, 16, 3),
     "TIFF, RGBA of 16 bits": partial(deep_tiff, 16, 4),
     "TIFF, RGBA of 16 bits, uncompressed": partial(deep_tiff, 16, 4, compressed=False),
+    "TIFF, RGBA of 16 bits, in one strip": partial(deep_tiff, 16, 4, rows=1 << 20),
+    "TIFF, RGB of 8 bits, in one strip": partial(deep_tiff, 8, 3, rows=1 << 20),
     "AVIF": partial(flat, "RGB", "AVIF", speed=10),
     "AVIF, opacity": partial(flat, "RGBA", "AVIF", speed=10),
     "HEIC": heic,

@@ -207,7 +207,8 @@ def at_the_limit(result: Result, quick: bool, place: Path) -> None:
             continue
         raw[name] = told = json.loads(done.stdout)
         worst_bytes, worst_seconds = max(worst_bytes, told["bytes"]), max(worst_seconds, told["seconds"])
-        seen = f"{told['bytes'] / 2**30:.2f} GiB, {told['seconds']:.1f} s ({told['cpu']:.1f} s of processor), {told['said']}"
+        spent = f"{told['seconds']:.1f} s ({told['cpu']:.1f} s of processor)"
+        seen = f"{told['bytes'] / 2**30:.2f} GiB, {spent}, {told['said']}"
         result.rows.append([f"{name} ({told['file'] / 1e6:.1f} MB)", seen])
         say(f"{name}: {seen}")
     result.raw["limit"] = raw
