@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tarfile
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from PIL import Image
 from foveal.data.dataset import Dataset
 from foveal.data.sources import open_dataset
 from foveal.data.split import score_warnings
+from foveal.errors import BadData
 from foveal.files.given import named_pictures
 from foveal.recipe import parse_recipe
 
@@ -231,3 +233,203 @@ def test_16_a_recipe_that_an_earlier_version_saved_splits_as_it_did():
     assert parse_recipe(saved).data.held_out == "val"
     assert parse_recipe('[data]\nheld_out = "test"\n' + saved).data.held_out == "test"
     assert parse_recipe("").data.held_out == "test"
+
+
+# 13: a column a class; names without their ending.
+
+
+def write(path: Path, header: str, *rows: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("\n".join([header, *rows]) + "\n", encoding="utf-8")
+    return path
+
+
+def labels_of(dataset: Dataset) -> dict[str, str]:
+    return {dataset.pictures.name(i): dataset.classes[dataset.labels[i]] for i in range(len(dataset))}
+
+
+def thirds(i: int) -> list[bool]:
+    return [i % 3 == k for k in range(3)]
+
+
+@pytest.mark.parametrize("cell", [lambda b: f"{float(b)}", lambda b: str(int(b)), str, lambda b: str(b).lower()])
+@pytest.mark.parametrize("given", ["truth.csv", ""])
+def test_13_a_column_a_class_is_read_and_names_need_no_ending(tmp_path, cell, given):
+    for i in range(9):
+        picture(tmp_path / f"ISIC_{i}.jpg", i)
+    write(tmp_path / "truth.csv", "image,MEL,NV,BCC", *(f"ISIC_{i},{','.join(map(cell, thirds(i)))}" for i in range(9)))
+    dataset = open_dataset(tmp_path / given)
+    assert labels_of(dataset) == {f"ISIC_{i}.jpg": ("MEL", "NV", "BCC")[i % 3] for i in range(9)}
+    assert said(dataset, "a column a class, of 0 and 1: MEL, NV, BCC.")
+    assert said(dataset, "9 pictures without their ending (first: ISIC_0 is ISIC_0.jpg)")
+
+
+def test_13_other_columns_are_named_and_pictures_may_lie_in_a_folder_below(tmp_path):
+    for i in range(9):
+        picture(tmp_path / "Training_Input" / f"v1.{i}.png", i)
+    rows = [f"{i},v1.{i},{30 + i},{'mf'[i % 2]},{','.join(str(int(b)) for b in thirds(i))}" for i in range(9)]
+    dataset = open_dataset(write(tmp_path / "truth.csv", ",image_id,age,sex,MEL,NV,BCC", *rows))
+    assert labels_of(dataset)["Training_Input/v1.4.png"] == "NV"
+    assert said(dataset, "MEL, NV, BCC; age, sex are not read")
+
+
+def test_13_roboflow_has_such_a_table_in_each_split(tmp_path):
+    for split in ("train", "valid", "test"):
+        for i in range(8):
+            picture(tmp_path / split / f"{i}.jpg", ord(split[0]) * 10 + i)
+        rows = [f"{i}.jpg, {i % 2}, {1 - i % 2}" for i in range(8)]
+        write(tmp_path / split / "_classes.csv", "filename, cat, dog", *rows)
+    dataset = open_dataset(tmp_path)
+    assert labels_of(dataset)["valid/3.jpg"] == "cat"
+    for split, word in (("train", "train"), ("val", "valid"), ("test", "test")):
+        assert {name.split("/")[0] for name in names_in(dataset, split)} == {word}
+        assert len(names_in(dataset, split)) == 8
+
+
+def test_13_two_ones_are_several_labels_and_none_is_a_row(tmp_path):
+    for i in range(9):
+        picture(tmp_path / f"{i}.jpg", i)
+    rows = [f"{i},{i % 2},{1 - i % 2}" for i in range(8)]
+    table = write(tmp_path / "t.csv", "image,cat,dog", *rows, "8,0,0")
+    dataset = open_dataset(table)
+    assert len(dataset) == 8
+    assert ("line 10", "has no 1 in cat, dog") in {(row.name, row.reason) for row in dataset.skipped}
+    write(table, "image,cat,dog", *rows, "8,1,1")
+    with pytest.raises(
+        BadData, match='line 10: 8 is both "cat" and "dog"; pictures with several labels are not a task'
+    ):
+        open_dataset(table)
+    write(table, "image,cat,dog,smoker", *(f"{row},{i % 2}" for i, row in enumerate(rows)))
+    with pytest.raises(BadData, match='is both "cat" and "smoker"'):
+        open_dataset(table)
+    write(table, "image,cat,dog", *rows, "8,0.5,0")
+    with pytest.raises(BadData, match=r'line 10: column "cat" holds "0\.5"; a column that is a class holds 0 or 1'):
+        open_dataset(table)
+    write(table, "image,cat,dog", *rows, "8,,1")
+    assert ("line 10", 'has nothing in column "cat"') in {(r.name, r.reason) for r in open_dataset(table).skipped}
+    write(table, "image,cat", *(f"{i},{i % 2}" for i in range(8)))
+    with pytest.raises(BadData, match='no column "label"'):
+        open_dataset(table)
+
+
+def test_13_names_without_their_ending_are_found_in_every_table_and_two_of_one_stem_are_told(tmp_path):
+    for i in range(12):
+        picture(tmp_path / f"in/{'ab'[i % 2]}/{i}.jpg", i)
+    picture(tmp_path / "in/b/3.png", 50)
+    rows = [f"{i},{'ab'[i % 2]},{'ab'[i % 2]}{i // 4}" for i in range(12)]
+    plain = write(tmp_path / "in/t.csv", "path,label,film", *rows)
+    dataset = open_dataset(plain, group_by="film")
+    assert labels_of(dataset) == {f"{'ab'[i % 2]}/{i}.jpg": "ab"[i % 2] for i in range(12) if i != 3}
+    assert ("line 5", "3 may be b/3.jpg, b/3.png") in {(row.name, row.reason) for row in dataset.skipped}
+    assert len(np.unique(dataset.groups)) == 6
+    split = write(tmp_path / "s.csv", "path,split", "b/5,test", "4,test", "a/6.jpg,val", "3,val")
+    folders = open_dataset(tmp_path / "in", split=split)
+    assert names_in(folders, "test") == ["a/4.jpg", "b/5.jpg"]
+    assert said(folders, "not in the data set", "3 may be b/3.jpg, b/3.png")
+    left = open_dataset(tmp_path / "in", exclude=write(tmp_path / "e.csv", "path", "4", "b/5"))
+    assert {row.name for row in left.skipped} >= {"a/4.jpg", "b/5.jpg"}
+    boxes = write(tmp_path / "in/boxes.csv", "path,x1,y1,x2,y2,label", *(f"{i},1,1,9,9,cat" for i in range(12)))
+    assert len(open_dataset(boxes)) == 11
+
+
+def test_13_a_path_of_another_machine_is_the_picture_that_ends_most_like_it(tmp_path):
+    for i in range(8):
+        picture(tmp_path / f"train/{'ab'[i % 2]}/{i % 4 // 2}{i // 4}.jpg", i)
+    rows = [f"C:\\data\\train\\{'ab'[i % 2]}\\{i % 4 // 2}{i // 4}.jpg,{'xy'[i % 2]}" for i in range(8)]
+    dataset = open_dataset(write(tmp_path / "t.csv", "path,label", *rows))
+    assert all(("xy"["ab".index(name.split("/")[1])] == label) for name, label in labels_of(dataset).items())
+    assert said(dataset, "8 pictures where they do not lie", "is train/a/00.jpg")
+    gone = open_dataset(write(tmp_path / "t.csv", "path,label", *rows, "c/00.jpg,x", "/data/q/00.jpg,x"))
+    assert [row.reason for row in gone.skipped] == [
+        "file c/00.jpg not found",  # not that of another folder
+        "/data/q/00.jpg may be train/a/00.jpg, train/b/00.jpg",
+    ]
+
+
+# 15: tables among the pictures.
+
+
+def image_folder(root: Path, kind: str = "csv", splits: tuple[str, ...] = ("train", "test"), n: int = 8) -> Path:
+    for s, split in enumerate(splits):
+        rows = [{"file_name": f"{i}.jpg", "label": ("dog", "cat")[i % 2]} for i in range(n)]
+        for i in range(n):
+            picture(root / split / f"{i}.jpg", 50 * s + i)
+        write_rows(root / split / f"metadata.{kind}", rows)
+    return root
+
+
+def write_rows(path: Path, rows: list[dict]) -> None:
+    if path.suffix == ".jsonl":
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    elif path.suffix == ".parquet":
+        pq = pytest.importorskip("pyarrow.parquet")
+        pq.write_table(pytest.importorskip("pyarrow").Table.from_pylist(rows), path)
+    else:
+        write(path, ",".join(rows[0]), *(",".join(str(v) for v in row.values()) for row in rows))
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
+def test_15_a_table_in_each_split_is_read(tmp_path, kind):
+    dataset = open_dataset(image_folder(tmp_path, kind))
+    assert (len(dataset), dataset.classes) == (16, ("cat", "dog"))
+    assert labels_of(dataset)["train/3.jpg"] == "cat"
+    assert set(names_in(dataset, "test")) == {f"test/{i}.jpg" for i in range(8)}
+    assert dataset.origin.split_by.startswith("tables of test, train")
+
+
+def test_15_one_table_for_all_with_paths_of_splits_and_whole_numbers(tmp_path):
+    rows = []
+    for split, n in (("train", 10), ("validation", 4), ("test", 4)):
+        for i in range(n):
+            picture(tmp_path / "data" / split / f"{i}.jpg", 100 * len(split) + i)
+            rows.append({"file_name": f"data/{split}/{i}.jpg", "species": i % 2})
+    picture(tmp_path / "data/train/more.jpg", 7)
+    write_rows(tmp_path / "metadata.jsonl", rows)
+    dataset = open_dataset(tmp_path)
+    assert [len(dataset.indices(split)) for split in ("train", "val", "test")] == [10, 4, 4]
+    assert dataset.classes == ("0", "1")
+    assert said(dataset, 'Labels are those of column "species"')
+    assert said(dataset, "1 picture that no row names left out (data/train/more.jpg)")
+
+
+def test_15_beside_class_folders_labels_of_the_table_win_and_a_table_without_labels_changes_nothing(tmp_path):
+    classes(tmp_path, "cat", "dog")
+    rows = [{"file_name": f"{label}/{i}.jpg", "label": ("x", "y")[i % 2]} for label in ("cat", "dog") for i in range(8)]
+    write_rows(tmp_path / "metadata.csv", rows)
+    assert open_dataset(tmp_path).classes == ("x", "y")
+    assert said(open_dataset(tmp_path), "Labels are those of metadata.csv, not the names of the folders")
+    write_rows(tmp_path / "metadata.csv", [{"file_name": row["file_name"], "camera": "a"} for row in rows])
+    assert open_dataset(tmp_path).classes == ("cat", "dog")
+
+
+def test_15_texts_and_several_labels_are_refused_by_name(tmp_path):
+    image_folder(tmp_path, splits=("train",))
+    for column, value, words in (
+        ("text", "a cat", "pictures with texts are not a task yet"),
+        ("labels", ["a", "b"], "pictures with several labels are not a task yet"),
+        ("taken", None, "another value in each row"),
+    ):
+        rows = [{"file_name": f"{i}.jpg", column: value or f"at {i}"} for i in range(8)]
+        (tmp_path / "train/metadata.csv").unlink(missing_ok=True)
+        write_rows(tmp_path / "train/metadata.jsonl", rows)
+        with pytest.raises(BadData, match=words):
+            open_dataset(tmp_path)
+    (tmp_path / "train/metadata.jsonl").write_text("[1]\n")
+    with pytest.raises(BadData, match="line 1: is no JSON object"):
+        open_dataset(tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "parquet"])
+def test_15_objects_are_boxes(tmp_path, kind):
+    for split in ("train", "test"):
+        rows = []
+        for i in range(6):
+            picture(tmp_path / split / f"{i}.jpg", 10 * len(split) + i)
+            boxes = [[1.0, 2.0, 5.0, 6.0], [0.0, 0.0, 16.0, 12.0]][: i % 2 + 1]
+            rows.append({"file_name": f"{i}.jpg", "objects": {"bbox": boxes, "categories": [3, 7][: i % 2 + 1]}})
+        write_rows(tmp_path / split / f"metadata.{kind}", rows)
+    dataset = open_dataset(tmp_path)
+    assert dataset.boxes is not None
+    assert (len(dataset), len(dataset.boxes), dataset.classes) == (12, 18, ("3", "7"))
+    assert dataset.boxes.xyxy[0].tolist() == [1, 2, 6, 8]
+    assert len(dataset.indices("test")) == 6

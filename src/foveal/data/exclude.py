@@ -41,7 +41,8 @@ def excluding(dataset: Dataset, file: str | Path) -> Dataset:
     if not found:
         notes.append(f"{shown(path)} excludes no picture (no row says yes).")
     if unknown:
-        notes.append(f"{len(unknown)} of the paths in {shown(path)} are not in the data set ({listed(unknown)}).")
+        told = listed([lookup.told(name) for name in unknown])
+        notes.append(f"{len(unknown)} of the paths in {shown(path)} are not in the data set ({told}).")
     rows = [Skipped(dataset.pictures.name(int(i)), f"is excluded by {path.name}") for i in np.flatnonzero(gone)]
     return dataset.take(np.flatnonzero(~gone).astype(np.int64)).noted(*notes, skipped=rows)
 

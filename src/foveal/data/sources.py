@@ -31,6 +31,7 @@ from foveal.data.formats import (
     folders,
     idx,
     listed,
+    metadata,
     scenes,
     shards,
     table,
@@ -56,6 +57,7 @@ FORMATS: tuple[Format, ...] = (  # asked in this order; the last one takes any f
     coco.FORMAT,
     voc.FORMAT,
     yolo_txt.FORMAT,
+    metadata.FORMAT,
     folders.FORMAT,
 )
 NUMBERED = (idx.FORMAT, cifar.BINARY)  # labels without names, where the source is one of those that have some

@@ -152,7 +152,7 @@ def _by_file(dataset: Dataset, path: Path) -> Dataset:
             )
         at = lookup.find(row["path"])
         if at is None:
-            unknown.append(row["path"])
+            unknown.append(lookup.told(row["path"]))
         elif splits[at] not in (UNSPLIT, number):
             raise BadData(
                 f"{shown(path)}, line {line}: {shown(row['path'])} is already in {SPLITS[splits[at]]}; keep one line."

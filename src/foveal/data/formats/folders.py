@@ -19,7 +19,7 @@ from foveal.errors import BadData, shown
 from foveal.files.pictures import is_picture_name
 from foveal.files.safely import is_junk
 
-__all__ = ["FORMAT"]
+__all__ = ["FORMAT", "has_classes"]
 
 EXPECTED = "foveal expects a folder a class, such as {0}/cat/1.jpg and {0}/dog/2.jpg, or {0}/train/cat/1.jpg"
 
@@ -53,6 +53,13 @@ def _read(place: Place, asked: Asked) -> Dataset:
         notes=tuple(notes),
         skipped=tuple(skipped),
     )
+
+
+def has_classes(files: Sequence[str]) -> bool:
+    """Whether pictures lie in two class folders or more."""
+    pictures = [file for file in files if is_picture_name(file)]
+    depth = 1 if _has_split_folders(pictures) else 0
+    return len({file.split("/")[depth] for file in pictures if file.count("/") > depth}) > 1
 
 
 def _within_splits(

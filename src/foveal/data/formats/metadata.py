@@ -1,0 +1,163 @@
+"""Tables that lie among the pictures: `metadata.csv`, `.jsonl` or `.parquet` as Hugging Face's image folders have them,
+Roboflow's `_classes.csv`, or a single table beside loose pictures.
+
+Paths are relative to the table's own folder. Splits are those of the folders (`train/metadata.csv`), of the tables'
+names (`train.csv`, `test.csv`) or of a column. Where pictures lie in class folders as well, labels of `metadata.*` win.
+`objects` with `bbox` (left, top, width, height in pixels) and `categories` are boxes.
+Source: Hugging Face Datasets, "Create an image dataset" (ImageFolder).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import PurePosixPath
+from typing import Any
+
+from foveal.data.dataset import UNSPLIT, Dataset, Origin
+from foveal.data.formats import Asked, Format, Place, box_table, folders, listed, split_in
+from foveal.data.formats._objects import read_objects
+from foveal.data.formats._one_hot import OneHot, one_hot
+from foveal.data.formats._pairs import split_by_folders
+from foveal.data.formats._rows import SPLIT, Part, dataset_of_rows
+from foveal.data.formats._sheets import PATH, Sheet, columns_of, read_sheet
+from foveal.errors import BadData, shown
+from foveal.files.pictures import is_picture_name
+
+__all__ = ["FORMAT"]
+
+NAMED = ("metadata.csv", "metadata.tsv", "metadata.jsonl", "metadata.parquet", "_classes.csv")
+LABEL = ("label", "labels", "class", "target", "category")
+TEXTS = ("text", "caption", "captions", "description", "prompt", "sentence")
+NO_LABEL = frozenset({"", "index", "id", "unnamed: 0", "width", "height", "split", "subset"})
+
+
+def _read(place: Place, asked: Asked) -> Dataset:
+    files = _tables(place)
+    if len(files) == 1 and box_table.FORMAT.detect(Place(place.path / files[0])):
+        return box_table.FORMAT.read(Place(place.path / files[0]), asked)
+    sheets = {file: read_sheet(place.path / file) for file in files}
+    for sheet in sheets.values():
+        if len(columns_of(sheet.header, PATH)) != 1:
+            raise BadData(f'{shown(sheet.path)} needs one column "file_name"; it has {listed(sheet.header, 8)}.')
+    if any("objects" in sheet.header for sheet in sheets.values()):
+        return read_objects(sheets, place, asked, _split_of)
+    parts, notes = list[Part](), list[str]()
+    for file, sheet in sheets.items():
+        labels, note = _labels(sheet)
+        if note not in notes:
+            notes += [note] * bool(note)
+        home = os.path.dirname(file)
+        parts.append(Part(sheet, labels.labels, labels.reasons, home, _split_of(file), by_folders=True))
+    if folders.has_classes(place.files):
+        notes.append(f"Labels are those of {listed(files)}, not the names of the folders.")
+    pictures = [path for path in place.files if is_picture_name(path)]
+    dataset = dataset_of_rows(
+        parts, place.path, Origin(asked.source, str(place.path), "metadata"), notes, among=pictures
+    )
+    return replace(dataset, origin=replace(dataset.origin, split_by=_how(parts, dataset)))
+
+
+def _how(parts: Sequence[Part], dataset: Dataset) -> str:
+    if (dataset.splits == UNSPLIT).all():
+        return ""
+    if any(columns_of(part.sheet.header, SPLIT) for part in parts):
+        return 'the tables\' column "split"'
+    if parts[0].split != UNSPLIT:
+        return f"tables of {listed([part.home or part.sheet.path.name for part in parts])}"
+    return "the folders of the pictures"
+
+
+def _labels(sheet: Sheet) -> tuple[OneHot, str]:
+    """The label of each row, and what is to be said of where it comes from. Raises: BadData where there is none."""
+    if at := columns_of(sheet.header, LABEL):
+        return OneHot(sheet.texts(at[0]), [], ""), _other_labels(sheet, at)
+    if classes := one_hot(sheet):
+        return classes, classes.note
+    paths = columns_of(sheet.header, PATH)
+    others = [i for i, name in enumerate(sheet.header) if i not in paths and name.lower() not in NO_LABEL]
+    where = shown(sheet.path)
+    texts = [sheet.header[i] for i in others if sheet.header[i].lower() in TEXTS]
+    if texts and len(others) == len(texts):
+        raise BadData(f'{where} has texts ("{shown(texts[0])}") and no column "label"; pictures with texts are not a '
+                      f"task yet.")  # fmt: skip
+    if len(others) != 1:
+        raise BadData(f'{where} has no column "label"; columns are {listed(sheet.header, 8)}.')
+    cells, name = sheet.texts(others[0]), sheet.header[others[0]]
+    if not _plain(sheet, others[0]) or len(set(cells)) == len(cells):
+        raise BadData(f'{where} has no column "label", and "{shown(name)}" has another value in each row.')
+    return OneHot(cells, [], ""), f'Labels are those of column "{shown(name)}".'
+
+
+def _other_labels(sheet: Sheet, at: Sequence[int]) -> str:
+    if len(at) > 1:
+        raise BadData(f'{shown(sheet.path)}: {len(at)} columns could be "label"; keep one.')
+    if not _plain(sheet, at[0]):
+        raise BadData(f'{shown(sheet.path)}: column "{shown(sheet.header[at[0]])}" holds several labels a row; '
+                      f"pictures with several labels are not a task yet.")  # fmt: skip
+    return ""
+
+
+def _plain(sheet: Sheet, column: int) -> bool:
+    def plain(value: Any) -> bool:
+        return not isinstance(value, list | dict)
+
+    return all(plain(values[column]) for _, values in sheet.rows)
+
+
+def _split_of(file: str) -> int:
+    """What the table's folders tell, else its name."""
+    split = split_by_folders(file)
+    return split_in(PurePosixPath(file).stem) if split == UNSPLIT else split
+
+
+def _tables(place: Place) -> list[str]:
+    """The tables to read; where several lie at the top, those named as splits that have labels, or the only one."""
+    named = [f for f in place.files if f.rpartition("/")[2].lower() in NAMED and f.count("/") <= 2]
+    if named:
+        kind = {f.rpartition("/")[2].lower(): None for f in named}
+        if len(kind) > 1:
+            raise BadData(f"{shown(place.path)} holds tables of several kinds ({listed(named)}); keep one kind.")
+        return named
+    files = _loose_tables(place)
+    if len(files) > 1:
+        labelled = [f for f in files if _has_labels(place, f)]
+        if len(labelled) == 1 or (labelled and len({_split_of(f) for f in labelled} - {UNSPLIT}) == len(labelled)):
+            return labelled
+        raise BadData(f"{shown(place.path)} holds {len(files)} tables ({listed(files)}); give the one you mean.")
+    return files
+
+
+def _has_labels(place: Place, file: str) -> bool:
+    try:
+        sheet = read_sheet(place.path / file)
+        return len(columns_of(sheet.header, PATH)) == 1 and bool(_labels(sheet)[0].labels)
+    except BadData:
+        return False
+
+
+def _loose_tables(place: Place) -> list[str]:
+    return [f for f in place.files if "/" not in f and f.lower().endswith((".csv", ".tsv"))]
+
+
+def _detect(place: Place) -> bool:
+    """Named tables, but for those without labels beside class folders; or any table beside loose pictures."""
+    if place.is_file or not place.has_pictures:
+        return False
+    in_classes = folders.has_classes(place.files)
+    named = [f for f in place.files if f.rpartition("/")[2].lower() in NAMED and f.count("/") <= 2]
+    if not in_classes:
+        return bool(named or _loose_tables(place))
+    return bool(named) and all(_says_labels(place, file) for file in named)
+
+
+def _says_labels(place: Place, file: str) -> bool:
+    try:
+        header = read_sheet(place.path / file).header
+    except BadData:
+        return False
+    return bool("file_name" in header and (columns_of(header, LABEL) or "objects" in header))
+
+
+FORMAT = Format("metadata", _detect, _read)
