@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import tarfile
 from pathlib import Path
 
@@ -10,11 +11,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from foveal.data.convert import convert
 from foveal.data.dataset import Dataset
 from foveal.data.sources import open_dataset
 from foveal.data.split import score_warnings
-from foveal.errors import BadData
+from foveal.data.store import open_store
+from foveal.errors import BadData, Missing
 from foveal.files.given import named_pictures
+from foveal.preprocess import Preprocess
 from foveal.recipe import parse_recipe
 
 
@@ -433,3 +437,86 @@ def test_15_objects_are_boxes(tmp_path, kind):
     assert (len(dataset), len(dataset.boxes), dataset.classes) == (12, 18, ("3", "7"))
     assert dataset.boxes.xyxy[0].tolist() == [1, 2, 6, 8]
     assert len(dataset.indices("test")) == 6
+
+
+# Pictures inside Parquet.
+
+
+def parquet_set(path: Path, n: int = 12, names: list[str] | None = None, start: int = 0, **more: list) -> list[bytes]:
+    """A table as Hugging Face writes them; returns the pictures' bytes."""
+    pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    data = [picture(path.parent / "tmp.png", start + i).read_bytes() for i in range(n)]
+    (path.parent / "tmp.png").unlink()
+    images = [{"bytes": raw, "path": f"{start + i}.png" if i % 2 else None} for i, raw in enumerate(data)]
+    columns = {"image": images, **(more or {"label": [i % 2 for i in range(n)]})}
+    table = pa.table(columns)
+    if names:
+        features = {"image": {"_type": "Image"}, "label": {"names": names, "_type": "ClassLabel"}}
+        table = table.replace_schema_metadata({"huggingface": json.dumps({"info": {"features": features}})})
+    pq.write_table(table, path, row_group_size=5)
+    return data
+
+
+def test_parquet_pictures_are_read_as_they_are_and_named_by_the_schema(tmp_path):
+    home = tmp_path / "in/data"
+    data = parquet_set(home / "train-00000-of-00002.parquet", names=["zebra", "ant"])
+    data += parquet_set(home / "train-00001-of-00002.parquet", names=["zebra", "ant"], start=20)
+    data += parquet_set(home / "test-00000-of-00001.parquet", n=6, names=["zebra", "ant"], start=40)
+    dataset = open_dataset(tmp_path / "in")
+    assert (len(dataset), dataset.classes) == (30, ("zebra", "ant"))
+    assert len(dataset.indices("test")) == 6
+    assert sorted(dataset.pictures.content(i) for i in range(30)) == sorted(data)
+    assert len({dataset.pictures.name(i) for i in range(30)}) == 30
+    shuffled = dataset.take(np.random.default_rng(0).permutation(30))
+    stamps = {dataset.pictures.stamp(i): dataset.pictures.content(i) for i in range(30)}
+    assert all(stamps[shuffled.pictures.stamp(i)] == shuffled.pictures.content(i) for i in range(30))
+    for form in ("folders", "csv", "shards"):
+        written = convert(dataset, tmp_path / form, form)
+        again = open_dataset(written.open)
+        assert np.bincount(again.splits).tolist() == np.bincount(dataset.splits).tolist()
+        assert {bytes(d) for d in again.digests} == {bytes(d) for d in dataset.digests}
+
+
+def test_parquet_keeps_few_row_groups_in_memory(tmp_path, monkeypatch):
+    parquet_set(tmp_path / "x.parquet", n=40)
+    dataset = open_dataset(tmp_path / "x.parquet")
+    monkeypatch.setattr("foveal.data.formats.parquet.KEPT_BYTES", 5000)
+    for i in range(40):
+        dataset.pictures.content(i)
+    assert sum(kept.nbytes for kept in dataset.pictures.groups._kept.values()) < 8000
+
+
+def test_parquet_labels_may_be_texts_and_rows_without_one_are_told(tmp_path):
+    parquet_set(tmp_path / "x.parquet", 8, species=["cat", "dog"] * 3 + ["", None])
+    dataset = open_dataset(tmp_path / "x.parquet")
+    assert dataset.classes == ("cat", "dog")
+    assert [row.reason for row in dataset.skipped] == ["has no label"] * 2
+    parquet_set(tmp_path / "y.parquet", 8, labels=[[0, 1]] * 8)
+    with pytest.raises(BadData, match="several labels a picture, which are not a task yet"):
+        open_dataset(tmp_path / "y.parquet")
+    parquet_set(tmp_path / "z.parquet", 8, a=[0] * 8, b=[1] * 8)
+    with pytest.raises(BadData, match='needs one column "label"; a, b could be it'):
+        open_dataset(tmp_path / "z.parquet")
+    (tmp_path / "w.parquet").write_bytes((tmp_path / "x.parquet").read_bytes()[:-9])
+    with pytest.raises(BadData, match="is no whole Parquet file"):
+        open_dataset(tmp_path / "w.parquet")
+
+
+def test_parquet_that_is_damaged_anywhere_is_a_sentence_or_rows(tmp_path):
+    parquet_set(tmp_path / "x.parquet", 8)
+    raw, dice = (tmp_path / "x.parquet").read_bytes(), np.random.default_rng(0)
+    for at in dice.integers(4, len(raw), 150).tolist():
+        (tmp_path / "y.parquet").write_bytes(raw[:at] + bytes([raw[at] ^ 1 << at % 8]) + raw[at + 1 :])
+        try:
+            dataset = open_dataset(tmp_path / "y.parquet")
+            store = open_store(dataset, Preprocess(12, 16, channels=3))
+        except BadData:
+            continue
+        assert len(store) == len(dataset) <= 8
+
+
+def test_parquet_without_pyarrow_names_the_extra(tmp_path, monkeypatch):
+    (tmp_path / "x.parquet").write_bytes(b"PAR1")
+    monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
+    with pytest.raises(Missing, match=r'pip install "foveal\[parquet\]"'):
+        open_dataset(tmp_path / "x.parquet")
