@@ -1,20 +1,23 @@
 """What a source of pictures is worth to training: where the bytes are, labels, classes, splits, origin. No tensors.
 
 `Dataset` is the one type at the door between "what is this folder?" (`data/formats/`, `data/sources.py`) and everything
-that learns from it. It is columnar: a million pictures are a few arrays, not a million objects.
+that learns from it. It is columnar: a million pictures are a few arrays, not a million objects. Who wants to look at
+one gets a `Sample` by its index, or all of them one after another.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from importlib import import_module
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
-from foveal.errors import BadData
+from foveal.data._pictures import ArrayPictures, FilePictures, TarPictures
+from foveal.errors import BadData, Missing, shown
 from foveal.files.pictures import Encoded
 
 __all__ = [
@@ -22,11 +25,13 @@ __all__ = [
     "SPLITS",
     "UNSPLIT",
     "ArrayPictures",
+    "Box",
     "Boxes",
     "Dataset",
     "FilePictures",
     "Origin",
     "Pictures",
+    "Sample",
     "Skipped",
     "TarPictures",
 ]
@@ -58,110 +63,6 @@ class Pictures(Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class FilePictures:
-    """One file a picture, below `root`."""
-
-    root: Path
-    paths: tuple[str, ...]  # relative to root, or absolute (a table may name any place)
-
-    def __len__(self) -> int:
-        return len(self.paths)
-
-    def name(self, index: int) -> str:
-        """See `Pictures`."""
-        return self.paths[index]
-
-    def path(self, index: int) -> Path:
-        """Where the file is."""
-        return self.root / self.paths[index]
-
-    def content(self, index: int) -> Path:
-        """See `Pictures`."""
-        return self.path(index)
-
-    def stamp(self, index: int) -> str:
-        """See `Pictures`."""
-        try:
-            status = self.path(index).stat()
-        except OSError:
-            return f"{self.path(index)}|gone"
-        return f"{self.path(index)}|{status.st_size}|{status.st_mtime_ns}"
-
-    def take(self, indices: NDArray[np.int64]) -> FilePictures:
-        """See `Pictures`."""
-        return FilePictures(self.root, tuple(self.paths[i] for i in indices))
-
-
-@dataclass(frozen=True)
-class TarPictures:
-    """Pictures inside tar shards, read in place; nothing is unpacked."""
-
-    root: Path
-    shards: tuple[str, ...]  # relative to root
-    members: tuple[str, ...]  # names as they stand in the shard
-    shard: NDArray[np.int32]  # (N,) index into shards
-    offset: NDArray[np.int64]  # (N,) where the member's bytes begin in the shard
-    size: NDArray[np.int64]  # (N,) bytes
-
-    def __len__(self) -> int:
-        return len(self.members)
-
-    def name(self, index: int) -> str:
-        """See `Pictures`."""
-        return f"{self.shards[self.shard[index]]}/{self.members[index]}"
-
-    def content(self, index: int) -> bytes:
-        """See `Pictures`."""
-        with open(self.root / self.shards[self.shard[index]], "rb") as file:
-            file.seek(int(self.offset[index]))
-            return file.read(int(self.size[index]))
-
-    def stamp(self, index: int) -> str:
-        """See `Pictures`."""
-        path = self.root / self.shards[self.shard[index]]
-        try:
-            status = path.stat()
-        except OSError:
-            return f"{path}|gone"
-        return f"{path}|{self.offset[index]}|{self.size[index]}|{status.st_size}|{status.st_mtime_ns}"
-
-    def take(self, indices: NDArray[np.int64]) -> TarPictures:
-        """See `Pictures`."""
-        members = tuple(self.members[i] for i in indices)
-        return replace(
-            self, members=members, shard=self.shard[indices], offset=self.offset[indices], size=self.size[indices]
-        )
-
-
-@dataclass(frozen=True)
-class ArrayPictures:
-    """Decoded pictures in memory (idx, CIFAR, digits, arrays of the user)."""
-
-    pixels: NDArray[np.uint8]  # (N, H, W) or (N, H, W, C)
-    names: tuple[str, ...]
-
-    def __len__(self) -> int:
-        return len(self.names)
-
-    def name(self, index: int) -> str:
-        """See `Pictures`."""
-        return self.names[index]
-
-    def content(self, index: int) -> NDArray[np.uint8]:
-        """See `Pictures`."""
-        picture: NDArray[np.uint8] = self.pixels[index]
-        return picture
-
-    def stamp(self, index: int) -> str:
-        """See `Pictures`."""
-        return ""  # pixels in memory are hashed anew each time: cheap, and nothing else can tell that they changed
-
-    def take(self, indices: NDArray[np.int64]) -> ArrayPictures:
-        """See `Pictures`."""
-        return ArrayPictures(self.pixels[indices], tuple(self.names[i] for i in indices))
-
-
 @dataclass(frozen=True, eq=False)
 class Boxes:
     """The objects on N pictures, M in all: those of the first picture, then those of the second, …
@@ -182,6 +83,13 @@ class Boxes:
     def of(self, index: int) -> slice:
         """Where the boxes of a picture stand."""
         return slice(int(self.starts[index]), int(self.starts[index + 1]))
+
+    def told(self, index: int, classes: Sequence[str]) -> tuple[Box, ...]:
+        """The objects on a picture, one by one."""
+        at = self.of(index)
+        columns = zip(self.xyxy[at].tolist(), self.labels[at], self.crowd[at], self.difficult[at], strict=True)
+        return tuple(Box((x1, y1, x2, y2), classes[label], bool(crowd), bool(difficult))
+                     for (x1, y1, x2, y2), label, crowd, difficult in columns)  # fmt: skip
 
     @property
     def counts(self) -> NDArray[np.int64]:
@@ -215,6 +123,33 @@ class Boxes:
 
 
 @dataclass(frozen=True)
+class Box:
+    """One object on a picture."""
+
+    xyxy: tuple[float, float, float, float]  # pixels of the picture as it is shown
+    label: str
+    crowd: bool = False
+    difficult: bool = False
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One picture of a data set, and what is known of it."""
+
+    name: str
+    path: Path | None  # of its file, where it is one
+    label: str | None  # its class; with boxes that of the largest, None without any
+    boxes: tuple[Box, ...] | None  # None where the data set has a label a picture
+    split: str | None  # train, val or test; None while it is not decided
+
+    @property
+    def row(self) -> dict[str, Any]:
+        """Plain values for a table; boxes as they are."""
+        told = {"name": self.name, "path": self.path, "label": self.label, "split": self.split}
+        return told if self.boxes is None else {**told, "boxes": self.boxes}
+
+
+@dataclass(frozen=True)
 class Skipped:
     """A picture or row that was left out, and why; a line of `skipped.csv`."""
 
@@ -232,9 +167,12 @@ class Origin:
     split_by: str = ""  # one phrase: "folders train/ and test/", "content hash, 10 % val and 10 % test", …
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Dataset:
-    """Pictures with labels, class names and a split each."""
+    """Pictures with labels, class names and a split each.
+
+    `dataset[7]` and iterating give a `Sample`; a slice, or an array of numbers or of truth values, a smaller data set.
+    """
 
     pictures: Pictures
     labels: NDArray[np.int64]  # (N,) index into classes; with boxes the class of the largest, NOTHING without any
@@ -265,6 +203,71 @@ class Dataset:
 
     def __len__(self) -> int:
         return len(self.pictures)
+
+    @overload
+    def __getitem__(self, index: int) -> Sample: ...
+
+    @overload
+    def __getitem__(self, index: slice | Sequence[int] | NDArray[Any]) -> Dataset: ...
+
+    def __getitem__(self, index: int | slice | Sequence[int] | NDArray[Any]) -> Sample | Dataset:
+        """A picture, or a smaller data set. Raises: IndexError, as sequences do."""
+        chosen = np.arange(len(self))[index]
+        if chosen.ndim == 0:
+            return self._sample(int(chosen))
+        return self.take(chosen.astype(np.int64))
+
+    def __iter__(self) -> Iterator[Sample]:
+        return (self._sample(i) for i in range(len(self)))
+
+    def _sample(self, index: int) -> Sample:
+        content = self.pictures.path(index) if isinstance(self.pictures, FilePictures) else None
+        label, split = int(self.labels[index]), int(self.splits[index])
+        return Sample(
+            self.pictures.name(index),
+            content,
+            None if label == NOTHING else self.classes[label],
+            None if self.boxes is None else self.boxes.told(index, self.classes),
+            None if split == UNSPLIT else SPLITS[split],
+        )
+
+    def __repr__(self) -> str:
+        boxes = "" if self.boxes is None else f", {len(self.boxes)} boxes"
+        splits = ", ".join(f"{len(self.indices(split))} {split}" for split in SPLITS)
+        K = len(self.classes)
+        return (f"<Dataset {shown(self.origin.source)}: {self.origin.format}, {len(self)} pictures{boxes} "
+                f"of {K} class{'es' * (K != 1)} ({splits})>")  # fmt: skip
+
+    def summary(self) -> str:
+        """What it is in a few lines: the format, pictures (or boxes) of each class in each split, and the notes."""
+        what = "pictures" if self.boxes is None else "boxes"
+        counts = np.stack([self._of_classes(split) for split in SPLITS], axis=1) if self.classes else np.zeros((0, 3))
+        width = max([len(what), *(len(shown(name)) for name in self.classes)])
+        rows = [f"{what:{width}} " + "".join(f"{split:>9}" for split in SPLITS)]
+        for name, row in zip(self.classes, counts.tolist(), strict=True):
+            rows.append(f"{shown(name):{width}} " + "".join(f"{n:9,}" for n in row))
+        split_by = [f"Split by {self.origin.split_by}."] if self.origin.split_by else []
+        left = [f"{len(self.skipped)} left out (dataset.skipped)."] if self.skipped else []
+        return "\n".join([repr(self)[1:-1], *split_by, "", *rows, "", *self.notes, *left]).rstrip()
+
+    def _of_classes(self, split: str) -> NDArray[np.int64]:
+        """(K,) pictures of each class in one split; with boxes, those."""
+        if self.boxes is None:
+            return self.counts(split)
+        here = self.splits[self.boxes.pictures] == SPLITS.index(split)
+        return np.bincount(self.boxes.labels[here], minlength=len(self.classes)).astype(np.int64)
+
+    def to_pandas(self) -> Any:
+        """A data frame, a row a picture: name, path, label, split, and boxes where it has some.
+
+        Raises: Missing without pandas.
+        """
+        try:
+            pandas = import_module("pandas")
+        except ModuleNotFoundError:
+            raise Missing("data frames need pandas: pip install pandas.") from None
+        columns = ["name", "path", "label", "split", *["boxes"] * (self.boxes is not None)]
+        return pandas.DataFrame([sample.row for sample in self], columns=columns)
 
     def indices(self, split: str) -> NDArray[np.int64]:
         """(n,) the pictures of one split, in order."""
