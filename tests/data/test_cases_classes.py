@@ -520,3 +520,33 @@ def test_parquet_without_pyarrow_names_the_extra(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
     with pytest.raises(Missing, match=r'pip install "foveal\[parquet\]"'):
         open_dataset(tmp_path / "x.parquet")
+
+
+# Endings that are wrong or missing.
+
+
+def test_a_wrong_ending_is_told_and_the_picture_used_each_time_it_is_opened(tmp_path):
+    classes(tmp_path, "cat", "dog")
+    for i in range(3):
+        picture(tmp_path / "cat" / f"x{i}.jpg", 50 + i, "PNG")
+    picture(tmp_path / "dog" / "y.PNG", 60, "GIF")
+    picture(tmp_path / "dog" / "z.JPEG", 61, "JPEG")
+    for _ in range(2):  # the second time out of the cache
+        dataset = open_dataset(tmp_path)
+        assert said(dataset, "4 pictures have the ending of another format", "first: cat/x0.jpg is PNG")
+    assert not open_store(dataset, Preprocess(12, 16, channels=3)).broken
+    written = convert(dataset, tmp_path.parent / f"{tmp_path.name}-tars", "shards")
+    assert said(open_dataset(written.open), "4 pictures have the ending")
+
+
+def test_files_without_an_ending_are_pictures_where_they_begin_so(tmp_path):
+    for i in range(20):
+        picture(tmp_path / "in" / "ab"[i % 2] / f"n0{i}.jpg", i).rename(tmp_path / "in" / "ab"[i % 2] / f"n0{i}")
+    (tmp_path / "in/a/README").write_text("no picture")
+    (tmp_path / "in/a/.n1").write_bytes((tmp_path / "in/a/n00").read_bytes())
+    dataset = open_dataset(tmp_path / "in")
+    assert (len(dataset), dataset.classes) == (20, ("a", "b"))
+    assert said(dataset, "20 files without an ending used: pictures by their content")
+    assert said(dataset, "1 file in", "not named like a picture")
+    written = convert(dataset, tmp_path / "out", "folders")
+    assert len(open_dataset(written.open)) == 20

@@ -2,7 +2,7 @@
 
 BLAKE2b with 16 bytes: two different pictures share one with probability 2⁻¹²⁸ × pairs. Files are read in threads
 (hashing releases the interpreter lock) and their fingerprints kept in the cache, so that opening a data set for the
-second time reads no picture.
+second time reads no picture. What format a file's first bytes tell is kept with them.
 """
 
 from __future__ import annotations
@@ -25,12 +25,14 @@ from foveal.files.safely import Unreadable, read_all
 from foveal.machine import cores_allowed
 from foveal.progress import SILENT, Progress
 
-__all__ = ["contents", "digests", "position"]
+__all__ = ["KINDS", "contents", "digests", "kind_of", "position", "prints"]
 
 BYTES = 16
 FILE_MAX_BYTES = 256 << 20  # of one picture; a larger file is left to the store to refuse
-MAGIC = b"foveal digests 1\n"
-CACHE_MAX_BYTES = 4 << 30  # 32 bytes a picture: a hundred million pictures
+MAGIC = b"foveal digests 2\n"
+ROW = 2 * BYTES + 1  # a stamp, a fingerprint and a kind
+KINDS = ("", "JPEG", "PNG", "GIF", "BMP", "TIFF", "WebP", "HEIF", "AVIF")  # what first bytes tell; "" for the rest
+CACHE_MAX_BYTES = 4 << 30  # 33 bytes a picture: a hundred million pictures
 CHUNK = 256  # pictures a thread takes at a time
 THREADS = min(8, 2 + cores_allowed())
 
@@ -41,8 +43,13 @@ def digests(pictures: Pictures, progress: Progress = SILENT) -> NDArray[np.uint8
     A picture that cannot be read, or is empty, gets that of its name: it is equal to no other, and the store says
     what is wrong with it.
     """
+    return prints(pictures, progress)[0]
+
+
+def prints(pictures: Pictures, progress: Progress = SILENT) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """(N, 16) fingerprint of each picture's content, see `digests`, and (N,) index into KINDS of its format."""
     if isinstance(pictures, ArrayPictures):
-        return _of_array(pictures.pixels)
+        return _of_array(pictures.pixels), np.zeros(len(pictures), np.uint8)
     stamps = _stamps(pictures)
     cache = _cache_file(pictures)
     found, known = _recalled(cache, stamps)
@@ -51,7 +58,23 @@ def digests(pictures: Pictures, progress: Progress = SILENT) -> NDArray[np.uint8
         found[missing], sure = _read(pictures, missing, progress)
         known[missing] = sure
         _remember(cache, stamps[known], found[known])
-    return found
+    return np.ascontiguousarray(found[:, :BYTES]), found[:, BYTES].copy()
+
+
+def kind_of(data: bytes) -> int:
+    """Index into KINDS of the format that a file's first bytes tell.
+
+    >>> KINDS[kind_of(b"GIF89a")], KINDS[kind_of(b"RIFF....WEBPVP8 ")], KINDS[kind_of(b"<html>")]
+    ('GIF', 'WebP', '')
+    """
+    if data[4:8] == b"ftyp":
+        brand = data[8:12]
+        return KINDS.index("AVIF" if brand in (b"avif", b"avis") else "HEIF" if brand[:2] in (b"he", b"mi") else "")
+    if data.startswith(b"RIFF"):
+        return KINDS.index("WebP" if data[8:12] == b"WEBP" else "")
+    starts = {b"\xff\xd8\xff": "JPEG", b"\x89PNG\r\n\x1a\n": "PNG", b"GIF8": "GIF", b"BM": "BMP",
+              b"II*\0": "TIFF", b"MM\0*": "TIFF"}  # fmt: skip
+    return KINDS.index(next((kind for start, kind in starts.items() if data.startswith(start)), ""))
 
 
 def contents(digests: NDArray[np.uint8]) -> NDArray[np.int64]:
@@ -107,8 +130,8 @@ def _stamps(pictures: Pictures) -> NDArray[np.uint8]:
 def _read(
     pictures: Pictures, indices: NDArray[np.int64], progress: Progress
 ) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-    """Fingerprints of some pictures, and whether each could be read."""
-    found = np.empty((len(indices), BYTES), np.uint8)
+    """(n, 17) fingerprints and kinds of some pictures, and whether each could be read."""
+    found = np.empty((len(indices), BYTES + 1), np.uint8)
     sure = np.zeros(len(indices), bool)
     with (
         progress.task("reading pictures", len(indices)) as advance,
@@ -121,7 +144,8 @@ def _read(
                 content = _content(pictures, index)
                 sure[row] = bool(content)
                 named = b"unreadable\0" + pictures.name(index).encode("utf-8", "surrogateescape")
-                found[row] = np.frombuffer(blake2b(content or named, digest_size=BYTES).digest(), np.uint8)
+                found[row, :BYTES] = np.frombuffer(blake2b(content or named, digest_size=BYTES).digest(), np.uint8)
+                found[row, BYTES] = kind_of(content[:16])
             advance(len(part))
 
         for _ in pool.map(work, range(0, len(indices), CHUNK)):
@@ -149,8 +173,8 @@ def _cache_file(pictures: Pictures) -> Path:
 
 
 def _recalled(cache: Path, stamps: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-    """Fingerprints that the cache holds for these stamps, and for which it does."""
-    found, known = np.zeros((len(stamps), BYTES), np.uint8), np.zeros(len(stamps), bool)
+    """(N, 17) fingerprints and kinds that the cache holds for these stamps, and for which it does."""
+    found, known = np.zeros((len(stamps), BYTES + 1), np.uint8), np.zeros(len(stamps), bool)
     table = _table(cache)
     if not len(table) or not len(stamps):
         return found, known
@@ -163,15 +187,15 @@ def _recalled(cache: Path, stamps: NDArray[np.uint8]) -> tuple[NDArray[np.uint8]
 
 
 def _table(cache: Path) -> NDArray[np.uint8]:
-    """(M, 32) stamps and fingerprints, sorted by stamp; empty when the file is missing, damaged or another version."""
-    empty = np.zeros((0, 2 * BYTES), np.uint8)
+    """(M, 33) stamps, fingerprints and kinds, sorted by stamp; empty for a missing or damaged file, or an older one."""
+    empty = np.zeros((0, ROW), np.uint8)
     try:
         raw = read_all(cache, CACHE_MAX_BYTES)
     except Unreadable:
         return empty
     body = raw[len(MAGIC) : -BYTES]
-    whole = raw.startswith(MAGIC) and len(body) % (2 * BYTES) == 0 and raw[-BYTES:] == _checksum([body])
-    return np.frombuffer(body, np.uint8).reshape(-1, 2 * BYTES) if whole else empty
+    whole = raw.startswith(MAGIC) and len(body) % ROW == 0 and raw[-BYTES:] == _checksum([body])
+    return np.frombuffer(body, np.uint8).reshape(-1, ROW) if whole else empty
 
 
 def _remember(cache: Path, stamps: NDArray[np.uint8], found: NDArray[np.uint8]) -> None:

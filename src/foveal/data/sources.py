@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import Any, Literal, TypedDict
 
 import numpy as np
+from numpy.typing import NDArray
 
 from foveal.data.contradictions import one_label_each
 from foveal.data.dataset import NOTHING, Dataset
 from foveal.data.exclude import excluding
 from foveal.data.finding import BUILT_IN, existing, named_place
-from foveal.data.fingerprints import digests
+from foveal.data.fingerprints import KINDS, prints
 from foveal.data.formats import (
     Asked,
     Format,
@@ -62,6 +63,10 @@ FORMATS: tuple[Format, ...] = (  # asked in this order; the last one takes any f
     metadata.FORMAT,
     folders.FORMAT,
 )
+ENDINGS = {
+    ".jpg": "JPEG", ".jpeg": "JPEG", ".jpe": "JPEG", ".jfif": "JPEG", ".png": "PNG", ".gif": "GIF", ".bmp": "BMP",
+    ".tif": "TIFF", ".tiff": "TIFF", ".webp": "WebP", ".heic": "HEIF", ".heif": "HEIF", ".avif": "AVIF",
+}  # fmt: skip
 NUMBERED = (idx.FORMAT, cifar.BINARY)  # labels without names, where the source is one of those that have some
 MADE_HERE = dict(zip(BUILT_IN, (digits.read_digits, scenes.read_scenes), strict=True))
 
@@ -140,7 +145,8 @@ def open_dataset(
     _enough_classes(dataset, min_classes)
     if exclude is not None:  # before anything is said of pictures that nobody wants
         dataset = excluding(dataset, exclude)
-    dataset = replace(dataset, digests=digests(dataset.pictures, progress))
+    found, kinds = prints(dataset.pictures, progress)
+    dataset = replace(dataset, digests=found).noted(*_wrong_endings(dataset, kinds))
     if contradictions != "keep":
         dataset = one_label_each(dataset, contradictions)
     dataset = decide(dataset, split=split, test_if=test_if, group_by=group_by, held_out=held_out)
@@ -204,6 +210,21 @@ def _in_order(dataset: Dataset, classes: tuple[str, ...] | None) -> Dataset:
     boxes = None if dataset.boxes is None else replace(dataset.boxes, labels=new[dataset.boxes.labels])
     labels = np.append(new, NOTHING)[dataset.labels]  # NOTHING is -1: the last
     return replace(dataset, labels=labels, classes=classes, boxes=boxes)
+
+
+def _wrong_endings(dataset: Dataset, kinds: NDArray[np.uint8]) -> list[str]:
+    """What is to be said of pictures whose names end as those of another format do: they are told by content."""
+    wrong = []
+    for i in np.flatnonzero(kinds).tolist():
+        kind = KINDS[kinds[i]]
+        ending = os.path.splitext(dataset.pictures.name(i))[1].lower()
+        if ENDINGS.get(ending, kind) != kind:
+            wrong.append((dataset.pictures.name(i), kind))
+    if not wrong:
+        return []
+    (name, kind), several = wrong[0], len(wrong) > 1
+    have, they = ("pictures have", "are used as what they are") if several else ("picture has", "is used as what it is")
+    return [f"{len(wrong)} {have} the ending of another format and {they} (first: {shown(name)} is {kind})."]
 
 
 def _enough_classes(dataset: Dataset, least: int) -> None:

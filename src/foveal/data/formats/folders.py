@@ -1,7 +1,7 @@
 """Class folders: `flowers/rose/1.jpg`, or with splits above them, `flowers/train/rose/1.jpg`.
 
 The folder's name is the class; pictures may lie deeper inside it (`rose/garden/1.jpg`). Splits are known by the usual
-names (train, val, valid, validation, test) in any case.
+names (train, val, valid, validation, test) in any case. A file without an ending is a picture if it begins as one.
 """
 
 from __future__ import annotations
@@ -14,10 +14,11 @@ from pathlib import Path
 import numpy as np
 
 from foveal.data.dataset import UNSPLIT, Dataset, FilePictures, Origin, Skipped
+from foveal.data.fingerprints import kind_of
 from foveal.data.formats import Asked, Format, Place, fold, listed, named_labels, split_of
 from foveal.errors import BadData, shown
 from foveal.files.pictures import is_picture_name
-from foveal.files.safely import is_junk
+from foveal.files.safely import Unreadable, is_junk, open_regular
 
 __all__ = ["FORMAT", "has_classes"]
 
@@ -25,7 +26,8 @@ EXPECTED = "foveal expects a folder a class, such as {0}/cat/1.jpg and {0}/dog/2
 
 
 def _read(place: Place, asked: Asked) -> Dataset:
-    pictures = [file for file in place.files if is_picture_name(file)]
+    bare = {file for file in place.files if _is_bare_picture(place.path, file)}
+    pictures = [file for file in place.files if is_picture_name(file) or file in bare]
     others = len(place.files) - len(pictures)
     where, expected = shown(place.path), EXPECTED.format(shown(place.path.name))
     if not pictures:
@@ -44,6 +46,10 @@ def _read(place: Place, asked: Asked) -> Dataset:
     _refuse_twins(sorted(set(names)), where)
     labels, classes = named_labels(names)
     notes, skipped = _left_over(place, pictures, used, others, depth, set(names))
+    if bare := bare.intersection(used):
+        notes.append(
+            f"{_count(len(bare), 'file')} without an ending used: pictures by their content ({shown(min(bare))})."
+        )
     return Dataset(
         FilePictures(place.path, tuple(used)),
         labels,
@@ -53,6 +59,17 @@ def _read(place: Place, asked: Asked) -> Dataset:
         notes=tuple(notes),
         skipped=tuple(skipped),
     )
+
+
+def _is_bare_picture(root: Path, file: str) -> bool:
+    """Whether a file in a folder, whose name has no ending, begins as a picture does."""
+    if "/" not in file or "." in file.rpartition("/")[2]:
+        return False
+    try:
+        with open_regular(root / file) as opened:
+            return kind_of(opened.read(16)) > 0
+    except (Unreadable, OSError):
+        return False
 
 
 def has_classes(files: Sequence[str]) -> bool:
