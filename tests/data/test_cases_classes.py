@@ -148,9 +148,8 @@ def test_14_sources_that_their_own_folders_part_are_told_and_warned_of(tmp_path)
                 number = 1000 * n + 100 * ord(label) + i
                 picture(tmp_path / split / label / f"x{i}_jpg.rf.{number:032x}.jpg", number)
     dataset = open_dataset(tmp_path)
-    assert said(
-        dataset, "6 pictures of val and test are augmented copies of sources that train has as well", "test/a/x0"
-    )
+    assert said(dataset, "; 6 of val and test are of sources that train has", "test/a/x0", "scores will be too good.")
+    assert not said(dataset, "a source stays in one split")
     (warning,) = score_warnings(dataset, "test")
     assert "augmented copies of one source on both sides" in warning
     assert "and so are 5 more" in warning
@@ -404,6 +403,22 @@ def test_15_beside_class_folders_labels_of_the_table_win_and_a_table_without_lab
     assert said(open_dataset(tmp_path), "Labels are those of metadata.csv, not the names of the folders")
     write_rows(tmp_path / "metadata.csv", [{"file_name": row["file_name"], "camera": "a"} for row in rows])
     assert open_dataset(tmp_path).classes == ("cat", "dog")
+
+
+def test_15_as_competitions_give_them(tmp_path):
+    for i in range(12):
+        picture(tmp_path / f"train_images/a{i}.jpg", i)
+        picture(tmp_path / f"test_images/b{i}.jpg", 50 + i)
+    (tmp_path / "notes.csv").write_text("who,when\nme,now\n")
+    with pytest.raises(BadData, match="24 pictures, but not in class folders"):
+        open_dataset(tmp_path)  # and not two classes, of train and of test
+    write(tmp_path / "train.csv", "id,breed", *(f"a{i},{'xy'[i % 2]}" for i in range(12)))
+    write(tmp_path / "sample_submission.csv", "id,x,y", *(f"b{i},0.5,0.5" for i in range(12)))
+    dataset = open_dataset(tmp_path)
+    assert (len(dataset), dataset.classes) == (12, ("x", "y"))
+    assert said(dataset, "12 pictures that no row names left out")
+    write(tmp_path / "test.csv", "id,breed", *(f"b{i},{'xy'[i % 2]}" for i in range(12)))
+    assert set(names_in(open_dataset(tmp_path), "test")) == {f"test_images/b{i}.jpg" for i in range(12)}
 
 
 def test_15_texts_and_several_labels_are_refused_by_name(tmp_path):

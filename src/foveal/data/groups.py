@@ -95,8 +95,7 @@ def augmented(dataset: Dataset) -> Groups | None:
         return None
     first = dataset.pictures.name(names.index(several[0]))
     many = sum(copies[name] for name in several)
-    note = (f"{many} pictures are augmented copies of {len(several)} sources by their names ({shown(first)}); "
-            f"a source stays in one split.")  # fmt: skip
+    note = f"{many} pictures are augmented copies of {len(several)} sources by their names ({shown(first)})"
     return replace(_grouped(dataset, names, ""), note=note)
 
 

@@ -61,7 +61,8 @@ def decide(
     if groups is None:
         return _by_hash(dataset)
     dataset = replace(dataset, groups=groups.number, splits=followed(dataset, groups))
-    return _by_hash(dataset, groups).noted(groups.note, *_across(dataset))
+    dataset = _by_hash(dataset, groups)
+    return dataset.noted(f"{groups.note}{_across(dataset)}." if auto else groups.note)
 
 
 def duplicates_across(dataset: Dataset) -> tuple[tuple[str, str], ...]:
@@ -186,14 +187,15 @@ def _scored_at_the_end(dataset: Dataset) -> Dataset:
     )
 
 
-def _across(dataset: Dataset) -> list[str]:
-    """What is to be said of augmented copies that the source's own splits part."""
+def _across(dataset: Dataset) -> str:
+    """What is to be said of augmented copies: where the source's own splits part them, which."""
     pairs = sources_across(dataset)
     if not pairs:
-        return []
+        return "; a source stays in one split"
     a, b = (shown(name) for name in pairs[0])
-    return [f"{len(pairs)} pictures of val and test are augmented copies of sources that train has as well "
-            f"(first: {a} and {b}): scores will be too good."]  # fmt: skip
+    return (
+        f"; {len(pairs)} of val and test are of sources that train has as well ({a} and {b}): scores will be too good"
+    )
 
 
 def _split_anew(dataset: Dataset, splits: NDArray[np.int8], how: str, *, keeps: bool = False) -> Dataset:

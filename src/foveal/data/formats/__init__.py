@@ -29,6 +29,8 @@ __all__ = ["Asked", "Format", "Place", "fold", "listed", "named_labels", "number
 SPLIT_WORDS = {
     "train": 0, "training": 0, "val": 1, "valid": 1, "validation": 1, "dev": 1, "eval": 1, "test": 2, "testing": 2,
 }  # fmt: skip
+_THINGS = "images?|imgs?|pictures|data|dataset|set"
+SPLIT_FOLDER = re.compile(rf"(?:(?:{_THINGS})[_ -]?)?({'|'.join(SPLIT_WORDS)})(?:[_ -]?(?:{_THINGS}))?", re.IGNORECASE)
 NAMES_MAX_BYTES = 8 << 20  # a list of class names; ImageNet-21k's is 0.5 MB
 
 
@@ -117,8 +119,13 @@ class Format:
 
 
 def split_of(word: str) -> int:
-    """Index into SPLITS of a split's usual names in any case; UNSPLIT for another word."""
-    return SPLIT_WORDS.get(word.strip().lower(), UNSPLIT)
+    """Index into SPLITS of a split's usual names in any case; UNSPLIT for another word.
+
+    >>> split_of("Valid"), split_of("train_images"), split_of("trainer")
+    (1, 0, -1)
+    """
+    match = SPLIT_FOLDER.fullmatch(word.strip())
+    return SPLIT_WORDS[match[1].lower()] if match else UNSPLIT
 
 
 def split_in(path: str) -> int:

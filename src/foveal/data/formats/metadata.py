@@ -21,7 +21,7 @@ from foveal.data.formats._objects import read_objects
 from foveal.data.formats._one_hot import OneHot, one_hot
 from foveal.data.formats._pairs import split_by_folders
 from foveal.data.formats._rows import SPLIT, Part, dataset_of_rows
-from foveal.data.formats._sheets import PATH, Sheet, columns_of, read_sheet
+from foveal.data.formats._sheets import PATH, Sheet, columns_of, read_sheet, read_values
 from foveal.errors import BadData, shown
 from foveal.files.pictures import is_picture_name
 
@@ -138,7 +138,16 @@ def _has_labels(place: Place, file: str) -> bool:
 
 
 def _loose_tables(place: Place) -> list[str]:
-    return [f for f in place.files if "/" not in f and f.lower().endswith((".csv", ".tsv"))]
+    """Tables at the top that name files; a list of something else is none."""
+    tables = [f for f in place.files if "/" not in f and f.lower().endswith((".csv", ".tsv"))]
+    return [f for f in tables if _names_files(place, f)]
+
+
+def _names_files(place: Place, file: str) -> bool:
+    try:
+        return bool(columns_of(next(read_values(place.path / file))[1], PATH))
+    except BadData:
+        return True  # reading it tells what is wrong
 
 
 def _detect(place: Place) -> bool:
