@@ -28,10 +28,14 @@ from foveal.data.formats import (
     box_table,
     cifar,
     coco,
+    cvat,
     digits,
     folders,
     idx,
+    label_studio,
+    labelme,
     listed,
+    mask_pictures,
     metadata,
     parquet,
     scenes,
@@ -57,10 +61,14 @@ FORMATS: tuple[Format, ...] = (  # asked in this order; the last one takes any f
     cifar.PYTHON,
     shards.FORMAT,
     parquet.FORMAT,
+    labelme.FORMAT,
+    label_studio.FORMAT,
     coco.FORMAT,
+    cvat.FORMAT,
     voc.FORMAT,
     yolo_txt.FORMAT,
     metadata.FORMAT,
+    mask_pictures.FORMAT,
     folders.FORMAT,
 )
 ENDINGS = {
@@ -116,10 +124,10 @@ def open_dataset(
 ) -> Dataset:
     """The pictures, labels, classes and splits of a source.
 
-    Args:    source: a folder (class folders, idx, CIFAR, tar shards, boxes as Pascal VOC, COCO or YOLO have them), a
-             CSV of path and label or of path, x1, y1, x2, y2 and label, a COCO .json, a YOLO .yaml, a .tar, a name
-             (`digits`, `scenes`, `mnist`, `fashion-mnist`, `cifar10`, `cifar100`, or any folder below one of
-             FOVEAL_DATA's), or arrays `(X, y)`.
+    Args:    source: a folder (class folders, idx, CIFAR, tar shards, boxes as Pascal VOC, COCO, YOLO, labelme, CVAT or
+             Label Studio have them), a CSV of path and label or of path, x1, y1, x2, y2 and label, a .json of COCO or
+             Label Studio, a .xml of CVAT, a YOLO .yaml, a .tar, a name (`digits`, `scenes`, `mnist`, `fashion-mnist`,
+             `cifar10`, `cifar100`, or any folder below one of FOVEAL_DATA's), or arrays `(X, y)`.
              split: a CSV of path and split. test_if: a regular expression; paths that match are test.
              exclude: a CSV of paths to leave out. group_by: a column of the CSV source, or a regular expression on the
              path; what it names alike is never parted by a split. AUTO: augmented copies of one source; None: nothing.

@@ -54,14 +54,14 @@ def _shares(found: Found, xyxy: NDArray[np.float64], source: str, place: Callabl
         )
     elif inside.all():
         raise BadData(
-            f"{shown(source)}: {shown(place(0))}, as every box, goes from 0 to 1, which is one pixel or all of the picture; "
-            f"write boxes in pixels."
+            f"{shown(source)}: all boxes ({shown(place(0))}, …) go from 0 to 1, which is one pixel or all of the "
+            f"picture; write boxes in pixels."
         )
     elif 2 * count >= len(xyxy):
         other = shown(place(int((~inside).argmax())))
         raise BadData(
-            f"{shown(source)}: {count} of {len(xyxy)} boxes lie between 0 and 1 (first: {first}), as shares of a picture do, and others "
-            f"do not (first: {other}); write all of them in pixels, or all as shares."
+            f"{shown(source)}: {count} of {len(xyxy)} boxes lie between 0 and 1 (first: {first}), as shares of a "
+            f"picture do, and others do not (first: {other}); write all of them in pixels, or all as shares."
         )
     return np.zeros(len(xyxy), bool) if found.shares else parts
 
