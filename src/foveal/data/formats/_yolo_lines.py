@@ -2,9 +2,10 @@
 
 Five are a class and a box: the middle's x and y, width, height. A sixth is a score, which is not looked at. More are
 points: of a polygon or an oriented box (`class x y x y …`), or key points behind a box (`class x y width height`, then
-x and y of each, and whether it is seen). `kpt_shape` of a data.yaml tells the two apart. Without it, lines are of key
-points where all that are longer have equally many columns, the points of each lie in the box that its first four
-numbers make, and each third number says "seen", or the width and height are no place near the other points.
+x and y of each, and perhaps whether it is seen). `kpt_shape` of a data.yaml tells the two apart. Without it, lines are
+of key points where all that are longer have equally many columns and the points of each lie in the box that its first
+four numbers make, and either each third number says how well it is seen, or the points fill half of the box and the
+width and height are, as a place, not near them. Where only the last does not hold, nobody can tell, and it is refused.
 """
 
 from __future__ import annotations
@@ -106,45 +107,64 @@ class KeyPoints:
     """Tells whether the longer lines of a data set are of key points, when all have been seen."""
 
     def __init__(self) -> None:
+        self.possible, self.sure = True, True
         self.behind = 0  # numbers behind the box of a line
-        self.lines = self.as_polygon = 0
-        self.possible = True
+        self.lines = self.filled = self.among = 0
 
     def see(self, words: Sequence[str]) -> None:
         """Look at one line."""
         if len(words) <= 6 or not self.possible:
             return
-        numbers = [number_of(word) for word in words[1:]]
-        plain = [value for value in numbers if value is not None]
-        self.possible = len(plain) == len(numbers) and self.behind in (0, len(plain) - 4) and _in_box(plain)
-        self.behind = len(plain) - 4
+        numbers = [value for word in words[1:] if (value := number_of(word)) is not None]
+        box, rest = numbers[:4], numbers[4:]
+        points, sure = _points(box, rest)
+        self.possible = len(numbers) == len(words) - 1 and self.behind in (0, len(rest)) and _inside(box, points)
         if self.possible:
+            self.behind = len(rest)
             self.lines += 1
-            self.as_polygon += not _marked(plain) and _among(plain[2], plain[3], plain[4:])
+            self.sure &= sure
+            self.filled += _fill(box, points)
+            self.among += _among(box[2], box[3], points)
 
-    def decided(self) -> int:
-        """How many numbers stand behind each box; 0 where longer lines are polygons."""
-        return self.behind if self.possible and 2 * self.as_polygon < self.lines else 0
+    @property
+    def decided(self) -> int | None:
+        """How many numbers stand behind each box; 0 where longer lines are polygons; None where it could be either."""
+        if not self.possible or not self.lines:
+            return 0
+        if self.sure:
+            return self.behind
+        if self.behind <= 4 or 2 * self.filled < self.lines:  # three points, or four: an oriented box
+            return 0
+        return self.behind if 2 * self.among < self.lines else None
 
 
-def _marked(numbers: Sequence[float]) -> bool:
-    """Whether each third number behind the box says whether a point is seen."""
-    return (len(numbers) - 4) % 3 == 0 and all(value in SEEN for value in numbers[6::3])
+def _points(box: Sequence[float], rest: Sequence[float]) -> tuple[list[Sequence[float]], bool]:
+    """The key points that numbers may be, without those that are not marked, and whether they can be nothing else."""
+    pairs, triples = ([rest[i : i + 2] for i in range(0, len(rest), each)] for each in (2, 3))
+    pairs, triples = ([point for point in points if any(point)] for points in (pairs, triples))
+    marked = len(rest) % 3 == 0 and all(value in SEEN for value in rest[2::3])
+    odd = len(rest) % 2 == 1
+    if marked or odd or not _inside(box, pairs):
+        return triples if len(rest) % 3 == 0 and all(0 <= value <= 2 for value in rest[2::3]) else [], marked or odd
+    return pairs, False
 
 
-def _in_box(numbers: Sequence[float]) -> bool:
-    """Whether the points behind a box lie in it."""
-    each = 3 if _marked(numbers) else 2
-    x, y, width, height, *rest = numbers
-    points = [rest[i : i + 2] for i in range(0, len(rest), each)]
-    seen = [point for point in points if any(point)]  # 0 0: not marked
-    return len(rest) % each == 0 and all(
-        abs(px - x) <= width / 2 + IN_BOX and abs(py - y) <= height / 2 + IN_BOX for px, py in seen
+def _inside(box: Sequence[float], points: Sequence[Sequence[float]]) -> bool:
+    """Whether there are points, and all lie in the box."""
+    x, y, width, height = box
+    return bool(points) and all(
+        abs(px - x) <= width / 2 + IN_BOX and abs(py - y) <= height / 2 + IN_BOX for px, py in points
     )
 
 
-def _among(x: float, y: float, rest: Sequence[float]) -> bool:
+def _fill(box: Sequence[float], points: Sequence[Sequence[float]]) -> bool:
+    """Whether points span at least half of their box, one way."""
+    x1, y1, x2, y2 = round_points([v for point in points for v in point])
+    return 2 * (x2 - x1) >= box[2] or 2 * (y2 - y1) >= box[3]
+
+
+def _among(x: float, y: float, points: Sequence[Sequence[float]]) -> bool:
     """Whether a point lies no farther from others than half of what they span: as a polygon's next one does."""
-    x1, y1, x2, y2 = round_points(rest)
-    wide, high = (x2 - x1) / 2 + IN_BOX, (y2 - y1) / 2 + IN_BOX
-    return x1 - wide <= x <= x2 + wide and y1 - high <= y <= y2 + high
+    x1, y1, x2, y2 = round_points([v for point in points for v in point])
+    near = max(x2 - x1, y2 - y1) / 2 + IN_BOX
+    return x1 - near <= x <= x2 + near and y1 - near <= y <= y2 + near

@@ -112,8 +112,8 @@ def _key_points(content: Mapping[str, Value], path: Path) -> int | None:
     if shape is None:
         return None
     if isinstance(shape, list) and len(shape) == 2:
-        several, each = (int(v) if isinstance(v, str) and NUMBER.fullmatch(v.strip()) else 0 for v in shape)
-        if several and each in (2, 3):
+        several, each = (int(v) if isinstance(v, str) and NUMBER.fullmatch(v.strip()) else -1 for v in shape)
+        if several >= 0 and each in (2, 3):
             return several * each
     raise BadData(f"{shown(path)}: kpt_shape must be [number of key points, 2 or 3].")
 

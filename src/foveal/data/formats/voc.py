@@ -186,9 +186,8 @@ def _detect(place: Place) -> bool:
         return False
     stems = {stem_of(file) for file in files}
     pictures = [file for file in place.files if is_picture_name(file)]
-    return any("/annotations/" in f"/{file.lower()}" for file in files) or (
-        2 * sum(stem_of(file) in stems for file in pictures) >= len(pictures)
-    )
+    mates = sum(stem_of(file) in stems or file.rpartition("/")[2] in stems for file in pictures)
+    return any("/annotations/" in f"/{file.lower()}" for file in files) or 2 * mates >= len(pictures)
 
 
 def _looks_so(path: Path) -> bool:

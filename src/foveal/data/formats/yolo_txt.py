@@ -20,7 +20,7 @@ from foveal.data.formats._pairs import Mates, folders_said, split_by_folders, st
 from foveal.data.formats._yolo_lines import KeyPoints, box_of
 from foveal.data.formats._yolo_lists import CVAT
 from foveal.data.formats._yolo_names import NAMES, Beside, beside, is_yaml
-from foveal.errors import shown
+from foveal.errors import BadData, shown
 from foveal.files.pictures import is_picture_name
 from foveal.files.safely import Unreadable, open_regular, read_all
 
@@ -53,7 +53,7 @@ def _read(place: Place, asked: Asked) -> Dataset:
             advance(1)
     _tell_empty(found, texts)
     names = dict(enumerate(asked.classes)) if asked.classes else known.names
-    reader = _Reader(found, names, known.key_points if known.key_points is not None else _key_points(texts))
+    reader = _Reader(found, names, known.key_points if known.key_points is not None else _key_points(root, texts))
     for picture, file in labels.items():
         if file in texts:
             reader.take(found.add_picture(picture, _split(picture, known)), texts[file])
@@ -87,14 +87,20 @@ def _tell_empty(found: Found, texts: Mapping[str, str]) -> None:
             found.notes.append(f"{sum(empty)} of {len(empty)} label files are empty: {why} ({where}).")
 
 
-def _key_points(texts: Mapping[str, str]) -> int:
-    """How many numbers of key points stand behind each box, by the lines themselves."""
+def _key_points(place: Path, texts: Mapping[str, str]) -> int:
+    """How many numbers of key points stand behind each box, by the lines themselves. Raises: BadData."""
     seen = KeyPoints()
     for text in texts.values():
         for line in text.splitlines():
             if seen.possible:
                 seen.see(line.split())
-    return seen.decided()
+    decided = seen.decided
+    if decided is None:
+        raise BadData(
+            f"{shown(place)}: lines of {5 + seen.behind} columns may be of key points or of polygons; say "
+            f'"kpt_shape: [number of points, 2 or 3]" in a data.yaml, or "kpt_shape: [0, 2]" for polygons.'
+        )
+    return decided
 
 
 @dataclass
