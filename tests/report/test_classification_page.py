@@ -165,7 +165,7 @@ def test_the_page_tells_how_far_the_answers_carry() -> None:
     page = Reader(rendered(tried=tried, trust=trust))
     assert "surest half" in page.text
     assert trust.promise in page.text
-    assert "passes on the rest" in page.text
+    assert "abstains on the rest" in page.text
 
 
 def test_a_warning_marks_the_score(html):
