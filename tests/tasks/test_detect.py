@@ -11,7 +11,7 @@ from foveal.errors import BadRecipe
 from foveal.preprocess import Preprocess
 from foveal.recipe import Recipe
 from foveal.tasks.answers import Detections
-from foveal.tasks.boxed import BoxCalibration
+from foveal.tasks.boxed import LEAST_HELD_OUT, BoxCalibration
 from foveal.tasks.detect import LEAST_SCORE, Detect, objects_in
 from foveal.tasks.task import Ask
 
@@ -108,3 +108,39 @@ def test_evidence_keeps_what_could_be_scored() -> None:
     arrays = said(((0, 0, 10, 10), (LEAST_SCORE * 2, 0)), ((20, 0, 30, 10), (LEAST_SCORE / 2, 0)))
     (kept,) = task.evidence(arrays, np.array([SIZE]), Preprocess(*SIZE, whole=True))
     assert kept.scores.tolist() == [LEAST_SCORE * 2]
+
+
+def few(objects: int, pictures: int = 12) -> tuple[list[Detections], Boxes]:
+    """So many objects, on a picture each, among what was found."""
+    found, rest = scene(0, pictures)
+    starts = np.minimum(np.arange(pictures + 1), objects).astype(np.int64)
+    none = np.zeros(objects, bool)
+    corners = np.tile([[0.0, 0, 10, 10]], (objects, 1)).reshape(-1, 4)
+    return found, Boxes(corners, np.zeros(objects, np.int64), starts, rest.sizes, none, none)
+
+
+@pytest.mark.parametrize("objects", [0, 1, LEAST_HELD_OUT - 1, LEAST_HELD_OUT])
+def test_scores_that_too_few_boxes_calibrate_are_called_so(objects: int) -> None:
+    task, (found, truth) = Detect(("cup", "table"), "yolo", SIZE), few(objects)
+    calibration = task.calibrate(found, truth, Recipe())
+    enough = objects == LEAST_HELD_OUT
+    assert (calibration.trust is not None) == enough
+    word = "box" if objects == 1 else "boxes"
+    sentence = f"Scores are not calibrated: {objects} {word} on validation, at least {LEAST_HELD_OUT} are needed."
+    assert calibration.remark == ("" if enough else sentence)
+    assert task.promise(Ask(), calibration) == calibration.remark
+    again = task.facts.model_validate(calibration.facts()).calibration({})
+    assert (again.remark, again.threshold) == (calibration.remark, calibration.threshold)
+    if not objects:
+        return
+    figures = task.test_figures(found, truth, task.score(found, truth, calibration), calibration)["calibration"]
+    assert (figures["ece"] is None) == (not enough)
+    assert figures.get("reason", "") == calibration.remark
+    if not enough:
+        with pytest.raises(BadRecipe, match="at least 10 are needed"):
+            task.check_ask(Ask(precision=0.9), calibration)
+
+
+def test_of_files_that_do_not_tell_nothing_is_said() -> None:
+    assert BoxCalibration().remark == ""
+    assert Detect.facts(threshold=0.25).calibration({}).remark == ""

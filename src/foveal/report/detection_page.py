@@ -159,6 +159,8 @@ def _class_rows(scores: DetectionScores) -> list[list[str | Cell]]:
 
 
 def _trust_section(run: FinishedRun) -> Section:
+    if remark := run.model.calibration.remark:
+        return Section("How far to trust a score", [Card([Paragraph(remark)])])
     chart = inline_chart(plots.plot_reliability(reliability(run.scores)), "reliability")
     blocks: list[Block] = [Paragraph("There were no validation pictures with objects to set bounds on.")]
     if rows := _promises(run.model.trust, run.scores):

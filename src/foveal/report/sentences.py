@@ -23,6 +23,8 @@ __all__ = [
     "temperature_in_words",
 ]
 
+FEWEST_ANSWERS = 20  # below which a mean gap between probability and share is chance
+
 
 def bought(scores: Scores, baseline: Baseline) -> str:
     """What the network brought over the classic method."""
@@ -48,6 +50,8 @@ def calibration_in_words(bins: CalibrationBins) -> str:
     """By how much the probabilities are off, and to which side."""
     if math.isnan(bins.error):
         return "No answer to judge the probabilities by"
+    if (n := int(bins.count.sum())) < FEWEST_ANSWERS:
+        return f"Too few answers ({n}) to judge the probabilities by"
     full = bins.count > 0
     lean = float(np.average((bins.confidence - bins.accuracy)[full], weights=bins.count[full]))
     points = f"{100 * bins.error:.1f} points"

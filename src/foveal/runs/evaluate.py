@@ -100,6 +100,8 @@ def scored_on(model: Model, dataset: Dataset, ask: Ask, progress: Progress = SIL
     tried = task.tried(evidence, truth, scores, model.calibration, ask)
     besides: dict[str, Any] = {"views": ask.views} if "views" in task.asks else {}
     besides[task.tried_as] = tried.as_dict() if tried else None
+    if remark := model.calibration.remark:
+        notes = [*notes, remark]
     return Evaluation(scores, (*dataset.notes, *notes), dataset.skipped + skipped, tried, besides)
 
 

@@ -36,6 +36,8 @@ def scored(
     scores: Scores = task.score(evidence, truth, model.calibration, task.truth(setup.dataset, setup.splits["train"]))
     tried: Tried | None = task.tried(evidence, truth, scores, model.calibration, Ask())
     tested, warnings = time.perf_counter() - started, score_warnings(setup.dataset, on)
+    if remark := model.calibration.remark:
+        warnings = [*warnings, remark]
     for sentence in (*(tried.sentences if tried else ()), *warnings):
         progress.say(sentence)
     baseline = _baseline(setup, on, fitted.seconds, progress) if task.linear else None

@@ -30,10 +30,11 @@ from foveal.tasks.task import SHARED_KEYS, Arrays, Ask, Facts, Indices
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-__all__ = ["BoxCalibration", "BoxFacts", "BoxTask", "at_home", "relabelled", "stored_boxes"]
+__all__ = ["LEAST_HELD_OUT", "BoxCalibration", "BoxFacts", "BoxTask", "at_home", "relabelled", "stored_boxes"]
 
 PIXELS_AT_ONCE = {"cpu": 1_700_000}  # of input in one forward pass: what caches still hold
 PIXELS_AT_ONCE_ELSEWHERE, PICTURES_AT_ONCE = 30_000_000, 64
+LEAST_HELD_OUT = 10  # objects on validation, to calibrate scores: three numbers are found from them
 BOX_KEYS = SHARED_KEYS | {"data.unlabelled", "data.box_origin", "augment.mosaic"}
 
 
@@ -43,10 +44,22 @@ class BoxCalibration:
 
     threshold: float = 0.25  # least score that is shown: best F1 on validation
     trust: DetectionTrust | None = None  # None: scores are what the network says
+    held_out: int | None = None  # objects on the pictures that this was to come from; None: nobody counted
+
+    @property
+    def remark(self) -> str:
+        """That scores are no probabilities, and why; "" where they are, or where nobody knows."""
+        if self.trust is not None or self.held_out is None:
+            return ""
+        return (
+            f"Scores are not calibrated: {self.held_out} box{'es' if self.held_out != 1 else ''} on validation, at "
+            f"least {LEAST_HELD_OUT} are needed."
+        )
 
     def facts(self) -> dict[str, Any]:
         """For a model's metadata."""
-        return {"threshold": self.threshold, "trust": self.trust.facts() if self.trust else None}
+        trust = self.trust.facts() if self.trust else None
+        return {"threshold": self.threshold, "trust": trust, "held_out": self.held_out}
 
     def tensors(self) -> dict[str, NDArray[Any]]:
         """None: all of it is numbers."""
@@ -59,6 +72,7 @@ class BoxFacts(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
     threshold: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
     trust: DetectionTrustFacts | None = None  # older files have none
+    held_out: Annotated[int, Field(ge=0, le=10**12)] | None = None  # not in older files
 
     def shapes(self) -> dict[str, tuple[tuple[int, ...], type[np.generic]]]:
         """No tensors are needed."""
@@ -70,7 +84,7 @@ class BoxFacts(BaseModel):
 
     def calibration(self, tensors: Arrays) -> BoxCalibration:
         """As the file holds it."""
-        return BoxCalibration(self.threshold, self.trust.trust() if self.trust else None)
+        return BoxCalibration(self.threshold, self.trust.trust() if self.trust else None, self.held_out)
 
 
 @dataclass(frozen=True, eq=False)

@@ -59,6 +59,11 @@ class LabelCalibration:
         familiar = self.trust.familiar if self.trust else None
         return {} if familiar is None else {BANK: familiar.bank}
 
+    @property
+    def remark(self) -> str:
+        """Nothing: a temperature is found from any picture."""
+        return ""
+
     def asked(self, accuracy: float | None) -> Trust | None:
         """What is known of the answers, for another wished accuracy where one is given."""
         return self.trust.asking(accuracy) if self.trust else None

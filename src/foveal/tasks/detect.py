@@ -20,7 +20,7 @@ from foveal.ops.suppression import suppressed
 from foveal.preprocess import Preprocess
 from foveal.recipe import Recipe
 from foveal.tasks.answers import Detections
-from foveal.tasks.boxed import BOX_KEYS, BoxCalibration, BoxTask, at_home
+from foveal.tasks.boxed import BOX_KEYS, LEAST_HELD_OUT, BoxCalibration, BoxTask, at_home
 from foveal.tasks.detection_scores import DetectionScores, plain, score_objects
 from foveal.tasks.detection_trust import DetectionTrust, reliability
 from foveal.tasks.heads import HEADS
@@ -64,13 +64,13 @@ class Detect(BoxTask):
         if calibration.trust is None or not calibration.trust.curve.n:
             raise BadRecipe(
                 "--precision needs a detector whose scores were tried on validation pictures; this one's were not: "
-                "give --score, or train it again."
+                f"give --score, or train it again. {calibration.remark}".rstrip()
             )
 
     def promise(self, ask: Ask, calibration: BoxCalibration) -> str:
-        """What the wished precision does."""
+        """What the wished precision does, or why scores are no probabilities."""
         if ask.precision is None or calibration.trust is None:
-            return ""
+            return calibration.remark
         return calibration.trust.promise(ask.precision)
 
     def answers(
@@ -107,13 +107,19 @@ class Detect(BoxTask):
     def calibrate(self, evidence: list[Detections], truth: Boxes, recipe: Recipe, train: Any = None) -> BoxCalibration:
         """Scores made probabilities class by class, and the bound on them with the best F1.
 
-        As trained, where no picture that was not learnt from shows an object.
+        As trained, where pictures that were not learnt from show too few objects.
         """
-        if not truth.counts.sum():
-            return BoxCalibration()
+        held_out = int(truth.counts.sum())
+        if not held_out:
+            return BoxCalibration(held_out=0)
+        if held_out < LEAST_HELD_OUT:
+            bare = score_objects(evidence, truth, self.classes, resamples=0)
+            plain = BoxCalibration(held_out=held_out)
+            return replace(plain, threshold=bare.threshold) if bare.f1 > 0 else plain
         trust = DetectionTrust.of(score_objects(evidence, truth, self.classes, resamples=0))
         scores = score_objects(calibrated(evidence, trust), truth, self.classes, resamples=0)
-        return BoxCalibration(scores.threshold, trust) if scores.f1 > 0 else BoxCalibration(trust=trust)
+        known = BoxCalibration(trust=trust, held_out=held_out)
+        return replace(known, threshold=scores.threshold) if scores.f1 > 0 else known
 
     def score(
         self, evidence: list[Detections], truth: Boxes, calibration: BoxCalibration, train: Any = None
@@ -139,7 +145,9 @@ class Detect(BoxTask):
     ) -> dict[str, Any]:
         """How well calibrated the scores are, before and after."""
         told = reliability(scores)
-        figures = {"boxes": int(told.count.sum()), "ece": plain(told.error)}
+        figures: dict[str, Any] = {"boxes": int(told.count.sum()), "ece": plain(told.error)}
+        if calibration.remark:  # then nobody claims that scores are probabilities, and nothing is off
+            figures |= {"ece": None, "reason": calibration.remark}
         if calibration.trust is not None:
             before = reliability(score_objects(evidence, truth, self.classes, resamples=0))
             figures["ece_before"] = plain(before.error)

@@ -111,6 +111,11 @@ class Ask:
 class Calibration(Protocol):
     """What a model knows of how far its answers carry."""
 
+    @property
+    def remark(self) -> str:
+        """That it could not be found out, and why; "" where there is nothing to remark."""
+        ...
+
     def facts(self) -> dict[str, Any]:
         """For a model's metadata."""
         ...
