@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import gzip
+import io
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
 from torch import nn
 
 from foveal.errors import BadData, BadModel, BadRecipe
-from foveal.files.model_file import KIND
+from foveal.files.foreign import read_foreign
+from foveal.files.model_file import KIND, model_file
 from foveal.files.tensors import HEADER_MAX_BYTES, read_metadata, write_tensors
 from foveal.model_files import LONGEST_NAME, MOST_CLASSES, check_keepable, check_storable, described
 from foveal.preprocess import Preprocess
@@ -18,6 +22,15 @@ from foveal.recipe import Recipe
 from foveal.tasks.classify import Classify
 from foveal.tasks.detect import Detect
 from foveal.tasks.detection_calibration import ScoreMaps
+from foveal.tasks.trust import Trust
+
+
+def saved(kind: str) -> bytes:
+    """A picture's file."""
+    out = io.BytesIO()
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (40, 40, 3)).astype(np.uint8)).save(out, kind)
+    return out.getvalue()
+
 
 RECIPE = Recipe().with_settings({"network.name": "lenet5"})
 PLAIN = Preprocess(28, 28, channels=1, mean=(0.5,), std=(0.25,))
@@ -117,3 +130,42 @@ def test_a_table_with_a_long_name_is_refused_before_a_folder_is_made(command, tm
     assert done.exit_code == 2
     assert "1,004 letters, and 1,000 are the most" in done.stderr
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("key", ["ensemble", "network.mirror", "preprocess.gamma", "trust.bound"])
+def test_what_is_not_known_here_is_refused_by_its_name(key, tmp_path):
+    metadata = metadata_of(("a", "b"))
+    metadata["trust"] = Trust.of(np.eye(2, dtype=np.float32), np.arange(2), 1.0, 0.0).facts()
+    described(metadata, tmp_path)
+    section, _, name = key.rpartition(".")
+    (metadata[section] if section else metadata)[name] = 1
+    with pytest.raises(BadModel, match=f'metadata "{key}" is not known here: a newer foveal wrote it'):
+        described(metadata, tmp_path)
+    metadata["trained"] |= {"anything": 1}  # what is told of a training is for people
+
+
+FILES = {
+    "PNG picture": saved("PNG"),
+    "JPEG picture": saved("JPEG"),
+    "GIF picture": saved("GIF"),
+    "BMP picture": saved("BMP"),
+    "TIFF picture": saved("TIFF"),
+    "WebP picture": saved("WEBP"),
+    "web page; download the file again": b"\n<!DOCTYPE html><html><body>404</body></html>",
+    "Git LFS pointer; run": b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a2146\nsize 12345\n",
+    "PDF document": b"%PDF-1.7\n" + bytes(100),
+    "gzip file": gzip.compress(bytes(1000)),
+    "JSON text": b'{"classes": ["a", "b"]}',
+    "XML text": b"<?xml version='1.0'?><Error><Code>AccessDenied</Code></Error>",
+    "text": "größer, 中文\n".encode() * 100,
+    "Parquet table": b"PAR1" + bytes(50) + b"PAR1",
+}
+
+
+@pytest.mark.parametrize("kind", FILES)
+def test_another_file_is_called_what_it_is(kind, tmp_path):
+    (tmp_path / "m.safetensors").write_bytes(FILES[kind])
+    for read in (model_file, read_foreign):
+        with pytest.raises(BadModel, match=f"m.safetensors is an? {kind}") as refused:
+            read(tmp_path / "m.safetensors")
+        assert "header length" not in str(refused.value)

@@ -48,6 +48,7 @@ __all__ = [
 LARGEST_NAMES = 1 << 20  # bytes
 LONGEST_NAME, MOST_CLASSES = 1000, 100_000  # letters of a class's name
 A_CLASS, SPARE = 80, 1 << 18  # bytes of a header: what calibrated scores take for a class, and the rest of a file
+UNKNOWN = "is not known here: a newer foveal wrote it (pip install --upgrade foveal), or something else did"
 NAME_SHOWN = 40  # letters of a name that is too long
 
 Checked = TypeVar("Checked", bound=BaseModel)
@@ -94,7 +95,10 @@ class Description:
 
 
 def described(metadata: Mapping[str, Any], place: Path) -> Description:
-    """The header of a model's file, checked. Raises: BadModel with the key that is wrong."""
+    """The header of a model's file, checked; what is not known here is refused, for it may change what answers mean.
+
+    Raises: BadModel with the key that is wrong, or unknown.
+    """
     facts = _checked(_Facts, metadata, place)
     task = task_of_file(facts.task, facts.network.detector)
     if task is None:
@@ -106,6 +110,9 @@ def described(metadata: Mapping[str, Any], place: Path) -> Description:
         raise BadModel(f'{shown(place)}: metadata "network.detector": no such head: "{shown(head)}"{near}.')
     if len(set(facts.classes)) != len(facts.classes):
         raise BadModel(f"{shown(place)}: metadata names a class twice.")
+    known = _Facts.model_fields.keys() | task.facts.model_fields.keys()
+    if unknown := sorted(metadata.keys() - known):
+        raise BadModel(f'{shown(place)}: metadata "{shown(unknown[0][:NAME_SHOWN])}" {UNKNOWN}.')
     calibration: Any = _checked(task.facts, metadata, place)
     if not calibration.fits(len(facts.classes)):
         raise BadModel(f"{shown(place)}: its scores are calibrated for another number of classes; it is damaged.")
@@ -292,7 +299,8 @@ def _checked(kind: type[Checked], metadata: Mapping[str, Any], path: Path) -> Ch
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(p) for p in first["loc"])
-        raise BadModel(f'{shown(path)}: metadata "{shown(where)}": {shown(first["msg"])}.') from None
+        what = f" {UNKNOWN}" if first["type"] == "extra_forbidden" else f": {shown(first['msg'])}"
+        raise BadModel(f'{shown(path)}: metadata "{shown(where)}"{what}.') from None
 
 
 def _architecture(facts: _NetworkFacts) -> Architecture:
@@ -312,6 +320,8 @@ def _network_facts(built: Architecture) -> dict[str, Any]:
 
 
 def _preprocess(written: Mapping[str, Any], path: Path) -> Preprocess:
+    if unknown := sorted(written.keys() - Preprocess.__dataclass_fields__.keys()):
+        raise BadModel(f'{shown(path)}: metadata "preprocess.{shown(unknown[0][:NAME_SHOWN])}" {UNKNOWN}.')
     try:
         values = {k: tuple(v) if isinstance(v, list) else v for k, v in written.items()}
         return Preprocess(**values)  # type: ignore[arg-type]  # checked at its birth

@@ -229,7 +229,7 @@ def test_a_safetensors_file_that_is_cut_short_is_refused(tmp_path):
 OTHERS = {
     "an ONNX file": (b"\x08\x07\x12\x04test" + bytes(64), "is an ONNX file, not weights"),
     "HDF5": (b"\x89HDF\r\n\x1a\n" + bytes(64), "is an HDF5 file, not weights"),
-    "text": (b"just some words that somebody wrote", "is no file of weights"),
+    "text": (b"just some words that somebody wrote", "is a text, not weights"),
     "an old pickle": (b"cposix\nsystem\n(S'true'\ntR.", "foveal never opens those"),
     "a list in a pickle": (pickle.dumps([1, 2, 3], protocol=2), "PyTorch cannot read it"),
 }

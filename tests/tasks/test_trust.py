@@ -39,7 +39,7 @@ def test_what_is_answered_is_as_right_as_was_wished(wished: float) -> None:
     assert tried.right / tried.answered == pytest.approx(wished, abs=0.02)
     assert tried.answered == (sureness(logits, 1.0) >= trust.bound).sum()
     assert 0.1 < tried.answered / tried.n < 1
-    assert "passes on the rest" in tried.sentences[0]
+    assert "abstains on the rest" in tried.sentences[0]
 
 
 def test_without_a_wish_everything_is_answered() -> None:
@@ -54,7 +54,7 @@ def test_a_wish_out_of_reach_answers_nothing_and_says_so() -> None:
     tried = trust.tried(*answers(30, 2), 1.0, np.zeros(30, bool))
     assert tried.answered == 0
     assert "none is answered" in trust.promise
-    assert "passes on all 30" in tried.sentences[0]
+    assert "abstains on all 30" in tried.sentences[0]
     json.dumps(tried.as_dict(), allow_nan=False)
 
 

@@ -76,7 +76,56 @@ def foreign_archive(head: bytes, tail: bytes) -> str | None:
         return "is a Python pickle; foveal never opens those"
     if _ONNX.match(head):
         return "is an ONNX file"
-    return None
+    return _picture_or_text(head)
+
+
+_OTHERS = (
+    (b"version https://git-lfs", "is a Git LFS pointer; run `git lfs pull`, which fetches the file itself"),
+    (b"\x89PNG\r\n\x1a\n", "is a PNG picture"),
+    (b"\xff\xd8\xff", "is a JPEG picture"),
+    (b"GIF8", "is a GIF picture"),
+    (b"II*\0", "is a TIFF picture"),
+    (b"MM\0*", "is a TIFF picture"),
+    (b"8BPS", "is a Photoshop document"),
+    (b"%PDF", "is a PDF document"),
+    (b"PAR1", "is a Parquet table"),
+    (b"SQLite format 3", "is an SQLite database"),
+    (b"7z\xbc\xaf", "is a 7-Zip archive"),
+    (b"Rar!", "is a RAR archive"),
+    (b"\xff\xfe", "is a text (UTF-16)"),
+    (b"\xfe\xff", "is a text (UTF-16)"),
+)
+_CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1f\x7f]")
+
+
+def _picture_or_text(head: bytes) -> str | None:
+    for magic, reason in _OTHERS:
+        if head.startswith(magic):
+            return reason
+    if head[:2] == b"BM" and len(head) > 14 and head[6:10] == bytes(4):
+        return "is a BMP picture"
+    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
+        return "is a WebP picture"
+    if head[4:8] == b"ftyp":
+        return "is a picture or a video"
+    if head[4:8] == b"TFL3":
+        return "is a TensorFlow Lite file"
+    if _PAGE.match(head):
+        return "is a web page; download the file again"
+    return _kind_of_text(head[:1024])
+
+
+def _kind_of_text(head: bytes) -> str | None:
+    if not head.strip() or _CONTROL.search(head):
+        return None
+    try:
+        head.decode("utf-8")
+    except UnicodeDecodeError as error:
+        if error.start < len(head) - 3:  # a letter may be cut in two
+            return None
+    start = head.lstrip(b"\xef\xbb\xbf \t\r\n")
+    kinds = ((b"{", "a JSON text"), (b"[{", "a JSON text"), (b"<", "an XML text"))
+    return "is " + next((kind for mark, kind in kinds if start.startswith(mark)), "a text")
 
 
 def _kind_of_zip(names: bytes) -> str:

@@ -57,7 +57,7 @@ def header_length(head: bytes, tail: bytes, size: int) -> int:
     length = int.from_bytes(head[:8], "little")
     if head[8:9] != b"{" or not 2 <= length <= size - 8:
         if foreign := foreign_archive(head, tail):
-            raise Refused(foreign if foreign.endswith("those") else f"{foreign}, not a foveal model")
+            raise Refused(foreign if ";" in foreign else f"{foreign}, not a foveal model")
         if head[8:9] == b"{" and size - 8 < length <= HEADER_MAX_BYTES:
             raise Refused(f"is cut short: header length {length} does not fit the file ({size} of {8 + length} bytes)")
         if head[8:9] == b"{":

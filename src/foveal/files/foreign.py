@@ -73,7 +73,7 @@ def read_foreign(path: str | Path, *, most: int = LARGEST) -> dict[str, Tensor]:
 def _something_else(kind: str | None) -> str:
     if kind is None:
         return "is no file of weights (.safetensors, .pth)"
-    return kind if kind.endswith("those") else f"{kind}, not weights (.safetensors, .pth)"
+    return kind if ";" in kind else f"{kind}, not weights (.safetensors, .pth)"
 
 
 def _looked_at(path: str | Path) -> tuple[int, bytes, bytes]:
