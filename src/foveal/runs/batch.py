@@ -38,6 +38,11 @@ class Answering(Protocol):
         ...
 
     @property
+    def classes(self) -> tuple[str, ...]:
+        """What its answers name."""
+        ...
+
+    @property
     def stream(self) -> Callable[..., Iterator[Prediction]]:
         """Answers one after another: `stream(pictures, *, keep_pictures, progress, **asked)`, as of `Model`."""
         ...
@@ -75,7 +80,7 @@ def predict_to(
     ranks = "top" in model.task.asks
     if top is None and ranks:
         top = TOP
-    elif top is not None and ranks and top > (most := len(model.task.classes)):
+    elif top is not None and ranks and top > (most := len(model.classes)):
         progress.say(f"The model tells {most} classes apart: a picture gets {most} answers, not {top}.")
         top = most
     asked |= {} if top is None else {"top": top}

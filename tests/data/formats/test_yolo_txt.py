@@ -119,7 +119,7 @@ def test_data_yaml_names_classes_with_gaps_and_splits(tmp_path):
             (tmp_path / f"labels/{split}/{name}.txt").write_text("3 0.5 0.5 0.25 0.5\n0 0.5 0.5 0.5 0.5")
     (tmp_path / "data.yaml").write_text(YAML)
     for source in (tmp_path, tmp_path / "data.yaml"):
-        found = open_dataset(source)
+        found = open_dataset(source, held_out="val")
         assert found.classes == ("cat", "dog")
         assert [b[0] for b in boxes(found)["images/val/a.jpg"]] == ["dog", "cat"]
         names = [found.pictures.name(i) for i in range(len(found))]

@@ -11,7 +11,8 @@ from typing import Any
 
 from foveal.data.dataset import UNSPLIT, Dataset, Origin
 from foveal.data.formats import Asked, Place, listed, split_of
-from foveal.data.formats._boxes import Found, dataset_of
+from foveal.data.formats._boxes import dataset_of
+from foveal.data.formats._found import Found
 from foveal.data.formats._nearby import Nearby
 from foveal.data.formats._pairs import split_by_folders
 from foveal.data.formats._rows import SPLIT, picture_file
