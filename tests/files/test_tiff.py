@@ -66,6 +66,23 @@ def test_tags_that_nobody_knows_are_no_damage(capfd: pytest.CaptureFixture[str])
     assert capfd.readouterr().err == ""
 
 
+def test_damage_is_told_beside_a_tag_that_is_out_of_order() -> None:
+    picture = photograph().convert("1")
+    data = bytearray(encoded(picture, compression="group4", tiffinfo={33550: (1.0, 1.0, 0.0)}))
+    start = Image.open(io.BytesIO(bytes(data))).tag_v2[273][0]
+    data[start + 2000 : start + 2090] = random.Random(0).randbytes(90)
+    assert _libtiff.warnings_of(bytes(data)) or not _libtiff._libraries()
+    assert reason_or_pixels(bytes(data)) == "is damaged" or not _libtiff._libraries()
+
+
+@pytest.mark.parametrize("tag", [258, 259, 262, 284])
+def test_a_tag_about_pixels_that_is_no_number_is_damage(tag: int) -> None:
+    data = bytearray(encoded(photograph().convert("L"), compression="raw"))
+    at = data.index(tag.to_bytes(2, "little") + b"\3\0", int.from_bytes(data[4:8], "little"))
+    data[at + 2] = 2  # text
+    assert "damaged" in str(reason_or_pixels(bytes(data)))
+
+
 def test_the_terminal_stays_open_for_others_while_a_tiff_is_decoded(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -24,18 +24,20 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from foveal.files._limits import MOST_BYTES
 from foveal.files._quiet import quiet_stderr
 
 __all__ = ["errors_kept", "warnings_of"]
 
 _GLOBAL = CFUNCTYPE(None, c_char_p, c_char_p, c_void_p)  # module, format, its arguments
 _OF_ONE = CFUNCTYPE(c_int, c_void_p, c_void_p, c_char_p, c_char_p, c_void_p)  # file, ours, and the same three
+_ABOUT_TAGS = ("TIFFReadDirectory", "TIFFReadCustomDirectory", "TIFFFetch")  # functions that read no pixels
 _here = threading.local()
 
 
 @contextmanager
 def errors_kept() -> Iterator[list[str]]:
-    """A list that fills with each error of what this thread reads; those of others go where they went before."""
+    """A list that fills with what this thread's pictures lose; the errors of others go where they went before."""
     said: list[str] = []
     _here.said = said
     try:
@@ -46,7 +48,7 @@ def errors_kept() -> Iterator[list[str]]:
 
 
 def warnings_of(data: bytes) -> list[str]:
-    """Every error and warning that decoding the first picture brings; none where libtiff cannot be asked."""
+    """What decoding the first picture loses, up to the first; none where libtiff cannot be asked."""
     said: list[str] = []
     for library in _libraries():
         if hasattr(library, "TIFFFdOpenExt"):
@@ -57,7 +59,7 @@ def warnings_of(data: bytes) -> list[str]:
 
 def _decode(library: Any, data: bytes, said: list[str]) -> None:
     def handle(_file: int, _ours: int, module: bytes | None, form: bytes | None, _arguments: int) -> int:
-        said.append(_line(module, form))
+        _keep(said, module, form)
         return 1  # and nobody else is told
 
     handler, options = _OF_ONE(handle), c_void_p(library.TIFFOpenOptionsAlloc())
@@ -71,7 +73,10 @@ def _decode(library: Any, data: bytes, said: list[str]) -> None:
         return
     try:
         kind = "Tile" if library.TIFFIsTiled(opened) else "Strip"
-        room = ctypes.create_string_buffer(max(1, getattr(library, f"TIFF{kind}Size")(opened)))
+        size = getattr(library, f"TIFF{kind}Size")(opened)
+        if not 0 < size <= MOST_BYTES:
+            return
+        room = ctypes.create_string_buffer(size)
         read = getattr(library, f"TIFFReadEncoded{kind}")
         for number in range(getattr(library, f"TIFFNumberOf{kind}s")(opened)):
             if said or read(opened, number, room, -1) < 0:
@@ -110,15 +115,18 @@ def _teller(earlier: list[Any]) -> Any:
     def handle(module: bytes | None, form: bytes | None, arguments: int) -> None:
         said = getattr(_here, "said", None)
         if said is not None:
-            said.append(_line(module, form))
+            _keep(said, module, form)
         elif earlier:
             earlier[0](module, form, arguments)
 
     return handle
 
 
-def _line(module: bytes | None, form: bytes | None) -> str:
-    return f"{(module or b'').decode('latin-1')}: {(form or b'').decode('latin-1')}"
+def _keep(said: list[str], module: bytes | None, form: bytes | None) -> None:
+    """Unless it is about an odd tag, of which nothing is lost."""
+    line = f"{(module or b'').decode('latin-1')}: {(form or b'').decode('latin-1')}"
+    if not line.startswith(_ABOUT_TAGS):
+        said.append(line)
 
 
 @cache

@@ -16,17 +16,14 @@ if TYPE_CHECKING:
 __all__ = ["SIGNS", "read_tiff"]
 
 SIGNS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-_COMPRESSION, _DNG_VERSION = 259, 50706
+_COMPRESSION, _PHOTOMETRIC, _DNG_VERSION = 259, 262, 50706
+_ABOUT_PIXELS = (256, 257, 258, 259, 262, 266, 273, 277, 278, 279, 284, 317, 320, 322, 323, 324, 325, 338, 339)
+_NUMBERS = frozenset({1, 3, 4, 13, 16, 18})  # types of a tag's values: whole, without a sign
 _ONLY_WARNED_OF = frozenset({2, 3, 4, 6, 7, 32771, 32773})  # fax, JPEG, PackBits: codecs that fill what is lost
 _DEFLATE = frozenset({8, 32946})
 _PLACES = ((273, 279), (324, 325))  # tags of strips and of tiles: where each begins, how many bytes it has
 _AT_ONCE = 1 << 17  # bytes that are inflated together
 _BYTES_A_DEEP_PIXEL = 16  # of 32 bits: as they are decoded, as an array, and twice on the way to 256 levels
-_ABOUT_TAGS = (
-    "TIFFReadDirectory",
-    "TIFFReadCustomDirectory",
-    "TIFFFetch",
-)  # modules that warn of odd tags, not of loss
 
 
 def read_tiff(data: bytes, limit: float) -> Image:
@@ -39,16 +36,21 @@ def read_tiff(data: bytes, limit: float) -> Image:
     image = TiffImageFile(io.BytesIO(data))
     if _DNG_VERSION in image.tag_v2:
         raise Unreadable("is a raw photograph (DNG); save it as JPEG or PNG")
+    if (
+        any(image.tag_v2.tagtype.get(tag, 3) not in _NUMBERS for tag in _ABOUT_PIXELS)
+        or _PHOTOMETRIC not in image.tag_v2
+    ):
+        raise Unreadable("is damaged")  # libtiff would guess, Pillow takes black for white
     check_size(image.width, image.height, limit)
     deep = image.mode in ("I", "F")
     check_bytes(*image.size, _BYTES_A_DEEP_PIXEL if deep else 4, len(data) + _largest_piece(image), limit)
-    if image.tag_v2.get(_COMPRESSION) in _ONLY_WARNED_OF and _lost(warnings_of(data)):
+    if image.tag_v2.get(_COMPRESSION) in _ONLY_WARNED_OF and warnings_of(data):
         raise Unreadable("is damaged")
     if image.tag_v2.get(_COMPRESSION) in _DEFLATE and not _checksums_hold(image, data):
         raise Unreadable("is damaged")
     with errors_kept() as said:
         image.load()
-    if _lost(said):
+    if said:
         raise Unreadable("is damaged")
     return image
 
@@ -81,7 +83,3 @@ def _largest_piece(image: Any) -> int:
     else:
         height = min(height, tags.get(278, height))
     return int(width * height * bits_a_pixel // 8)
-
-
-def _lost(said: list[str]) -> bool:
-    return any(not line.startswith(_ABOUT_TAGS) for line in said)
