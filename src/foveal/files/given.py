@@ -124,4 +124,4 @@ def _no_match(text: str) -> Missing:
 
 
 def _no_picture(folder: Path) -> Missing:
-    return Missing(f"{shown(folder)} holds no picture (JPEG, PNG, GIF, BMP, TIFF, WebP).")
+    return Missing(f"{shown(folder)} holds no picture (JPEG, PNG, GIF, BMP, TIFF, WebP, AVIF, HEIC).")
