@@ -131,6 +131,24 @@ def test_label_studios_paths_are_found_inside_and_nothing_outside_is_opened(tmp_
     assert "leads out of the folder" in rows(found)["image 6"]
 
 
+def test_no_picture_beside_the_source_is_taken_for_one_in_it(tmp_path):
+    picture(tmp_path / "out.jpg")
+    picture(tmp_path / "images/other.jpg")
+    picture(tmp_path / "set/in.jpg")
+    file = coco_of(tmp_path / "set/ann.json", ["out.jpg", "other.jpg", "set/in.jpg"])
+    for source in (tmp_path / "set", file):
+        found = open_dataset(source)
+        assert list(boxes(found)) == ["in.jpg"]
+        assert rows(found) == {"image 0": "file out.jpg not found", "image 1": "file other.jpg not found"}
+
+
+def test_a_file_of_a_split_means_the_pictures_in_the_folder_of_its_name(tmp_path):
+    for split in ("train", "val"):
+        picture(tmp_path / f"pictures/{split}/1.jpg", seed=len(split))
+        coco_of(tmp_path / f"notes/{split}.json", ["1.jpg"])
+    assert splits(open_dataset(tmp_path)) == {"pictures/train/1.jpg": 0, "pictures/val/1.jpg": 1}
+
+
 def test_two_entries_of_one_picture_are_both_left_out_where_both_say_something(tmp_path):
     for name in "abc":
         picture(tmp_path / f"{name}.jpg")
@@ -610,6 +628,38 @@ def test_a_mask_of_another_size_and_a_numeric_id_for_a_text_are_rows(tmp_path):
         "annotation 2 of 1.jpg": "its mask has 4 × 4 pixels, its picture 64 × 48",
         "annotation 3": "no picture with id 1",
     }
+
+
+def test_annotations_that_miss_their_pictures_leave_no_examples_of_nothing(tmp_path):
+    for i in range(2):
+        picture(tmp_path / f"{i}.jpg")
+    images = [image(0, "0.jpg"), image(1, "1.jpg")]
+    write(tmp_path / "ann.json", coco(images, [note(0, 0), note(1, "1")], {1: "cat"}))
+    found = open_dataset(tmp_path)
+    assert list(boxes(found)) == ["0.jpg"]
+    assert rows(found)["1.jpg"] == "none of its boxes can be used"
+    write(tmp_path / "ann.json", coco(images, [note(0, "a"), note(1, "b")], {1: "cat"}))
+    with pytest.raises(BadData, match="annotation 0: no picture with id 'a'"):
+        open_dataset(tmp_path)
+
+
+def test_two_forms_in_one_folder_are_told(tmp_path):
+    place = yolo(tmp_path, LINE, LINE)
+    for i in range(2):
+        drawn = {"label": "cat", "shape_type": "rectangle", "points": [[1, 2], [5, 7]]}
+        write(place / f"images/train/{i}.json", json.dumps({"shapes": [drawn], "imagePath": f"{i}.jpg"}))
+    found = open_dataset(place)
+    assert found.origin.format == "YOLO txt"
+    assert "It is read as YOLO txt; labelme is here as well and is not." in told(found)
+
+
+def test_lists_are_splits_as_darknet_says(tmp_path):
+    place = yolo(tmp_path, LINE, LINE, LINE)
+    (place / "data.yaml").unlink()
+    write(place / "train.txt", "x/0.jpg\nx/1.jpg\n")
+    write(place / "5k.txt", "x/2.jpg\n")
+    write(place / "obj.data", "classes = 1\ntrain = data/train.txt\nvalid = data/5k.txt\n")
+    assert splits(open_dataset(place))["images/train/2.jpg"] == 1
 
 
 # 12: files named after the whole picture

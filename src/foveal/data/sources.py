@@ -53,6 +53,7 @@ from foveal.recipe import DataRecipe
 
 __all__ = ["FORMATS", "Reading", "open_dataset", "reading_of"]
 
+BOXED = (coco.FORMAT, voc.FORMAT, yolo_txt.FORMAT, cvat.FORMAT, labelme.FORMAT, label_studio.FORMAT)  # of a folder
 FORMATS: tuple[Format, ...] = (  # asked in this order; the last one takes any folder
     box_table.FORMAT,
     table.FORMAT,
@@ -61,12 +62,7 @@ FORMATS: tuple[Format, ...] = (  # asked in this order; the last one takes any f
     cifar.PYTHON,
     shards.FORMAT,
     parquet.FORMAT,
-    labelme.FORMAT,
-    label_studio.FORMAT,
-    coco.FORMAT,
-    cvat.FORMAT,
-    voc.FORMAT,
-    yolo_txt.FORMAT,
+    *BOXED,
     metadata.FORMAT,
     mask_pictures.FORMAT,
     folders.FORMAT,
@@ -196,12 +192,18 @@ def _read_place(path: Path, asked: Asked, record: NamedSet | None = None) -> Dat
     for form in FORMATS:
         if form.detect(place):
             official = record is not None and asked.classes is None and form in NUMBERED
-            dataset = form.read(place, replace(asked, classes=record.classes) if record and official else asked)
-            return dataset.noted(*place.ignored)
+            found = form.read(place, replace(asked, classes=record.classes) if record and official else asked)
+            return found.noted(*place.ignored, *_other_boxes(place, form))
     raise BadData(
         f"{shown(path)} is no data set foveal reads: give a folder with a folder a class, a .csv of path and label, "
         f"a .tar of WebDataset, or the folder that holds idx or CIFAR files."
     )
+
+
+def _other_boxes(place: Place, form: Format) -> list[str]:
+    """What is said of boxes that lie in a folder in other forms than the one that is read."""
+    others = [other.name for other in BOXED if form in BOXED and other is not form and other.detect(place)]
+    return [f"It is read as {form.name}; {' and '.join(others)} is here as well and is not."] if others else []
 
 
 def _in_order(dataset: Dataset, classes: tuple[str, ...] | None) -> Dataset:

@@ -61,7 +61,7 @@ def dataset_of(found: Found, asked: Asked, origin: Origin, classes: tuple[str, .
     for i in np.flatnonzero(emptied).tolist():
         found.skip("picture", found.paths[i], "none of its boxes can be used")
     kept = np.flatnonzero(good & ~emptied).astype(np.int64)
-    if not len(kept):
+    if not len(kept) or (found.rows and not len(table.on) and (had.any() or "without picture" in found.rows)):
         rows = [row for several in found.rows.values() for row in several]
         why = f" ({shown(rows[0].name)}: {rows[0].reason})" if rows else ""
         raise BadData(f"{shown(origin.place)}: no picture that its boxes can be learnt from{why}.")

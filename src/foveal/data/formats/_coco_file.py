@@ -187,6 +187,8 @@ class CocoFile:
             if image not in self.gone:  # else the picture itself is a row
                 reason = f"no picture with id {shown(repr(entry.get('image_id')))[:40]}"
                 self.found.skip("without picture", f"annotation {number}", reason)
+                if (on := self.index.get(_respelt(image))) is not None:  # most likely its own: no example of nothing
+                    self.found.lost.add(on)
             return
         if category is None or category not in self.names:
             name, corners = "", self._no_category(entry)
@@ -215,7 +217,8 @@ class CocoFile:
         size = self.later[image].size if image in self.later else self.found.written[self.index[image]]
         if mask.size is not None and all(size) and mask.size != size:
             return f"its mask has {mask.size[0]} × {mask.size[1]} pixels, its picture {size[0]} × {size[1]}"
-        place = f"annotation {number}"
+        of = self.later[image].written if image in self.later else self.found.paths[self.index[image]]
+        place = f"annotation {number} of {of[:200]}"
         self.found.assume(f"{mask.kind} without a box taken as the box round it",
                           f"{mask.kind}s without boxes taken as the boxes round them", place)  # fmt: skip
         return mask.corners
@@ -234,6 +237,12 @@ def _id(entry: Any, key: str) -> Id | None:
     if isinstance(value, float) and value.is_integer() and abs(value) < 1 << 53:
         return int(value)
     return value if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 1 << 62 else None
+
+
+def _respelt(number: Id | None) -> Id:
+    """The same id as a text where it is a number, and the reverse."""
+    text = isinstance(number, str) and number.isascii() and number.isdigit()
+    return int(number or 0) if text else str(number)
 
 
 def _in_order(number: Id) -> tuple[bool, int, str]:

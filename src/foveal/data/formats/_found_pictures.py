@@ -81,6 +81,7 @@ class Finder:
                 continue
             for folder in folders:
                 path = os.path.normpath(f"{folder}/{name}" if folder else name)
+                path = path.removeprefix(f"../{os.path.basename(self.root)}/")  # out, and in again
                 if self.is_file(path):
                     found[PurePosixPath(path).as_posix()] = None
             if len(found) > 1:

@@ -41,6 +41,7 @@ def lists_beside(root: Path, tops: Sequence[str], files: Sequence[str]) -> Liste
     texts = [file for file in tops if file.lower().endswith(".txt")]
     subsets = {match[1].lower() for file in files if (match := CVAT.search(file))}
     named = [(file, _subset(file)) for file in texts if split_of(_subset(file)) != UNSPLIT]
+    named += [(file, word) for file, word in _darknet(root, tops) if file in texts and file not in dict(named)]
     custom = [(file, _subset(file)) for file in texts if PurePosixPath(file).stem.lower() in subsets]
     custom = [pair for pair in custom if pair not in named]
     lists = [(file, word) for file, word in named + custom if _is_list(root / file)]
@@ -59,6 +60,16 @@ def lists_beside(root: Path, tops: Sequence[str], files: Sequence[str]) -> Liste
         used.append(file)
     found.told_by = ", ".join(used)
     return found
+
+
+def _darknet(root: Path, tops: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """The lists that Darknet's `.data` file names, and the splits that it calls them."""
+    names = {PurePosixPath(file).name: file for file in tops}
+    for file in tops:
+        for line in _lines(root / file) if file.endswith(".data") else ():
+            key, _, value = line.partition("=")
+            if split_of(key) != UNSPLIT and (list_of := names.get(PurePosixPath(value.strip()).name)):
+                yield list_of, key.strip()
 
 
 def _of_folders(files: Sequence[str]) -> Listed:

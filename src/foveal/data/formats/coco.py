@@ -14,13 +14,14 @@ import re
 from pathlib import Path, PurePosixPath
 
 from foveal.data.dataset import SPLITS, UNSPLIT, Dataset, Origin
-from foveal.data.formats import Asked, Format, Place, listed, split_in
+from foveal.data.formats import Asked, Format, Place, labelme, listed, split_in
 from foveal.data.formats._boxes import dataset_of
 from foveal.data.formats._coco_file import CocoFile, Shared, lighter
 from foveal.data.formats._found import Found
 from foveal.data.formats._found_pictures import Finder
 from foveal.data.formats._json import read_json
 from foveal.data.formats._pairs import split_by_folders
+from foveal.data.formats.label_studio import is_of_tasks
 from foveal.errors import BadData, shown
 from foveal.files.pictures import is_picture_name
 from foveal.files.safely import Unreadable, open_regular
@@ -32,6 +33,7 @@ PEEKED_BYTES = 1 << 16
 KEY = re.compile(rb'"(images|annotations|categories)"\s*:\s*\[')
 NAMED = re.compile(r"(instances.*|.*annotations.*|.*coco.*)\.json", re.IGNORECASE)
 SUBSET = re.compile(r"instances_.+\.json", re.IGNORECASE)  # CVAT: instances_<subset>.json, however it is called
+OF_ANNOTATIONS = re.compile(r"annotations?|labels?|json|coco", re.IGNORECASE)
 NOT_BOXES = re.compile(r"(captions|person_keypoints|panoptic|stuff|image_info)_.*\.json", re.IGNORECASE)
 TRAIN = 0
 
@@ -45,8 +47,7 @@ def _read(place: Place, asked: Asked) -> Dataset:
     with asked.progress.task("reading annotations", len(splits), "files") as advance:
         for file, split in splits.items():
             content = read_json(root / file, JSON_MAX_BYTES, "COCO file", lighter)
-            folders = [folder for folder in _folders(file) if os.path.isdir(root / folder)]
-            one = CocoFile(shared, file, split, folders)
+            one = CocoFile(shared, file, split, _folders(place, file))
             classes.update(dict.fromkeys(one.take(content, root / file)))
             advance(1)
     shared.finish()
@@ -83,8 +84,8 @@ def _splits(place: Place, found: Found) -> dict[str, int]:
 def _below(place: Place, root: Path, files: list[str]) -> list[str]:
     """Pictures that may be meant: below the folder, and in those that pictures are looked for in beside it."""
     inside = list(Place(root).files) if place.is_file else list(place.files)
-    for folder in dict.fromkeys(folder for file in files for folder in _folders(file)):
-        if folder.startswith("../") and os.path.isdir(root / folder):
+    for folder in dict.fromkeys(folder for file in files for folder in _folders(place, file)):
+        if folder.startswith("../"):
             inside += [f"{folder}/{path}" for path in Place(root / folder).files]
     return inside
 
@@ -96,13 +97,20 @@ def _is_file(root: Path, path: str) -> bool:
         return False
 
 
-def _folders(file: str) -> list[str]:
-    """Where the pictures of a file are looked for, relative to the root: beside it, around it, beside its folder."""
+def _folders(place: Place, file: str) -> list[str]:
+    """Where the pictures of a file are looked for: beside it, around it, beside its folder, in one of its name.
+
+    Relative to the root, and only what lies below the source; a file alone in `annotations/` has its pictures beside.
+    """
     home, stem = os.path.dirname(file) or ".", PurePosixPath(file).stem
     word = re.sub(r"^(instances|annotations)_|[_.]?(annotations|coco).*$", "", stem)
     inside = [".", "images", "JPEGImages", "data", "imgs", *([word, f"images/{word}"] if word else [])]
     around = [f"{home}/..", *(f"{home}/../{folder}" for folder in inside[1:])]
-    return list(dict.fromkeys(map(os.path.normpath, [*(f"{home}/{folder}" for folder in inside), *around])))
+    named = [] if place.is_file else [folder for folder in place.by_folder if folder.rpartition("/")[2] == word]
+    found = dict.fromkeys(map(os.path.normpath, [*(f"{home}/{folder}" for folder in inside), *around, *named]))
+    root = place.path.parent if place.is_file else place.path
+    beside = place.is_file and OF_ANNOTATIONS.fullmatch(root.name)
+    return [folder for folder in found if (beside or not folder.startswith("..")) and os.path.isdir(root / folder)]
 
 
 def _common(root: Path, paths: list[str]) -> tuple[Path, list[str]]:
@@ -155,7 +163,7 @@ def _in_class_folders(place: Place) -> bool:
 
 def _detect(place: Place) -> bool:
     if place.is_file:
-        return place.path.suffix.lower() == ".json"
+        return place.path.suffix.lower() == ".json" and not (labelme.looks_so(place.path) or is_of_tasks(place.path))
     return place.has_pictures and bool(_candidates(place))
 
 

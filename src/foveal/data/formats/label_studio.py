@@ -23,7 +23,7 @@ from foveal.errors import BadData, shown
 from foveal.files.pictures import is_picture_name
 from foveal.files.safely import Unreadable, open_regular
 
-__all__ = ["FORMAT"]
+__all__ = ["FORMAT", "is_of_tasks"]
 
 JSON_MAX_BYTES = 1 << 30
 PEEKED_BYTES = 1 << 16
@@ -193,10 +193,10 @@ def _only(place: Place) -> str:
 
 
 def _candidates(place: Place) -> list[str]:
-    return [file for file in place.files if file.lower().endswith(".json") and _looks_so(place.path / file)]
+    return [file for file in place.files if file.lower().endswith(".json") and is_of_tasks(place.path / file)]
 
 
-def _looks_so(path: Path) -> bool:
+def is_of_tasks(path: Path) -> bool:
     """Whether a file begins with a list of tasks."""
     try:
         with open_regular(path) as file:
@@ -209,7 +209,7 @@ def _looks_so(path: Path) -> bool:
 
 def _detect(place: Place) -> bool:
     if place.is_file:
-        return place.path.suffix.lower() == ".json" and _looks_so(place.path)
+        return place.path.suffix.lower() == ".json" and is_of_tasks(place.path)
     files = [file for file in place.files if file.lower().endswith(".json")]
     return place.has_pictures and len(files) <= FILES_MAX and bool(_candidates(place))
 

@@ -24,7 +24,7 @@ from foveal.errors import BadData, shown
 from foveal.files.pictures import is_picture_name
 from foveal.files.safely import Unreadable, open_regular
 
-__all__ = ["FORMAT"]
+__all__ = ["FORMAT", "looks_so"]
 
 JSON_MAX_BYTES = 256 << 20  # the picture's own bytes may be in it
 PEEKED, PEEKED_BYTES = 20, 1 << 14  # files looked into to know the format, and how far from either end
@@ -127,16 +127,16 @@ def _is_json(file: str) -> bool:
 def _detect(place: Place) -> bool:
     """JSON files with shapes, with the names of at least half of the pictures, or one such file."""
     if place.is_file:
-        return _is_json(place.path.name) and _looks_so(place.path)
+        return _is_json(place.path.name) and looks_so(place.path)
     files = [file for file in place.files if _is_json(file)]
     pictures = {stem_of(file) for file in place.files if is_picture_name(file)}
-    if not files or not pictures or not any(_looks_so(place.path / f) for f in files[:: max(1, len(files) // PEEKED)]):
+    if not files or not pictures or not any(looks_so(place.path / f) for f in files[:: max(1, len(files) // PEEKED)]):
         return False
     return 2 * len(pictures & {os.path.splitext(stem_of(file))[0] for file in files} | pictures & {
         stem_of(file) for file in files}) >= min(len(pictures), len(files))  # fmt: skip
 
 
-def _looks_so(path: Path) -> bool:
+def looks_so(path: Path) -> bool:
     """Whether a file's head or tail has what labelme writes: the picture's bytes may stand between."""
     try:
         with open_regular(path) as file:

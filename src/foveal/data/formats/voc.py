@@ -196,7 +196,7 @@ def _looks_so(path: Path) -> bool:
             head = file.read(PEEKED_BYTES).replace(b"\0", b"")
     except (Unreadable, OSError):
         return False
-    return b"<annotation" in head or b"<!DOCTYPE" in head
+    return re.search(rb"<annotation[\s>/]", head) is not None or b"<!DOCTYPE" in head
 
 
 FORMAT = Format("Pascal VOC", _detect, _read)
