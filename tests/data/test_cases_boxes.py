@@ -693,6 +693,7 @@ def test_label_files_may_be_named_after_the_whole_picture(tmp_path):
         ("JPEGImages/{}.jpg", "SegmentationClass/{}.png"),
         ("train/images/{}.jpg", "train/masks/{}_mask.png"),
         ("{}.jpg", "{}_mask.png"),
+        ("SegmentationObject/{}.png", "SegmentationClass/{}.png"),
     ],
 )
 def test_masks_as_pictures_are_refused_with_the_way_out(tmp_path, pictures, masks):

@@ -19,6 +19,7 @@ OF_PICTURES = re.compile(r"images?|imgs?|jpegimages|pictures?|photos?|inputs?|rg
 OF_MASKS = re.compile(
     r"masks?|labels?|annotations?|segmentation\w*|segmentations?|seg|gt|gtfine|ground_?truth|targets?", re.IGNORECASE
 )
+ONLY_MASKS = re.compile(r"(^|/)Segmentation(Class|Object)/", re.IGNORECASE)  # VOC's own words, whatever lies beside
 MASK = re.compile(r"(?<=.)[ _-](masks?|seg(mentation)?|gt|label(s|ids)?)([ _-]\d+)?$", re.IGNORECASE)
 SHARE = 0.5  # of the masks, that must be of a picture; and of the pictures that have one
 
@@ -29,7 +30,8 @@ Pair = tuple[str, str]  # a picture and its mask
 def _pair(place: Place) -> Pair | None:
     """One of those where half of the pictures have a mask."""
     pictures = [file for file in place.files if is_picture_name(file)]
-    return _in_trees(place, pictures) or _beside(pictures)
+    only = [("a picture", file) for file in pictures if ONLY_MASKS.search(file)]
+    return _in_trees(place, pictures) or _beside(pictures) or next(iter(only), None)
 
 
 def _in_trees(place: Place, pictures: list[str]) -> Pair | None:
