@@ -283,7 +283,9 @@ def answer(model: Any) -> dict[str, Any]:
             "temperature": model.temperature,
             "logits": model.logits(pixels).tolist(),
             "probabilities": [dict([(a.label, a.probability), *a.runners_up]) for a in (one.answer for one in said)],
-            "passed": [one.answer.passed for one in said],
+            "passed": [
+                getattr(one.answer, "abstained" if hasattr(one.answer, "abstained") else "passed") for one in said
+            ],
             "unlike": [one.answer.unlike for one in said],
         }
     kind = model.architecture.kind

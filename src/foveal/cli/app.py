@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated
 
 import typer
@@ -62,6 +63,7 @@ def main(
 def called(arguments: list[str]) -> int:
     """Carry a command out. Returns: its exit code. Raises: what went wrong."""
     _check_command(arguments)
+    _check_addresses(arguments)
     try:
         result = app(arguments, prog_name="foveal", standalone_mode=False)
     except typer.Abort as error:
@@ -84,6 +86,14 @@ def _check_command(arguments: list[str]) -> None:
     if word is not None and word not in known:
         near = did_you_mean(word, known) or f" (commands: {', '.join(known)})"
         raise FovealError(f'foveal has no command "{shown(word)}"{near}')
+
+
+def _check_addresses(arguments: list[str]) -> None:
+    """Raises: FovealError for an address where a path is due: as a path it would lose a slash, or be made a folder."""
+    for word in arguments:
+        typed = word.partition("=")[2] if word.startswith("--") else word
+        if re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", typed):
+            raise FovealError(f"{shown(typed)}: foveal does not open addresses; download it, and give its path.")
 
 
 def _usage(error: typer.TyperException) -> str:

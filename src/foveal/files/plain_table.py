@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from foveal.errors import shown
 
-__all__ = ["aligned", "in_thousandths", "percent", "table", "widths"]
+__all__ = ["counted", "aligned", "in_thousandths", "percent", "table", "widths"]
 
 
 def percent(share: float | None, digits: int = 2, space: str = " ") -> str:
@@ -66,3 +66,12 @@ def aligned(line: Sequence[str], columns: Sequence[int]) -> str:
 
     texts = [shown(text) for text in line]
     return "  ".join(t + " " * (w - cell_len(t)) for t, w in zip(texts, columns, strict=True)).rstrip()
+
+
+def counted(n: int, word: str, several: str = "") -> str:
+    """A number with its word, in ASCII.
+
+    >>> counted(1, "epoch"), counted(2, "epoch"), counted(1200, "class", "classes")
+    ('1 epoch', '2 epochs', '1,200 classes')
+    """
+    return f"{n:,} {word if n == 1 else several or word + 's'}"

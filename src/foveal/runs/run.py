@@ -16,6 +16,7 @@ from foveal.data.dataset import SPLITS, Dataset
 from foveal.data.sources import open_dataset, reading_of
 from foveal.errors import BadRecipe, leaving, shown
 from foveal.files.durable import RunLock, new_folder, write_text
+from foveal.files.plain_table import counted
 from foveal.files.run_folder import begun_run, check_run, free_folder, logged, tell_left_out, way_on
 from foveal.model_files import check_keepable
 from foveal.networks.index import CUSTOM
@@ -84,7 +85,7 @@ def train(
     new_folder(folder)
     with leaving(lambda: way_on(folder)), begun_run(folder), RunLock(folder), logged(folder, progress) as told:
         write_text(folder / "recipe.toml", recipe.to_toml())
-        _tell(dataset, told)
+        _tell(task, dataset, told)
         from foveal.runs.training_run import carried_out  # with PyTorch
 
         return Run(folder, *carried_out(task, folder, dataset, recipe, network, told, began, loading_threads))
@@ -155,13 +156,13 @@ def opened_as_asked(source: Source, recipe: Recipe, progress: Progress) -> Datas
     return open_dataset(source, **reading_of(recipe.data), progress=progress)
 
 
-def _tell(dataset: Dataset, progress: Progress) -> None:
+def _tell(task: type[Task], dataset: Dataset, progress: Progress) -> None:
     counts = ", ".join(f"{len(dataset.indices(s))} {s}" for s in SPLITS)
-    K = len(dataset.classes)
-    of = f"{K} class{'es' if K != 1 else ''}"
-    what = of if dataset.boxes is None else f"{len(dataset.boxes):,} objects of {of}, to be detected"
+    of = counted(len(dataset.classes), "class", "classes")
+    what = of if dataset.boxes is None else f"{counted(len(dataset.boxes), 'object')} of {of}, {task.aim}"
+    pictures = f"{len(dataset)} picture{'s' * (len(dataset) != 1)}"
     progress.say(
-        f"{shown(dataset.origin.source or 'arrays')}: {dataset.origin.format}, {len(dataset)} pictures of {what} "
+        f"{shown(dataset.origin.source or 'arrays')}: {dataset.origin.format}, {pictures} of {what} "
         f"({counts}; split by {dataset.origin.split_by})."
     )
     for note in dataset.notes:

@@ -50,6 +50,7 @@ def scored(
         metrics["baseline"] = baseline.as_dict() if baseline else {"top1": None}
         metrics["leak"] = len(duplicates_across(setup.dataset))
     metrics["seconds"] |= {"test": round(tested, 3), "baseline": round(baseline.seconds, 3) if baseline else 0.0}
+    began -= fitted.earlier  # so that a run that was resumed took at least as long as its training
     metrics["seconds"]["total"] = round(time.perf_counter() - began, 3)
     report, size = folder / "report.html", (folder / MODEL_FILE).stat().st_size
     from foveal.report.finished import FinishedRun, write_report  # with its plotting library: a finished run needs it

@@ -12,6 +12,7 @@ from torch import nn
 from foveal.data.dataset import Dataset
 from foveal.files.durable import write_text
 from foveal.files.model_file import MODEL_FILE
+from foveal.files.plain_table import counted
 from foveal.files.run_folder import tell_left_out, write_skipped
 from foveal.model import Model
 from foveal.model_files import check_storable
@@ -89,7 +90,5 @@ def _tell_plan(setup: Setup, progress: Progress) -> None:
         progress.say(f"{name} ({parameters}) on {size}.")
         return
     who = f"{name} ({parameters})" if setup.task.linear else f"Detecting with {name} as trunk ({parameters} in all)"
-    progress.say(
-        f"{who} on {size}, {t.epochs} epochs of {len(setup.batches)} steps of {t.batch_size}, {t.optimizer} at "
-        f"{t.learning_rate:g}, {t.schedule}."
-    )
+    steps = f"{counted(int(t.epochs), 'epoch')} of {counted(len(setup.batches), 'step')} of {t.batch_size}"
+    progress.say(f"{who} on {size}, {steps}, {t.optimizer} at {t.learning_rate:g}, {t.schedule}.")

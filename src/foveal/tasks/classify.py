@@ -100,6 +100,7 @@ class Classify:
     name: ClassVar[str] = "classify"
     word: ClassVar[str] = "classification"
     kind: ClassVar[str] = "a classifier"
+    aim: ClassVar[str] = "of which the largest on a picture is its class"
     answer: ClassVar[Any] = Label
     keys: ClassVar[frozenset[str]] = SHARED_KEYS | {
         "network.head_decay", "training.label_smoothing", "training.blend", "training.accuracy",

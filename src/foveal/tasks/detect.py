@@ -40,6 +40,7 @@ class Detect(BoxTask):
     """Objects of K classes."""
 
     name: ClassVar[str] = "detect"
+    aim: ClassVar[str] = "to be detected"
     keys: ClassVar[frozenset[str]] = BOX_KEYS | {"network.detector"}
     asks: ClassVar[frozenset[str]] = frozenset({"score", "precision", "iou", "tile"})
 

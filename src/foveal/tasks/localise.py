@@ -26,6 +26,7 @@ class Localise(BoxTask):
     """At most one object of K classes."""
 
     name: ClassVar[str] = "localise"
+    aim: ClassVar[str] = "one a picture to be located"
     keys: ClassVar[frozenset[str]] = BOX_KEYS
     asks: ClassVar[frozenset[str]] = frozenset({"score"})
 

@@ -176,6 +176,7 @@ class Task(Protocol):
     name: ClassVar[str]  # in recipes: "classify"
     word: ClassVar[str]  # in models' files: "classification"
     kind: ClassVar[str]  # of model, for people: "a classifier"
+    aim: ClassVar[str]  # what becomes of objects, for people: "to be detected"
     answer: ClassVar[Any]  # a type of `Answer`
     keys: ClassVar[frozenset[str]]  # of the recipe, that it reads; any other that is set is refused
     asks: ClassVar[frozenset[str]]  # fields of `Ask` that it has a use for

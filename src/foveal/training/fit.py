@@ -44,6 +44,7 @@ class Fitted:
     seconds: float  # of training, over all sittings
     best_epoch: int
     stopped_early: bool
+    earlier: float = 0.0  # seconds of that in sittings before this one
 
 
 def fit(setup: Trainable, folder: Path, *, resume: bool = False, progress: Progress = SILENT) -> Fitted:
@@ -62,12 +63,15 @@ def fit(setup: Trainable, folder: Path, *, resume: bool = False, progress: Progr
     with _Signals() as signals, progress.task("training", pictures) as advance:
         promise = None if resume else Promise(setup.measured, lambda: measured_anew(setup), progress)
         watch = _Keeper(folder, setup.batches.batch_size, facts, setup.plan, signals, progress, advance, promise)
+        began = time.perf_counter()
         train_epochs(state, setup, watch)
+    seconds = sum(row.seconds for row in state.history)
+    earlier = max(0.0, seconds - (time.perf_counter() - began)) if resume else 0.0
     early, history = state.epoch < setup.plan.epochs, state.history
     kept = checkpoint.best(checkpoints)
     if setup.plan.early_stopping and kept is not None:
         checkpoint.restore(kept, state)
-    return Fitted(state, history, sum(row.seconds for row in history), state.best_epoch, early)
+    return Fitted(state, history, seconds, state.best_epoch, early, earlier)
 
 
 def begun_anew(recipe: Recipe, folder: Path, slower: BeginAnew, seconds: float, progress: Progress) -> Recipe:

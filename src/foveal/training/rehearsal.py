@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from foveal.errors import BadRecipe
+from foveal.files.plain_table import counted
 from foveal.progress import SILENT, Progress
 from foveal.recipe import Recipe
 from foveal.training import planner
@@ -106,5 +107,5 @@ def planned_epochs(setup: Trainable, progress: Progress) -> int:
     validation = time.perf_counter() - began
     step = statistics.mean(timed.seconds[1:])
     epochs = planner.epochs_in(minutes, len(setup.batches) * step + validation)
-    progress.say(f"{epochs} epochs fit into {minutes:g} minutes.")
+    progress.say(f"{counted(epochs, 'epoch')} fit{'s' * (epochs == 1)} into {minutes:g} minutes.")
     return epochs

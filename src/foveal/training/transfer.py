@@ -352,7 +352,8 @@ def _in_words(train: str) -> str:
     if word == "head":
         return "the trunk stays as it is and the head alone is trained"
     if word == "last":
-        return f"the head is fitted first, then the trunk's last {K} stage{'s' * (K > 1)} learn with it"
+        last = "last stage learns" if K == 1 else f"last {K} stages learn"
+        return f"the head is fitted first, then the trunk's {last} with it"
     return "the head is fitted first, then the whole network learns slowly"
 
 
