@@ -30,7 +30,8 @@ class Fake:
 
     def __init__(self, answer: type[Answer] = Label) -> None:
         asks = frozenset({"top", "views"} if answer is Label else {"score", "precision"})
-        self.task = SimpleNamespace(answer=answer, asks=asks, kind="a toy", classes=("cat", "dog"))
+        self.task = SimpleNamespace(answer=answer, asks=asks, kind="a toy")
+        self.classes = ("cat", "dog")
         self.asked: dict[str, Any] = {}
         self.read = 0
 
@@ -135,7 +136,7 @@ def test_what_cannot_be_used_is_told_at_most_twenty_times() -> None:
 def test_more_answers_than_classes_are_not_written_and_that_is_said() -> None:
     out, said = io.StringIO(), Said()
     model = Fake()
-    most = len(model.task.classes)
+    most = len(model.classes)
     predict_to(model, ["a.png"], out, format="csv", top=100, progress=said)
     assert out.getvalue().splitlines()[0].count("label") == most
     assert said.sentences == [f"The model tells {most} classes apart: a picture gets {most} answers, not 100."]

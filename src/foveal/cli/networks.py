@@ -65,8 +65,7 @@ def networks(
         if compare or diagram or as_csv or html or size or channels or classes:
             raise BadRecipe("name the networks to show, such as: foveal networks resnet50 --diagram")
         return _list(as_json)
-    forms = {"--diagram": diagram, "--csv": as_csv, "--json": as_json, "--html": html}
-    _check_forms([name for name, given in forms.items() if given], compare)
+    _check_forms({"--diagram": diagram, "--csv": as_csv, "--json": as_json, "--html": html}, compare)
     if compare:
         return _compare(names, size, channels, classes, as_json)
     if len(names) > 1:
@@ -76,8 +75,9 @@ def networks(
     return _show(names[0], size, channels, classes, diagram, as_csv, as_json, html)
 
 
-def _check_forms(given: Sequence[str], compare: bool) -> None:
+def _check_forms(forms: dict[str, Any], compare: bool) -> None:
     """Raises: BadRecipe for what would not be written."""
+    given = [name for name, asked in forms.items() if asked]
     if compare and set(given) - {"--json"}:
         raise BadRecipe(f"--compare is printed, or with --json; leave {given[0]} out.")
     if len(given) > 1:

@@ -12,7 +12,7 @@ from itertools import chain, islice
 from pathlib import Path, PurePath
 from typing import Any, Protocol, TextIO
 
-from foveal.errors import BadData, BadPicture, BadRecipe, NotWritable, leaving, shown
+from foveal.errors import BadData, BadPicture, BadRecipe, NotWritable, shown
 from foveal.files.durable import check_new_file, new_folder, no_write, writing
 from foveal.files.free_names import first_free
 from foveal.files.given import Picture
@@ -39,7 +39,7 @@ class Answering(Protocol):
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """What its answers name."""
+        """What it tells apart."""
         ...
 
     @property
@@ -87,8 +87,7 @@ def predict_to(
     writer = check_batch(model.task, path, format=format, draw=draw, **asked)
     predictions = model.stream(pictures, keep_pictures=draw is not None, progress=progress, **asked)
     tally = _Tally(progress)
-    left = "the answers up to here are printed." if path is None else f"{shown(path)} was not written."
-    with leaving(lambda: left), _opened(output) as out:
+    with _opened(output) as out:
         told = tally.of(predictions if draw is None else _drawn_into(draw, predictions))
         rows = _written(writer(out, model.task.answer, top or 1), _from_the_first_usable(told))
     return Batched(rows, tally.pictures, tally.unused)
