@@ -15,6 +15,7 @@ import time
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,8 +25,9 @@ from PIL import Image
 
 from foveal.data import _store_cache, _store_file, store
 from foveal.data.dataset import ArrayPictures, Dataset, FilePictures, Origin, Pictures, TarPictures
+from foveal.data.fingerprints import digests
 from foveal.data.store import PixelStore, clear_stores, list_stores, open_store
-from foveal.errors import BadData, Missing, NoSpace
+from foveal.errors import BadData, Missing, NoSpace, NotWritable
 from foveal.preprocess import Preprocess
 
 PREPROCESS = Preprocess(24, 32)
@@ -308,19 +310,50 @@ def test_large_stores_are_checked_in_part(tmp_path: Path, monkeypatch: pytest.Mo
     assert seen.count(2 * 24 * 32 * 3) == 1
 
 
-def test_a_picture_that_changes_while_it_is_read_is_a_row(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["pixels", "jpeg", "none"])
+@pytest.mark.parametrize("keeps_size_and_time", [False, True])
+def test_a_picture_that_was_rewritten_since_the_data_was_opened_is_a_row(
+    tmp_path: Path, kind: Any, keeps_size_and_time: bool
+) -> None:
     dataset = photographs(tmp_path / "in", 3)
+    dataset = replace(dataset, digests=digests(dataset.pictures))
+    place = tmp_path / "in" / dataset.pictures.name(1)
+    status, content = place.stat(), bytearray(place.read_bytes())
+    if keeps_size_and_time:
+        content[-3] ^= 1
+    place.write_bytes(content + (b"" if keeps_size_and_time else b"more"))
+    if keeps_size_and_time:
+        os.utime(place, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert open_store(dataset, PREPROCESS, kind).broken == ((1, "changed during the run"),)
+    anew = replace(dataset, digests=digests(dataset.pictures))
+    assert open_store(anew, PREPROCESS, kind).broken == (), "opened again, it is a picture as any other"
 
-    class Changing(FilePictures):
-        def content(self, index: int) -> Path:
-            if index == 1:
-                os.utime(self.path(1), ns=(1, time.time_ns()))
-            return self.path(index)
 
-    pictures = Changing(tmp_path / "in", dataset.pictures.paths)  # type: ignore[attr-defined]
-    digests = np.arange(48, dtype=np.uint8).reshape(3, 16)
-    changing = Dataset(pictures, dataset.labels, dataset.classes, dataset.splits, dataset.origin, digests=digests)
-    assert open_store(changing, PREPROCESS, "pixels").broken == ((1, "changed while it was read"),)
+def test_a_shard_that_was_rewritten_since_the_data_was_opened_gives_rows(tmp_path: Path) -> None:
+    photographs(tmp_path / "in", 2)
+    contents = [(tmp_path / "in" / name).read_bytes() for name in ("0.png", "1.jpg")]
+    sizes = np.array([len(content) for content in contents], np.int64)
+    (tmp_path / "a.tar").write_bytes(b"".join(contents))
+    shard = TarPictures(tmp_path, ("a.tar",), ("x", "y"), np.zeros(2, np.int32), np.array([0, sizes[0]]), sizes)
+    opened = replace(dataset_of(shard), digests=digests(shard))
+    (tmp_path / "a.tar").write_bytes(contents[0] + contents[1][:-3] + b"new")
+    assert open_store(opened, PREPROCESS, "pixels").broken == ((1, "changed during the run"),)
+
+
+def test_where_a_folder_is_in_the_place_of_a_store_it_is_built_anew(tmp_path: Path) -> None:
+    dataset = photographs(tmp_path / "in", 2)
+    open_store(dataset, PREPROCESS, "pixels")
+    place = _store_cache.store_path(list_stores()[0].key)
+    place.unlink()
+    place.mkdir()
+    assert list_stores()[0].source == "damaged"
+    assert len(open_store(dataset, PREPROCESS, "pixels")) == 2
+    assert place.is_file()
+    place.unlink()
+    (place / "something").mkdir(parents=True)
+    with pytest.raises(NotWritable, match="directory not empty"):
+        open_store(dataset, PREPROCESS, "pixels")
+    assert (place / "something").is_dir()
 
 
 def test_without_a_store_a_picture_that_vanishes_stops_the_run_with_a_sentence(tmp_path: Path) -> None:

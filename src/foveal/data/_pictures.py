@@ -39,7 +39,7 @@ class FilePictures:
             status = self.path(index).stat()
         except OSError:
             return f"{self.path(index)}|gone"
-        return f"{self.path(index)}|{status.st_size}|{status.st_mtime_ns}"
+        return f"{self.path(index)}|{status.st_size}|{status.st_mtime_ns}|{status.st_ctime_ns}"
 
     def take(self, indices: NDArray[np.int64]) -> FilePictures:
         """See `dataset.Pictures`."""
@@ -77,7 +77,8 @@ class TarPictures:
             status = path.stat()
         except OSError:
             return f"{path}|gone"
-        return f"{path}|{self.offset[index]}|{self.size[index]}|{status.st_size}|{status.st_mtime_ns}"
+        shard = f"{path}|{status.st_size}|{status.st_mtime_ns}|{status.st_ctime_ns}"
+        return f"{shard}|{self.offset[index]}|{self.size[index]}"
 
     def take(self, indices: NDArray[np.int64]) -> TarPictures:
         """See `dataset.Pictures`."""

@@ -14,6 +14,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import stat
 import threading
 import time
 import zlib
@@ -92,6 +93,8 @@ class StoreWriter:
 
     def __enter__(self) -> StoreWriter:
         try:
+            if os.path.isdir(self.path) and not os.path.islink(self.path):
+                os.rmdir(self.path)  # whatever put it there; one that holds something is told
             flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
             self._descriptor = os.open(self._temporary, flags, 0o600)
             try_lock(self._descriptor)  # tells others that somebody is still writing it
@@ -229,6 +232,9 @@ def _opened(path: Path) -> BinaryIO:
         descriptor = os.open(path, flags)
     except OSError as error:
         raise Damaged(why(error)) from None
+    if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise Damaged("is a folder")
     file = os.fdopen(descriptor, "rb", buffering=0)
     if hasattr(os, "geteuid") and os.fstat(descriptor).st_uid != os.geteuid():
         file.close()

@@ -55,7 +55,8 @@ class Pictures(Protocol):
         ...
 
     def stamp(self, index: int) -> str:
-        """Changes whenever the content may have: path, size and modification time; cheap, reads no pixels."""
+        """Changes whenever the content may have: path, size and times, of which tools that rewrite a file may keep the
+        mtime, but not the ctime; cheap, reads no pixels."""
         ...
 
     def take(self, indices: NDArray[np.int64]) -> Pictures:

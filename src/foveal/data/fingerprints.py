@@ -25,7 +25,7 @@ from foveal.files.safely import Unreadable, read_all
 from foveal.machine import cores_allowed
 from foveal.progress import SILENT, Progress
 
-__all__ = ["KINDS", "contents", "digests", "kind_of", "position", "prints"]
+__all__ = ["KINDS", "changed", "contents", "digests", "kind_of", "position", "prints"]
 
 BYTES = 16
 FILE_MAX_BYTES = 256 << 20  # of one picture; a larger file is left to the store to refuse
@@ -75,6 +75,16 @@ def kind_of(data: bytes) -> int:
     starts = {b"\xff\xd8\xff": "JPEG", b"\x89PNG\r\n\x1a\n": "PNG", b"GIF8": "GIF", b"BM": "BMP",
               b"II*\0": "TIFF", b"MM\0*": "TIFF"}  # fmt: skip
     return KINDS.index(next((kind for start, kind in starts.items() if data.startswith(start)), ""))
+
+
+def changed(pictures: Pictures, index: int, content: object, digest: NDArray[np.uint8]) -> bool:
+    """Whether a picture is another one than when its fingerprint was taken; one that could not be read then is not.
+
+    Args: content, a file's bytes or decoded pixels.
+    """
+    if not isinstance(content, bytes | np.ndarray):
+        return False
+    return digest.tobytes() not in (_digest(_bytes(content)), _digest(_named(pictures, index)))
 
 
 def contents(digests: NDArray[np.uint8]) -> NDArray[np.int64]:
@@ -143,8 +153,7 @@ def _read(
             for row, index in enumerate(part.tolist(), start):
                 content = _content(pictures, index)
                 sure[row] = bool(content)
-                named = b"unreadable\0" + pictures.name(index).encode("utf-8", "surrogateescape")
-                found[row, :BYTES] = np.frombuffer(blake2b(content or named, digest_size=BYTES).digest(), np.uint8)
+                found[row, :BYTES] = np.frombuffer(_digest(content or _named(pictures, index)), np.uint8)
                 found[row, BYTES] = kind_of(content[:16])
             advance(len(part))
 
@@ -161,9 +170,20 @@ def _content(pictures: Pictures, index: int) -> bytes:
             return read_all(content, FILE_MAX_BYTES)
     except (OSError, Unreadable):
         return b""
-    if isinstance(content, np.ndarray):
-        return repr(content.shape).encode() + content.tobytes()
-    return content
+    return _bytes(content)
+
+
+def _bytes(content: bytes | NDArray[np.uint8]) -> bytes:
+    return content if isinstance(content, bytes) else repr(content.shape).encode() + content.tobytes()
+
+
+def _named(pictures: Pictures, index: int) -> bytes:
+    """What stands for a picture that cannot be read."""
+    return b"unreadable\0" + pictures.name(index).encode("utf-8", "surrogateescape")
+
+
+def _digest(content: bytes) -> bytes:
+    return blake2b(content, digest_size=BYTES).digest()
 
 
 def _cache_file(pictures: Pictures) -> Path:

@@ -17,7 +17,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from pathlib import Path
 from typing import Literal, TypeAlias
@@ -28,8 +28,9 @@ from numpy.typing import NDArray
 from foveal.data._store_cache import StoreInfo, bound, clear_stores, list_stores, store_path, stores_folder
 from foveal.data._store_file import Damaged, Stored, StoreWriter, in_threads, read_store, remove_stale
 from foveal.data.dataset import ArrayPictures, Dataset, Pictures
+from foveal.data.fingerprints import changed, digests
 from foveal.errors import BadData, BadPicture, shown
-from foveal.files.pictures import read_image
+from foveal.files.pictures import picture_bytes, read_image
 from foveal.files.safely import in_bytes, why
 from foveal.machine import cores_allowed
 from foveal.preprocess import Preprocess
@@ -40,6 +41,7 @@ __all__ = ["PixelStore", "StoreInfo", "clear_stores", "list_stores", "open_store
 Kind: TypeAlias = Literal["auto", "pixels", "jpeg", "none"]
 Row: TypeAlias = tuple[int, int, int]  # offset, length and CRC-32 of a block
 
+CHANGED = "changed during the run"
 KEY_VERSION = 2  # raise it when pixels come out otherwise than before, or other pictures are refused
 BLOCK_BYTES = 1 << 20  # of pixels that one thread decodes, checksums and writes at a time
 MOST_BLOCKS = 8192
@@ -90,7 +92,8 @@ def open_store(
     if (pixels := _as_they_are(dataset.pictures, preprocess)) is not None:
         note = f"{shape[0]} pictures of {_size(shape)} are used as they are in memory ({in_bytes(pixels.nbytes)})."
         return PixelStore(shape, "array", (), time.perf_counter() - started, note, pixels, lambda i: pixels[i])
-    content = _content_key(dataset, preprocess, progress)
+    dataset = _known(dataset, progress)
+    content = _content_key(dataset, preprocess)
     kind = _choose(content, shape, progress) if kind == "auto" else kind
     path = store_path(_key(content, kind))
     stored, built = _found(path, threads, progress), False
@@ -122,18 +125,21 @@ def _as_they_are(pictures: Pictures, preprocess: Preprocess) -> NDArray[np.uint8
 # -------------------------------------------------------------------------------------------------- which one
 
 
-def _content_key(dataset: Dataset, preprocess: Preprocess, progress: Progress) -> bytes:
+def _known(dataset: Dataset, progress: Progress) -> Dataset:
+    """With the fingerprint of each picture."""
+    if dataset.digests is not None:
+        return dataset
+    return replace(dataset, digests=digests(dataset.pictures, progress))
+
+
+def _content_key(dataset: Dataset, preprocess: Preprocess) -> bytes:
     """Everything that a stored pixel depends on. Not mean and deviation: they come after the store."""
     import PIL
 
-    digests = dataset.digests
-    if digests is None:
-        from foveal.data.fingerprints import digests as fingerprints
-
-        digests = fingerprints(dataset.pictures, progress)
+    assert dataset.digests is not None
     settings = {name: value for name, value in preprocess.as_dict().items() if name not in ("mean", "std")}
     facts = json.dumps([KEY_VERSION, PIL.__version__, settings, len(dataset)], sort_keys=True)
-    return facts.encode() + np.ascontiguousarray(digests).tobytes()
+    return facts.encode() + np.ascontiguousarray(dataset.digests).tobytes()
 
 
 def _key(content: bytes, kind: str) -> str:
@@ -212,7 +218,7 @@ def _build(
 
         def work(start: int) -> tuple[list[Row], list[tuple[int, str]]]:
             block = np.zeros((min(step, count - start), *shape[1:]), np.uint8)
-            broken = _decode_into(block, start, dataset.pictures, preprocess)
+            broken = _decode_into(block, start, dataset, preprocess)
             rows = _keep(kind, writer, start * row_bytes, block, {index - start for index, _ in broken})
             advance(len(block))
             return rows, broken
@@ -223,27 +229,29 @@ def _build(
 
 
 def _decode_into(
-    block: NDArray[np.uint8], start: int, pictures: Pictures, preprocess: Preprocess
+    block: NDArray[np.uint8], start: int, dataset: Dataset, preprocess: Preprocess
 ) -> list[tuple[int, str]]:
     """Fill a block with pictures from `start` on; those that are broken stay zero and are returned."""
     broken = []
     for i in range(len(block)):
         try:
-            block[i] = _decode(start + i, pictures, preprocess)
+            block[i] = _decode(start + i, dataset, preprocess)
         except BadPicture as error:
             broken.append((start + i, error.reason))
     return broken
 
 
-def _decode(index: int, pictures: Pictures, preprocess: Preprocess) -> NDArray[np.uint8]:
-    name, stamp = pictures.name(index), pictures.stamp(index)
+def _decode(index: int, dataset: Dataset, preprocess: Preprocess) -> NDArray[np.uint8]:
+    """A picture, prepared. Splits, copies and boxes are of the content that was there when the data was opened."""
+    pictures = dataset.pictures
+    name = pictures.name(index)
     try:
-        pixels = preprocess.pixels(pictures.content(index), name)
+        content = picture_bytes(pictures.content(index), name, preprocess.max_megapixels)
     except OSError as error:
         raise BadPicture(name, why(error)) from None
-    if pictures.stamp(index) != stamp:
-        raise BadPicture(name, "changed while it was read")
-    return pixels
+    if dataset.digests is not None and changed(pictures, index, content, dataset.digests[index]):
+        raise BadPicture(name, CHANGED)
+    return preprocess.pixels(content, name)
 
 
 def _keep(kind: str, writer: StoreWriter, offset: int, block: NDArray[np.uint8], broken: set[int]) -> list[Row]:
@@ -272,7 +280,7 @@ def _reader(
 ) -> Callable[[NDArray[np.int64]], NDArray[np.uint8]]:
     shape = stored.shape
     if kind == "none":
-        decoder = _Decoder(dataset.pictures, preprocess, frozenset(index for index, _ in stored.broken))
+        decoder = _Decoder(dataset, preprocess, frozenset(index for index, _ in stored.broken))
         return lambda indices: _stack(shape, indices, decoder)
     pixels = stored.data.reshape(shape) if kind == "pixels" else None
 
@@ -301,8 +309,8 @@ def _stack(
 class _Decoder:
     """Decodes from the source, and remembers what came last."""
 
-    def __init__(self, pictures: Pictures, preprocess: Preprocess, broken: frozenset[int]) -> None:
-        self.pictures, self.preprocess, self.broken = pictures, preprocess, broken
+    def __init__(self, dataset: Dataset, preprocess: Preprocess, broken: frozenset[int]) -> None:
+        self.dataset, self.preprocess, self.broken = dataset, preprocess, broken
         self._last: OrderedDict[int, NDArray[np.uint8]] = OrderedDict()
         self._room = REMEMBERED_BYTES // (preprocess.height * preprocess.width * preprocess.channels)
         self._lock = threading.Lock()
@@ -315,9 +323,10 @@ class _Decoder:
                 self._last.move_to_end(index)
                 return self._last[index]
         try:
-            pixels = _decode(index, self.pictures, self.preprocess)
+            pixels = _decode(index, self.dataset, self.preprocess)
         except BadPicture as error:  # it could be decoded when the store was opened
-            raise BadData(f"{error}: it changed during the run; --store pixels keeps a copy.") from None
+            other = "" if error.reason == CHANGED else f": it {CHANGED}"
+            raise BadData(f"{error}{other}; --store pixels keeps a copy.") from None
         with self._lock:
             self._last[index] = pixels
             while len(self._last) > self._room:
