@@ -21,6 +21,7 @@ from foveal.files.given import Picture, count_pictures, named_pictures
 from foveal.files.headers import shape_of
 from foveal.files.model_file import model_file
 from foveal.files.pictures import Encoded, picture_bytes
+from foveal.files.safely import Unreadable
 from foveal.model_files import Description, described, network_of, read_darknet, with_weights, write_model
 from foveal.networks.index import CUSTOM
 from foveal.preprocess import VIEWS, Preprocess, Views
@@ -30,7 +31,7 @@ from foveal.tasks.classify import Classify, LabelCalibration
 from foveal.tasks.detect import MOST, OVERLAP
 from foveal.tasks.heads.head import Architecture
 from foveal.tasks.task import Ask, Indices, Task
-from foveal.tasks.tiles import pieces_of, put_together
+from foveal.tasks.tiles import TooMany, check_count, check_tile, pieces_of, put_together
 
 if TYPE_CHECKING:
     from torch import nn
@@ -142,6 +143,7 @@ class Model:
     def check(self, ask: Ask) -> None:
         """Raises: BadRecipe for what the model has no use for, or knows nothing about."""
         ask.check(self.task)
+        check_tile(ask.tile, self.size)
         self.task.check_ask(ask, self.calibration)
 
     def promise(self, accuracy: float | None = None, precision: float | None = None) -> str:
@@ -159,7 +161,7 @@ class Model:
                 advance(len(batch))
 
     def _answered(
-        self, batch: Sequence[tuple[str, Encoded | NDArray[np.uint8]]], ask: Ask, keep: bool
+        self, batch: Sequence[tuple[str, Encoded | NDArray[np.uint8] | Unreadable]], ask: Ask, keep: bool
     ) -> Iterator[Prediction]:
         """Each file is opened once."""
         told: list[Prediction] = []
@@ -168,6 +170,8 @@ class Model:
         sizes: list[tuple[int, int]] = []
         for name, source in batch:
             try:
+                if isinstance(source, Unreadable):
+                    raise BadPicture(name, source.reason)
                 content = picture_bytes(source, name, self.preprocess.max_megapixels)
                 if ask.tile:
                     parts, pieces = self._pieces(content, name, ask.tile)
@@ -202,6 +206,10 @@ class Model:
 
     def _pieces(self, content: Any, name: str, tile: int) -> tuple[list[NDArray[np.uint8]], list[Any]]:
         picture = self.preprocess.upright(content, name)
+        try:
+            check_count(picture.shape[0], picture.shape[1], tile)
+        except TooMany as many:
+            raise BadPicture(name, str(many)) from None
         pieces = pieces_of(picture.shape[0], picture.shape[1], tile)
         cut = [np.ascontiguousarray(picture[top : top + h, left : left + w]) for top, left, h, w in pieces]
         return [self.preprocess.pixels(part, name) for part in cut], pieces

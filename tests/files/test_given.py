@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from foveal.errors import Missing
+from foveal.errors import FovealError, Missing
 from foveal.files import given as given_file
 from foveal.files.given import TypedPaths, count_pictures, named_pictures
+from foveal.files.safely import Unreadable
 
 
 @pytest.fixture
@@ -35,6 +36,55 @@ def test_a_folder_stands_for_the_pictures_below_it_and_a_path_for_itself(place: 
     assert names(["in/notes.txt", Path("in")]) == ["in/notes.txt", "in/a.JPG", "in/b.png", "in/deep/c.webp"]
     (place / "gone.png").symlink_to("nowhere")
     assert names("gone.png") == ["gone.png"], "becomes a row that says why"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such files")
+def test_what_is_no_file_in_a_folder_comes_with_its_reason_in_its_place(place: Path) -> None:
+    (place / "in" / "az-gone").symlink_to("nowhere")
+    (place / "in" / "self.png").symlink_to("self.png")
+    (place / "in" / "zero.png").symlink_to("/dev/zero")
+    os.mkfifo(place / "in" / "deep" / "pipe")
+    (place / "in" / "up").symlink_to("..")  # every folder once, however it is reached: the rest of the place as well
+    told = [(n, c.reason if isinstance(c, Unreadable) else "") for n, c in named_pictures("in")]
+    assert told == [
+        ("in/a.JPG", ""),
+        ("in/az-gone", "points to a missing file"),
+        ("in/b.png", ""),
+        ("in/deep/c.webp", ""),
+        ("in/deep/pipe", "is not a regular file"),
+        ("in/self.png", "is a link that points to itself"),
+        ("in/zero.png", "is not a regular file"),
+        ("in/up/[ab].png", ""),
+    ]
+    assert count_pictures("in") == len(told)
+
+
+def test_a_folder_that_cannot_be_read_comes_with_its_reason(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = os.scandir
+
+    def locked(path: Path) -> object:
+        if Path(path).name == "deep":
+            raise PermissionError(13, "Permission denied")
+        return plain(path)
+
+    monkeypatch.setattr(os, "scandir", locked)
+    told = dict(named_pictures("in"))
+    assert str(told["in/deep"]) == "cannot be read (permission denied)"
+    assert list(told) == ["in/a.JPG", "in/b.png", "in/deep"]
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self"), reason="Linux alone has /proc")
+def test_folders_of_the_system_are_not_walked(place: Path) -> None:
+    (place / "in" / "self").symlink_to("/proc/self")
+    assert [str(c) for n, c in named_pictures("in") if n == "in/self"] == ["belongs to the system"]
+    with pytest.raises(FovealError, match="/proc/self belongs to the system; give a folder of pictures"):
+        names("/proc/self")
+
+
+def test_names_longer_than_a_file_has_are_told(place: Path) -> None:
+    for word in ("a" * 300, "b" * 5000, "a" * 300 + "*"):
+        with pytest.raises(Missing, match=r"does not exist|no file matches"):
+            TypedPaths([word]).check()
 
 
 def test_what_is_in_memory_is_called_by_its_number() -> None:

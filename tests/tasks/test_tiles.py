@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from foveal.errors import BadRecipe
 from foveal.tasks.answers import Detections
-from foveal.tasks.tiles import pieces_of, put_together
+from foveal.tasks.tiles import MOST_PIECES, TooMany, check_count, check_tile, pieces_of, put_together
 
 
 @given(st.integers(1, 900), st.integers(1, 900), st.integers(40, 400))
@@ -33,6 +34,24 @@ def test_pieces_cover_the_picture_overlap_and_stay_inside(height: int, width: in
     for starts, length in ((sorted({p[0] for p in parts}), height), (sorted({p[1] for p in parts}), width)):
         for one, other in itertools.pairwise(starts):
             assert one + min(tile, length) - other >= 0.2 * tile - 1  # a fifth is seen by both
+
+
+@given(st.integers(1, 3000), st.integers(1, 3000), st.integers(16, 4000))
+def test_a_picture_is_never_cut_into_more_pieces_than_are_looked_at(height: int, width: int, tile: int) -> None:
+    count = len(pieces_of(height, width, tile))
+    if count > MOST_PIECES:
+        with pytest.raises(TooMany, match=f"pieces of {tile} pixels, of at most {MOST_PIECES:,}: give a larger --tile"):
+            check_count(height, width, tile)
+    else:
+        check_count(height, width, tile)
+
+
+def test_pieces_smaller_than_the_network_can_use_are_refused() -> None:
+    for tile in (0, 40, 41, 10_000):
+        check_tile(tile, (320, 416))
+    for tile in (1, 39):
+        with pytest.raises(BadRecipe, match=f"--tile {tile} is too small: .* 320 × 416 pixels; give 40 or more"):
+            check_tile(tile, (320, 416))
 
 
 def found(*rows: tuple[float, float, float, float, int, float]) -> Detections:

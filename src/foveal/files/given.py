@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from foveal.errors import Missing, shown
 from foveal.files.pictures import Encoded, is_picture_name
-from foveal.files.safely import walk_lazily
+from foveal.files.safely import Unreadable, walk_lazily
 
 __all__ = ["Picture", "TypedPaths", "count_pictures", "named_pictures"]
 
@@ -51,16 +51,20 @@ class TypedPaths:
                 raise _no_match(text)
 
 
-def named_pictures(pictures: Picture | Iterable[Picture]) -> Iterator[tuple[str, Encoded | NDArray[np.uint8]]]:
+def named_pictures(
+    pictures: Picture | Iterable[Picture],
+) -> Iterator[tuple[str, Encoded | NDArray[np.uint8] | Unreadable]]:
     """Name and content of each picture, as they are asked for; a folder stands for all pictures below it.
 
+    What lies in a folder and is neither file nor folder (a dangling link, a pipe), or a folder that cannot be read,
+    comes with the reason in place of its content.
     Raises: Missing for a path that is not there, or a folder without pictures.
     """
     for number, picture in enumerate(_several(pictures)):
         if isinstance(picture, bytes):
             yield f"picture {number}", picture
         elif isinstance(picture, str | Path):
-            yield from ((str(file), file) for file in _files(Path(picture)))
+            yield from ((str(file), Unreadable(reason) if reason else file) for file, reason in _files(Path(picture)))
         else:
             yield f"picture {number}", np.asarray(picture.convert("RGB") if hasattr(picture, "convert") else picture)
 
@@ -82,25 +86,25 @@ def _several(pictures: Picture | Iterable[Picture]) -> Iterable[Picture]:
     return pictures
 
 
-def _files(path: Path) -> Iterator[Path]:
-    """The path, or the pictures below it."""
-    if not path.is_dir():
+def _files(path: Path) -> Iterator[tuple[Path, str]]:
+    """The path, or the pictures below it, with ""; and what cannot be one, with the reason."""
+    if not os.path.isdir(path):
         _check(path)
-        yield path
+        yield path, ""
         return
     found = False
-    for name in walk_lazily(path):
-        if is_picture_name(name):
+    for name, reason in walk_lazily(path):
+        if reason or is_picture_name(name):
             found = True
-            yield path / name
+            yield path / name, reason
     if not found:
         raise _no_picture(path)
 
 
 def _check(path: Path) -> None:
     """Raises: Missing for a path that is not there, or a folder without pictures, of which the first is enough."""
-    if path.is_dir():
-        if not _holds_picture(path) and not any(map(is_picture_name, walk_lazily(path))):
+    if os.path.isdir(path):
+        if not _holds_picture(path) and not any(why or is_picture_name(name) for name, why in walk_lazily(path)):
             raise _no_picture(path)
     elif not os.path.lexists(path):
         raise Missing(f"{shown(path)} does not exist.")
@@ -116,7 +120,7 @@ def _holds_picture(folder: Path) -> bool:
 
 
 def _is_pattern(text: str) -> bool:
-    return glob.has_magic(text) and not Path(text).exists()
+    return glob.has_magic(text) and not os.path.exists(text)
 
 
 def _no_match(text: str) -> Missing:

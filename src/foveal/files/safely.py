@@ -12,6 +12,7 @@ import re
 import stat
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
@@ -41,6 +42,7 @@ JUNK = frozenset({
     "__pycache__", "node_modules",
 })  # fmt: skip
 JUNK_LIKE = re.compile(r"found\.\d{3}|@gmt-.*", re.IGNORECASE)  # what Windows finds again; Samba's snapshots
+OF_THE_SYSTEM = "belongs to the system"
 _FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 
 
@@ -60,6 +62,8 @@ def why(error: OSError, path: str | Path | None = None) -> str:
         return "is a link that points to itself"
     if error.errno == errno.EISDIR:
         return "is a folder"
+    if error.errno == errno.ENAMETOOLONG:
+        return "has too long a name"
     if error.errno in (errno.ENXIO, errno.ENODEV):
         return "is not a regular file"
     return f"cannot be read ({(error.strerror or type(error).__name__).lower()})"
@@ -179,7 +183,11 @@ def walk_counted(root: Path) -> Walked:
     Raises: FovealError when `root` itself cannot be listed.
     """
     found = Walked()
-    found.files.extend(_walk(root, found))
+    for path, reason in _walk(root, found):
+        if reason:
+            found.odd.append((path, reason))
+        else:
+            found.files.append(path)
     found.files.sort(key=os.fsencode)
     found.odd.sort(key=lambda row: os.fsencode(row[0]))
     return found
@@ -205,8 +213,9 @@ def _holds_a_bin(folder: str | Path, name: str) -> bool:
         return False
 
 
-def walk_lazily(root: Path) -> Iterator[str]:
-    """As `walk`, one name after another: no more is held than the folders on the way to it.
+def walk_lazily(root: Path) -> Iterator[tuple[str, str]]:
+    """As `walk_counted`, one after another, regular files with "" and odd ones with the reason: no more is held than
+    the folders on the way to it.
 
     Sorted by bytes as well, but for what lies behind links to folders, which comes last.
     """
@@ -214,9 +223,11 @@ def walk_lazily(root: Path) -> Iterator[str]:
 
 
 Identity = tuple[int, int]  # of a folder: device and number
+Met = Identity | str  # on the way: a folder, or why something is no file; "" for one that is
 
 
-def _walk(root: Path, found: Walked) -> Iterator[str]:
+def _walk(root: Path, found: Walked) -> Iterator[tuple[str, str]]:
+    system = _devices_of_the_system()
     seen = set[Identity]()
     links: list[str] = []  # links to folders: followed last, so that a folder is met under its own name
     try:
@@ -224,21 +235,43 @@ def _walk(root: Path, found: Walked) -> Iterator[str]:
         os.scandir(root).close()
     except OSError as error:
         raise FovealError(f"{shown(root)} {why(error, root)}.") from None
-    pending: list[tuple[str, Identity | None]] = [("", identity)]  # the next one last; a file has no identity
+    except ValueError:  # a NUL in the name
+        raise FovealError(f"{shown(root)} is not a possible file name.") from None
+    if identity[0] in system:
+        raise FovealError(f"{shown(root)} {OF_THE_SYSTEM}; give a folder of pictures.")
+    pending: list[tuple[str, Met]] = [("", identity)]  # the next one last
     while pending or links:
         if not pending:
             links.sort(key=os.fsencode, reverse=True)
             link = links.pop()
-            pending.append((link, _identity(root / link)))
+            try:
+                pending.append((link, _identity(root / link)))
+            except OSError as error:  # such as what /proc shows of a file that has just been closed
+                yield link, why(error)
+                continue
         path, folder = pending.pop()
-        if folder is None:
-            yield path
+        if isinstance(folder, str):
+            yield path, folder
+        elif folder[0] in system:
+            yield path, OF_THE_SYSTEM
         elif folder not in seen:
             seen.add(folder)
-            here: list[tuple[str, Identity | None]] = []
-            for inside, entry in _entries(root, path, found):
-                _sort_in(inside, entry, found, here, links)
+            here: list[tuple[str, Met]] = []
+            try:
+                for inside, entry in _entries(root, path, found):
+                    _sort_in(inside, entry, here, links)
+            except OSError as error:
+                yield path, why(error)
             pending += sorted(here, key=_in_order, reverse=True)
+
+
+def _devices_of_the_system() -> set[int]:
+    """Of what looks like files and is none: /proc leads to every file of the machine, again and again."""
+    found = set()
+    for place in ("/proc", "/sys"):
+        with suppress(OSError):
+            found.add(os.stat(place).st_dev)
+    return found - {os.stat(os.sep).st_dev}
 
 
 def _identity(folder: Path) -> Identity:
@@ -246,39 +279,29 @@ def _identity(folder: Path) -> Identity:
     return status.st_dev, status.st_ino
 
 
-def _in_order(entry: tuple[str, Identity | None]) -> bytes:
+def _in_order(entry: tuple[str, Met]) -> bytes:
     """What to sort the entries of one folder by, so that whole paths come sorted by their bytes."""
     path, folder = entry
-    return os.fsencode(path if folder is None else f"{path}/")
+    return os.fsencode(path if isinstance(folder, str) else f"{path}/")
 
 
 def _entries(root: Path, folder: str, found: Walked) -> Iterator[tuple[str, os.DirEntry[str]]]:
-    try:
-        with os.scandir(root / folder) as entries:
-            for entry in entries:
-                path = f"{folder}/{entry.name}" if folder else entry.name
-                if is_junk(entry.name, root / folder):
-                    found.ignored["._*" if entry.name.startswith("._") else entry.name] += 1
-                else:
-                    yield path, entry
-    except OSError as error:
-        found.odd.append((folder, why(error)))
+    with os.scandir(root / folder) as entries:
+        for entry in entries:
+            if is_junk(entry.name, root / folder):
+                found.ignored["._*" if entry.name.startswith("._") else entry.name] += 1
+            else:
+                yield (f"{folder}/{entry.name}" if folder else entry.name), entry
 
 
-def _sort_in(
-    path: str,
-    entry: os.DirEntry[str],
-    found: Walked,
-    here: list[tuple[str, Identity | None]],
-    links: list[str],
-) -> None:
+def _sort_in(path: str, entry: os.DirEntry[str], here: list[tuple[str, Met]], links: list[str]) -> None:
     try:
         if entry.is_file(follow_symlinks=False):  # known without a system call: most entries end here
-            here.append((path, None))
+            here.append((path, ""))
             return
         status = os.stat(entry.path)  # follows links; not entry.stat, whose numbers are zero on Windows
     except OSError as error:
-        found.odd.append((path, why(error, entry.path)))
+        here.append((path, why(error, entry.path)))
         return
     if stat.S_ISDIR(status.st_mode):
         if entry.is_symlink():
@@ -286,6 +309,6 @@ def _sort_in(
         else:
             here.append((path, (status.st_dev, status.st_ino)))
     elif stat.S_ISREG(status.st_mode):
-        here.append((path, None))
+        here.append((path, ""))
     else:
-        found.odd.append((path, "is not a regular file"))
+        here.append((path, "is not a regular file"))

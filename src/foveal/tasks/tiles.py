@@ -7,14 +7,40 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from foveal.errors import BadRecipe
 from foveal.ops.suppression import suppressed
 from foveal.tasks.answers import Detections
 
-__all__ = ["Piece", "pieces_of", "put_together"]
+__all__ = ["Piece", "TooMany", "check_count", "check_tile", "pieces_of", "put_together"]
 
+BLOWN_UP = 8  # times that a piece may be enlarged to fill the network's input
+MOST_PIECES = 1000  # of one picture, all of which are held until their objects are put together
 OVERLAP = 0.2  # of a piece's side that its neighbour sees as well
 
+
+class TooMany(Exception):
+    """More pieces than are looked at; the text completes the sentence that begins with the picture's name."""
+
+
 Piece = tuple[int, int, int, int]  # top, left, height, width in pixels of the picture
+
+
+def check_tile(tile: int, size: tuple[int, int]) -> None:
+    """Raises: BadRecipe for pieces of which the network would see little more than blown up pixels.
+
+    Args: size, (height, width) of the network's input.
+    """
+    least = -(-min(size) // BLOWN_UP)
+    if 0 < tile < least:
+        input_ = f"{size[0]} × {size[1]}"
+        raise BadRecipe(f"--tile {tile} is too small: the network looks at {input_} pixels; give {least} or more.")
+
+
+def check_count(height: int, width: int, tile: int) -> None:
+    """Raises: TooMany, before any piece is cut. Args: sides of the picture in pixels."""
+    count = 1 + len(_starts(height, tile)) * len(_starts(width, tile))
+    if count > MOST_PIECES:
+        raise TooMany(f"makes {count:,} pieces of {tile} pixels, of at most {MOST_PIECES:,}: give a larger --tile")
 
 
 def pieces_of(height: int, width: int, tile: int) -> list[Piece]:
