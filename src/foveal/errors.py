@@ -25,6 +25,7 @@ __all__ = [
     "NotFinite",
     "NotWritable",
     "Stopped",
+    "brief",
     "did_you_mean",
     "leaving",
     "shown",
@@ -127,6 +128,16 @@ def shown(name: str | Path) -> str:
     'a\\\\nb.png'
     """
     return "".join(c if c.isprintable() else _escaped(c) for c in str(name))
+
+
+def brief(text: str, longest: int = 60) -> str:
+    """A text of at most so many letters: the middle of a longer one is left out.
+
+    >>> brief("a class with a rather long name", 15)
+    'a class…ng name'
+    """
+    half = (longest - 1) // 2
+    return text if len(text) <= longest else f"{text[: longest - 1 - half]}…{text[len(text) - half :]}"
 
 
 def _escaped(character: str) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TextIO
 
-from foveal.errors import shown
+from foveal.errors import brief, shown
 from foveal.pages.words import seconds_in_words
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["LINE_EVERY_SECONDS", "Lines", "Terminal", "duration", "error", "progress", "safe"]
 
 LINE_EVERY_SECONDS = 5.0
+LONGEST_LINE = 2000  # letters
 
 
 def progress() -> Progress:
@@ -38,8 +39,11 @@ def error(sentence: str) -> None:
 
 
 def safe(text: str) -> str:
-    """Lines stay lines, and nothing else in the text can move the cursor, change a color or turn the reading around."""
-    return "\n".join(shown(line) for line in text.split("\n"))
+    """Lines stay lines, and nothing else in the text can move the cursor, change a color or turn the reading around.
+
+    The middle of one that is far too long, such as by a name of a hundred thousand letters, is left out.
+    """
+    return "\n".join(brief(shown(line), LONGEST_LINE) for line in text.split("\n"))
 
 
 def duration(seconds: float) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -50,7 +51,7 @@ def check(
 
     check_source(source)  # a wrong path is told before NumPy and PyTorch are imported
     folder = out if out is not None else _free_folder(source)
-    new = not folder.exists()
+    new = not os.path.exists(folder)
     new_folder(folder)
     try:
         from foveal.audit.checking import check as look
@@ -61,7 +62,8 @@ def check(
         write_check(found, folder)
     except BaseException:
         for name in WRITTEN:  # half a check is none
-            (folder / name).unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                (folder / name).unlink()
         if new:
             with contextlib.suppress(OSError):
                 folder.rmdir()

@@ -31,9 +31,7 @@ class Signals:
 
     def heed(self) -> None:
         """From now on. In the main thread, before anything heavy is imported."""
-        told, self._tell = (
-            socket.socketpair()
-        )  # the kernel's side of it, which needs no Python to run: see set_wakeup_fd
+        told, self._tell = socket.socketpair()  # see set_wakeup_fd: told whatever holds Python up
         self._tell.setblocking(False)
         signal.set_wakeup_fd(self._tell.fileno(), warn_on_full_buffer=False)
         if hasattr(os, "register_at_fork"):

@@ -34,7 +34,7 @@ def existing(word: str) -> Path | None:
             return None
     except (ValueError, RuntimeError):  # a NUL; no home to expand ~ to
         return None
-    if not path.exists():
+    if not os.path.exists(path):
         raise Missing(f"{shown(path)} is a link that points to nothing; give a folder of pictures.")
     return path
 

@@ -184,8 +184,13 @@ def check_new_file(path: Path) -> None:
     """Raises: NotWritable for a file that exists, or whose folder does not."""
     if os.path.lexists(path):
         raise NotWritable(f"{shown(path)} exists, and foveal overwrites nothing; choose another name.")
-    if not path.parent.is_dir():
+    if not os.path.isdir(path.parent):
         raise NotWritable(f"{shown(path)} cannot be written: there is no folder {shown(path.parent)}.")
+    try:
+        os.lstat(path)
+    except (OSError, ValueError) as error:
+        if not isinstance(error, FileNotFoundError):
+            raise NotWritable(f"{shown(path)} cannot be written ({_plainly(error)}); choose another name.") from None
 
 
 def new_folder(path: Path) -> None:
@@ -201,7 +206,7 @@ def new_folder(path: Path) -> None:
         if any(path.iterdir()):
             raise NotWritable(f"{shown(path)} exists and is not empty; choose another, or go on with --resume.")
         _try_to_write(path)
-    except OSError as error:
+    except (OSError, ValueError) as error:
         raise NotWritable(f"cannot write to {shown(path)} ({_plainly(error)}); choose another folder.") from None
     except (KeyboardInterrupt, Stopped):
         if not there:
@@ -210,8 +215,9 @@ def new_folder(path: Path) -> None:
         raise
 
 
-def _plainly(error: OSError) -> str:
-    return (error.strerror or type(error).__name__).lower()
+def _plainly(error: OSError | ValueError) -> str:
+    """Why; a ValueError is about a NUL in a name."""
+    return (getattr(error, "strerror", None) or "no possible name").lower()
 
 
 def _try_to_write(folder: Path) -> None:

@@ -5,6 +5,7 @@ What lies in it is checked where it is read: `foveal.model.load`.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,7 +41,7 @@ def model_file(path: str | Path) -> ModelFile:
     Raises: Missing, or BadModel when its header is no model's.
     """
     place = Path(path)
-    if place.is_dir():
+    if os.path.isdir(place):  # unlike pathlib's, it takes names of any length
         place = place / MODEL_FILE
         if not place.exists():
             raise Missing(
@@ -56,6 +57,6 @@ def darknet_files(path: Path) -> tuple[Path, Path]:
     """Darknet's cfg and its weights, of which one is named. Raises: Missing where one of them is not there."""
     cfg, weights = path.with_suffix(".cfg"), path.with_suffix(".weights")
     for file, other in ((cfg, weights), (weights, cfg)):
-        if not file.is_file():
+        if not os.path.isfile(file):
             raise Missing(f"{shown(file)} is not there; {shown(other.name)} needs it beside it, under the same name.")
     return cfg, weights

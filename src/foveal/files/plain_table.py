@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 
-from foveal.errors import shown
+from foveal.errors import brief, shown
 
 __all__ = ["counted", "aligned", "in_thousandths", "percent", "table", "widths"]
+
+LONGEST_CELL = 200  # letters; CSV and JSON have them all
 
 
 def percent(share: float | None, digits: int = 2, space: str = " ") -> str:
@@ -45,13 +47,17 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "\n".join(aligned(line, columns) for line in lines)
 
 
+def _cell(text: str) -> str:
+    return brief(shown(text), LONGEST_CELL)
+
+
 def widths(lines: Iterable[Sequence[str]]) -> list[int]:
     """Cells of the terminal that each column needs. Args: lines, of equally many texts, as they are before escaping."""
     from rich.cells import cell_len
 
     needed: list[int] = []
     for line in lines:
-        lengths = [cell_len(shown(text)) for text in line]
+        lengths = [cell_len(_cell(text)) for text in line]
         needed = [max(pair) for pair in zip(needed, lengths, strict=True)] if needed else lengths
     return needed
 
@@ -64,7 +70,7 @@ def aligned(line: Sequence[str], columns: Sequence[int]) -> str:
     """
     from rich.cells import cell_len
 
-    texts = [shown(text) for text in line]
+    texts = [_cell(text) for text in line]
     return "  ".join(t + " " * (w - cell_len(t)) for t, w in zip(texts, columns, strict=True)).rstrip()
 
 

@@ -23,6 +23,7 @@ __all__ = [
 ]  # fmt: skip
 
 RUNS = Path("runs")
+NAME_MAX_BYTES = 255  # of one part of a path, on every file system in use
 RECIPE = "recipe.toml"
 TOLD_AT_MOST = 20  # pictures left out; skipped.csv has them all
 
@@ -30,6 +31,9 @@ TOLD_AT_MOST = 20  # pictures left out; skipped.csv has them all
 def check_place(place: Path, source: str) -> None:
     """--out must be new or empty, below folders, and not inside the data."""
     nearest = next(folder for folder in (place, *place.parents) if os.path.lexists(folder) or folder == folder.parent)
+    for part in place.parts:
+        if "\0" in part or len(os.fsencode(part)) > NAME_MAX_BYTES:
+            raise NotWritable(f"{shown(place)} is not a possible folder: a name has {NAME_MAX_BYTES} bytes at most.")
     if nearest == place and not place.is_dir():
         raise NotWritable(f"{shown(place)} exists and is not a folder; choose another.")
     if not nearest.is_dir():

@@ -5,6 +5,7 @@ Memory is bounded by what the model holds at once, not by the number of pictures
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
@@ -112,7 +113,7 @@ def check_batch(
         check_new_file(output)
     if draw is not None and not issubclass(task.answer, Detections):
         raise BadRecipe(f"--draw is for detectors, and this model is {task.kind}.")
-    if draw is not None and draw.exists() and (not draw.is_dir() or any(draw.iterdir())):
+    if draw is not None and os.path.lexists(draw) and not (os.path.isdir(draw) and not os.listdir(draw)):
         raise NotWritable(f"{shown(draw)} is not empty, and foveal overwrites nothing; choose another --draw folder.")
     return writer
 
