@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import NoReturn
+import warnings
+from typing import Any, NoReturn
 
 from foveal.cli.signals import Signals
 from foveal.errors import FovealError, Interrupted, Stopped, shown
@@ -39,7 +40,21 @@ def _whole() -> int:
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
     arguments, debug = _without_debug(sys.argv[1:])
+    if not debug:
+        _hush()
     return _run(arguments or ["--help"], debug)
+
+
+def _hush() -> None:
+    """What libraries say to those who call them is for --debug; what is older of foveal's own names stays heard."""
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # what PyTorch's C++ prints, such as that NNPACK is not there
+    plain = warnings.showwarning
+
+    def show(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+        if issubclass(category, DeprecationWarning):
+            plain(message, category, *where, **more)
+
+    warnings.showwarning = show
 
 
 def _run(arguments: list[str], debug: bool) -> int:

@@ -15,7 +15,7 @@ from foveal.data.augment import resolve_boxes
 from foveal.data.batches import Rows
 from foveal.data.box_batches import BoxBatches
 from foveal.data.dataset import Boxes, Dataset
-from foveal.errors import BadData, shown
+from foveal.errors import BadData, NotFinite, shown
 from foveal.ops.boxes import map_boxes
 from foveal.ops.geometry import inverse
 from foveal.preprocess import GREY, Preprocess
@@ -30,7 +30,16 @@ from foveal.tasks.task import SHARED_KEYS, Arrays, Ask, Facts, Indices
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-__all__ = ["LEAST_HELD_OUT", "BoxCalibration", "BoxFacts", "BoxTask", "at_home", "relabelled", "stored_boxes"]
+__all__ = [
+    "LEAST_HELD_OUT",
+    "BoxCalibration",
+    "BoxFacts",
+    "BoxTask",
+    "at_home",
+    "check_finite",
+    "relabelled",
+    "stored_boxes",
+]
 
 PIXELS_AT_ONCE = {"cpu": 1_700_000}  # of input in one forward pass: what caches still hold
 PIXELS_AT_ONCE_ELSEWHERE, PICTURES_AT_ONCE = 30_000_000, 64
@@ -250,6 +259,12 @@ class BoxTask:
         """The boxes of some pictures."""
         assert dataset.boxes is not None
         return dataset.boxes.take(indices)
+
+
+def check_finite(arrays: Arrays, *names: str) -> None:
+    """Raises: NotFinite where a network's answer is infinite or NaN: nothing seen would be the wrong thing to say."""
+    if not all(np.isfinite(arrays[name]).all() for name in names):
+        raise NotFinite("The network answered with a value that is not finite; its weights or its input are damaged.")
 
 
 def at_home(objects: Detections, size: tuple[int, int], preprocess: Preprocess) -> Detections:

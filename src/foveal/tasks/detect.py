@@ -20,7 +20,7 @@ from foveal.ops.suppression import suppressed
 from foveal.preprocess import Preprocess
 from foveal.recipe import Recipe
 from foveal.tasks.answers import Detections
-from foveal.tasks.boxed import BOX_KEYS, LEAST_HELD_OUT, BoxCalibration, BoxTask, at_home
+from foveal.tasks.boxed import BOX_KEYS, LEAST_HELD_OUT, BoxCalibration, BoxTask, at_home, check_finite
 from foveal.tasks.detection_scores import DetectionScores, plain, score_objects
 from foveal.tasks.detection_trust import DetectionTrust, reliability
 from foveal.tasks.heads import HEADS
@@ -159,6 +159,7 @@ class Detect(BoxTask):
         return calibrated(evidence, calibration.trust)
 
     def _found(self, arrays: Arrays, size: tuple[int, int], score: float, iou: float) -> list[Detections]:
+        check_finite(arrays, "scores")  # boxes of no score may be anything
         most = HEADS[self.head].candidates if self.head in HEADS else MOST_CANDIDATES
         pictures = zip(arrays["boxes"], arrays["scores"], strict=True)
         return [

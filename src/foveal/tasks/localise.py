@@ -12,7 +12,7 @@ from foveal.data.dataset import Boxes, Dataset
 from foveal.preprocess import Preprocess
 from foveal.recipe import AugmentRecipe, Recipe
 from foveal.tasks.answers import Detections
-from foveal.tasks.boxed import BOX_KEYS, BoxCalibration, BoxTask, at_home, relabelled
+from foveal.tasks.boxed import BOX_KEYS, BoxCalibration, BoxTask, at_home, check_finite, relabelled
 from foveal.tasks.detect import needs_boxes
 from foveal.tasks.localisation_scores import LocalisationScores, constant_box, largest_boxes, score_placed, shares_of
 from foveal.tasks.task import Arrays, Ask, Facts, Indices
@@ -86,6 +86,7 @@ class Localise(BoxTask):
 
     def evidence(self, arrays: Arrays, sizes: Indices, preprocess: Preprocess) -> list[Detections]:
         """One object a picture, whatever its presence."""
+        check_finite(arrays, "boxes", "classes", "presence")
         labels = arrays["classes"].argmax(1).astype(np.int64)
         boxes, presence = arrays["boxes"].astype(np.float64), arrays["presence"].astype(np.float64)
         whole = [

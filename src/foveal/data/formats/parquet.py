@@ -92,7 +92,9 @@ class ParquetPictures:
             status = path.stat()
         except OSError:
             return f"{path}|gone"
-        return f"{path}|{self.group[index]}|{self.row[index]}|{status.st_size}|{status.st_mtime_ns}|{status.st_ctime_ns}"
+        return (
+            f"{path}|{self.group[index]}|{self.row[index]}|{status.st_size}|{status.st_mtime_ns}|{status.st_ctime_ns}"
+        )
 
     def take(self, indices: NDArray[np.int64]) -> ParquetPictures:
         """See `Pictures`."""
