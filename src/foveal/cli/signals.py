@@ -18,7 +18,7 @@ from foveal.errors import Stopped
 
 __all__ = ["Signals"]
 
-GRACE_SECONDS = 6.0
+GRACE_SECONDS = 8.0
 NAMES = {int(signal.SIGINT): "SIGINT", int(signal.SIGTERM): "SIGTERM"}
 SHOW_CURSOR = "\x1b[?25h"  # which the bars hide
 
