@@ -378,6 +378,9 @@ def test_15_a_table_in_each_split_is_read(tmp_path, kind):
     assert labels_of(dataset)["train/3.jpg"] == "cat"
     assert set(names_in(dataset, "test")) == {f"test/{i}.jpg" for i in range(8)}
     assert dataset.origin.split_by.startswith("tables of test, train")
+    alone = open_dataset(tmp_path / "train" / f"metadata.{kind}")
+    assert {Path(name).name for name in labels_of(alone)} == {f"{i}.jpg" for i in range(8)}
+    assert labels_of(alone)["3.jpg"] == "cat"
 
 
 def test_15_one_table_for_all_with_paths_of_splits_and_whole_numbers(tmp_path):

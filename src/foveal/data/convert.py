@@ -119,6 +119,8 @@ def _missing(splits: list[int]) -> list[str]:
     lacking = [name for name, n in zip(SPLITS, splits, strict=True) if not n and name != "train"]
     if not lacking:
         return []
+    if lacking == ["test"]:
+        return ["There are no test pictures; whoever opens the copy scores on those of val."]
     return [f"There are no {' and no '.join(lacking)} pictures; whoever opens the copy may take some out of train."]
 
 

@@ -37,6 +37,7 @@ EXPORTED = (
         r"(?P<source>.+_original_.+)_[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE
     ),
 )
+MARKS = (".rf.", "_original_", "aug", "Aug", "AUG")  # one of them is in every such name
 BESIDE = re.compile(r"(?P<source>.+?)[_-](aug|augmented)([_-]?\d+)?", re.IGNORECASE)  # with x beside x_aug_3
 
 
@@ -102,19 +103,21 @@ def augmented(dataset: Dataset) -> Groups | None:
 def source_names(dataset: Dataset) -> list[str]:
     """For each picture the source that its name says it is a copy of, its folders before it but for those of splits."""
     paths = [dataset.pictures.name(i) for i in range(len(dataset))]
-    stems = [_home_and_stem(path) for path in paths]
-    names = ["" if (found := _exported(stem)) is None else f"{home}/{found}" for home, stem in stems]
-    beside = [BESIDE.fullmatch(stem) for _, stem in stems]
-    if any(beside):
-        there = {(home, stem): i for i, (home, stem) in enumerate(stems)}
-        for i, match in enumerate(beside):
-            if match and (source := there.get((stems[i][0], match["source"]))) is not None:
-                names[i] = names[source] = "/".join(stems[source])
+    names = [""] * len(paths)
+    marked = [i for i, path in enumerate(paths) if any(mark in path for mark in MARKS)]
+    beside = list[tuple[int, str, str]]()
+    for i in marked:
+        home, stem = _home_and_stem(paths[i])
+        if found := next((match for form in EXPORTED if (match := form.fullmatch(stem))), None):
+            names[i] = f"{home}/{found['source']}"
+        elif found := BESIDE.fullmatch(stem):
+            beside.append((i, home, found["source"]))
+    if beside:
+        there = {_home_and_stem(path): i for i, path in enumerate(paths)}
+        for i, home, stem in beside:
+            if (source := there.get((home, stem))) is not None:
+                names[i] = names[source] = f"{home}/{stem}"
     return names
-
-
-def _exported(stem: str) -> str | None:
-    return next((match["source"] for form in EXPORTED if (match := form.fullmatch(stem))), None)
 
 
 def _home_and_stem(path: str) -> tuple[str, str]:

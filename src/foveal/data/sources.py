@@ -224,17 +224,19 @@ def _in_order(dataset: Dataset, classes: tuple[str, ...] | None) -> Dataset:
 
 def _wrong_endings(dataset: Dataset, kinds: NDArray[np.uint8]) -> list[str]:
     """What is to be said of pictures whose names end as those of another format do: they are told by content."""
-    wrong = []
+    wrong, expected = list[tuple[str, str]](), dict[str, int]()  # the kind of each ending as it is written; 0: any
     for i in np.flatnonzero(kinds).tolist():
-        kind = KINDS[kinds[i]]
-        ending = os.path.splitext(dataset.pictures.name(i))[1].lower()
-        if ENDINGS.get(ending, kind) != kind:
-            wrong.append((dataset.pictures.name(i), kind))
+        name = dataset.pictures.name(i)
+        ending = name[name.rfind(".") :]
+        if (kind := expected.get(ending)) is None:
+            kind = expected[ending] = KINDS.index(ENDINGS.get(ending.lower(), ""))
+        if kind not in (0, kinds[i]):
+            wrong.append((name, KINDS[kinds[i]]))
     if not wrong:
         return []
-    (name, kind), several = wrong[0], len(wrong) > 1
+    (first, what), several = wrong[0], len(wrong) > 1
     have, they = ("pictures have", "are used as what they are") if several else ("picture has", "is used as what it is")
-    return [f"{len(wrong)} {have} the ending of another format and {they} (first: {shown(name)} is {kind})."]
+    return [f"{len(wrong)} {have} the ending of another format and {they} (first: {shown(first)} is {what})."]
 
 
 def _enough_classes(dataset: Dataset, least: int) -> None:

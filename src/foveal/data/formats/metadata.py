@@ -34,15 +34,16 @@ NO_LABEL = frozenset({"", "index", "id", "unnamed: 0", "width", "height", "split
 
 
 def _read(place: Place, asked: Asked) -> Dataset:
-    files = _tables(place)
-    if len(files) == 1 and box_table.FORMAT.detect(Place(place.path / files[0])):
-        return box_table.FORMAT.read(Place(place.path / files[0]), asked)
-    sheets = {file: read_sheet(place.path / file) for file in files}
+    root = Place(place.path.parent) if place.is_file else place
+    files = [place.path.name] if place.is_file else _tables(place)
+    if len(files) == 1 and box_table.FORMAT.detect(Place(root.path / files[0])):
+        return box_table.FORMAT.read(Place(root.path / files[0]), asked)
+    sheets = {file: read_sheet(root.path / file) for file in files}
     for sheet in sheets.values():
         if len(columns_of(sheet.header, PATH)) != 1:
             raise BadData(f'{shown(sheet.path)} needs one column "file_name"; it has {listed(sheet.header, 8)}.')
     if any("objects" in sheet.header for sheet in sheets.values()):
-        return read_objects(sheets, place, asked, _split_of)
+        return read_objects(sheets, root, asked, _split_of)
     parts, notes = list[Part](), list[str]()
     for file, sheet in sheets.items():
         labels, note = _labels(sheet)
@@ -54,7 +55,7 @@ def _read(place: Place, asked: Asked) -> Dataset:
         notes.append(f"Labels are those of {listed(files)}, not the names of the folders.")
     pictures = [path for path in place.files if is_picture_name(path)]
     dataset = dataset_of_rows(
-        parts, place.path, Origin(asked.source, str(place.path), "metadata"), notes, among=pictures
+        parts, root.path, Origin(asked.source, str(place.path), "metadata"), notes, among=pictures
     )
     return replace(dataset, origin=replace(dataset.origin, split_by=_how(parts, dataset)))
 
@@ -151,8 +152,10 @@ def _names_files(place: Place, file: str) -> bool:
 
 
 def _detect(place: Place) -> bool:
-    """Named tables, but for those without labels beside class folders; or any table beside loose pictures."""
-    if place.is_file or not place.has_pictures:
+    """A .jsonl; named tables, but for those without labels beside class folders; any table beside loose pictures."""
+    if place.is_file:
+        return place.path.suffix.lower() == ".jsonl"
+    if not place.has_pictures:
         return False
     in_classes = folders.has_classes(place.files)
     named = [f for f in place.files if f.rpartition("/")[2].lower() in NAMED and f.count("/") <= 2]
