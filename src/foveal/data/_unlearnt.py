@@ -1,4 +1,4 @@
-"""Boxes of classes that train lacks: what was never learnt cannot be found."""
+"""Pictures and boxes of classes that train lacks: what was never learnt cannot be scored or found."""
 
 from __future__ import annotations
 
@@ -10,12 +10,46 @@ from numpy.typing import NDArray
 from foveal.data.dataset import SPLITS, Boxes, Dataset, Skipped
 from foveal.data.formats import listed
 
-__all__ = ["without_unlearnt_boxes"]
+__all__ = ["without_unlearnt"]
 
 TRAIN = SPLITS.index("train")
 
 
-def without_unlearnt_boxes(dataset: Dataset) -> Dataset:
+def without_unlearnt(dataset: Dataset) -> Dataset:
+    """The data set without classes that train lacks: what was never learnt cannot be scored. Its pictures become rows.
+
+    A data set without any training picture keeps its classes: it is there to be evaluated.
+    """
+    if dataset.boxes is not None:
+        return _without_boxes(dataset)
+    counts = dataset.counts("train")
+    if not counts.any():
+        counts = np.bincount(dataset.labels, minlength=len(dataset.classes))
+    lacking = np.flatnonzero(counts == 0)
+    if not len(lacking):
+        return dataset
+    gone = np.isin(dataset.labels, lacking)
+    names = [dataset.classes[k] for k in lacking]
+    rows = [
+        Skipped(dataset.pictures.name(int(i)), f'is of class "{dataset.classes[dataset.labels[i]]}", which train lacks')
+        for i in np.flatnonzero(gone)
+    ]
+    kept = dataset.take(np.flatnonzero(~gone).astype(np.int64))
+    new_label = np.cumsum(counts > 0) - 1
+    kept = replace(
+        kept,
+        labels=new_label[kept.labels].astype(np.int64),
+        classes=tuple(name for k, name in enumerate(dataset.classes) if counts[k]),
+    )
+    many = len(names) != 1
+    return kept.noted(
+        f"class{'es' * many} {listed(names)} {'have' if many else 'has'} no picture in train and "
+        f"{'are' if many else 'is'} left out" + (f" ({len(rows)} pictures of val and test)." if rows else "."),
+        skipped=rows,
+    )
+
+
+def _without_boxes(dataset: Dataset) -> Dataset:
     """The data set without classes that no box of train has, and without their boxes.
 
     A picture that loses all its boxes is left out: it shows something. A data set without any training picture keeps

@@ -101,7 +101,10 @@ def augmented(dataset: Dataset) -> Groups | None:
 
 
 def source_names(dataset: Dataset) -> list[str]:
-    """For each picture the source that its name says it is a copy of, its folders before it but for those of splits."""
+    """For each picture the source that its name says it is a copy of, its folders before it but for those of splits.
+
+    Its class belongs to it, where it has one: what is called alike in two classes has two sources.
+    """
     paths = [dataset.pictures.name(i) for i in range(len(dataset))]
     names = [""] * len(paths)
     marked = [i for i, path in enumerate(paths) if any(mark in path for mark in MARKS)]
@@ -117,6 +120,9 @@ def source_names(dataset: Dataset) -> list[str]:
         for i, home, stem in beside:
             if (source := there.get((home, stem))) is not None:
                 names[i] = names[source] = f"{home}/{stem}"
+    if dataset.boxes is None:
+        kinds = dataset.labels.tolist()
+        names = [name and f"{dataset.classes[kind]}/{name}" for name, kind in zip(names, kinds, strict=True)]
     return names
 
 

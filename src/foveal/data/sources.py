@@ -15,6 +15,7 @@ from typing import Any, Literal, TypedDict
 import numpy as np
 from numpy.typing import NDArray
 
+from foveal.data._unlearnt import without_unlearnt
 from foveal.data.contradictions import one_label_each
 from foveal.data.dataset import NOTHING, Dataset
 from foveal.data.exclude import excluding
@@ -46,7 +47,7 @@ from foveal.data.formats import (
 )
 from foveal.data.groups import AUTO
 from foveal.data.names import NAMED, NamedSet, canonical, fetched
-from foveal.data.split import decide, without_unlearnt
+from foveal.data.split import decide
 from foveal.errors import BadData, shown
 from foveal.progress import SILENT, Progress
 from foveal.recipe import DataRecipe

@@ -18,15 +18,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foveal.data._lookup import Lookup
-from foveal.data._unlearnt import without_unlearnt_boxes
-from foveal.data.dataset import NOTHING, SPLITS, UNSPLIT, Dataset, Skipped
+from foveal.data.dataset import NOTHING, SPLITS, UNSPLIT, Dataset
 from foveal.data.fingerprints import contents, position
 from foveal.data.formats import listed, split_of
 from foveal.data.formats.table import PATH, read_rows
 from foveal.data.groups import AUTO, Groups, augmented, followed, groups_by, refuse_straddling, source_names
 from foveal.errors import BadData, did_you_mean, shown
 
-__all__ = ["TEST_SHARE", "decide", "duplicates_across", "score_warnings", "sources_across", "without_unlearnt"]
+__all__ = ["TEST_SHARE", "decide", "duplicates_across", "score_warnings", "sources_across"]
 
 TRAIN, VAL, TEST = range(3)
 TEST_SHARE = 0.1  # of the contents, where nothing else says what is test
@@ -86,40 +85,6 @@ def sources_across(dataset: Dataset) -> tuple[tuple[str, str], ...]:
     held_out = np.flatnonzero((dataset.splits == VAL) | (dataset.splits == TEST)).tolist()
     named = dataset.pictures.name
     return tuple((named(i), named(first[names[i]])) for i in held_out if names[i] in first)
-
-
-def without_unlearnt(dataset: Dataset) -> Dataset:
-    """The data set without classes that train lacks: what was never learnt cannot be scored. Its pictures become rows.
-
-    A data set without any training picture keeps its classes: it is there to be evaluated.
-    """
-    if dataset.boxes is not None:
-        return without_unlearnt_boxes(dataset)
-    counts = dataset.counts("train")
-    if not counts.any():
-        counts = np.bincount(dataset.labels, minlength=len(dataset.classes))
-    lacking = np.flatnonzero(counts == 0)
-    if not len(lacking):
-        return dataset
-    gone = np.isin(dataset.labels, lacking)
-    names = [dataset.classes[k] for k in lacking]
-    rows = [
-        Skipped(dataset.pictures.name(int(i)), f'is of class "{dataset.classes[dataset.labels[i]]}", which train lacks')
-        for i in np.flatnonzero(gone)
-    ]
-    kept = dataset.take(np.flatnonzero(~gone).astype(np.int64))
-    new_label = np.cumsum(counts > 0) - 1
-    kept = replace(
-        kept,
-        labels=new_label[kept.labels].astype(np.int64),
-        classes=tuple(name for k, name in enumerate(dataset.classes) if counts[k]),
-    )
-    many = len(names) != 1
-    return kept.noted(
-        f"class{'es' * many} {listed(names)} {'have' if many else 'has'} no picture in train and "
-        f"{'are' if many else 'is'} left out" + (f" ({len(rows)} pictures of val and test)." if rows else "."),
-        skipped=rows,
-    )
 
 
 def _by_pattern(dataset: Dataset, pattern: str) -> Dataset:
