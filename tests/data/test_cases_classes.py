@@ -436,6 +436,17 @@ def test_15_as_competitions_give_them(tmp_path):
     assert set(names_in(open_dataset(tmp_path), "test")) == {f"test_images/b{i}.jpg" for i in range(12)}
 
 
+def test_15_a_column_of_the_tables_groups(tmp_path):
+    for split in ("train", "test"):
+        rows = [{"file_name": f"{i}.jpg", "label": i % 2, "film": f"{split} {i // 4}"} for i in range(12)]
+        for i in range(12):
+            picture(tmp_path / split / f"{i}.jpg", 100 * len(split) + i)
+        write_rows(tmp_path / split / "metadata.jsonl", rows)
+    dataset = open_dataset(tmp_path, group_by="film")
+    assert len(np.unique(dataset.groups)) == 6
+    assert said(dataset, '6 groups by column "film"')
+
+
 def test_15_texts_and_several_labels_are_refused_by_name(tmp_path):
     image_folder(tmp_path, splits=("train",))
     for column, value, words in (

@@ -24,8 +24,9 @@ from numpy.typing import NDArray
 from foveal.data._lookup import Lookup
 from foveal.data.dataset import SPLITS, UNSPLIT, Dataset
 from foveal.data.fingerprints import BYTES, contents, position
-from foveal.data.formats import listed, split_of
-from foveal.data.formats.table import PATH, read_rows
+from foveal.data.formats import Place, listed, split_of
+from foveal.data.formats._sheets import PATH, columns_of, read_rows
+from foveal.data.formats.metadata import sheets_of
 from foveal.errors import BadData, shown
 
 __all__ = ["AUTO", "Groups", "augmented", "followed", "groups_by", "refuse_straddling", "source_names"]
@@ -169,17 +170,38 @@ def followed(dataset: Dataset, groups: Groups) -> NDArray[np.int8]:
 
 
 def _from_column(dataset: Dataset, by: str) -> list[str] | None:
-    """The column's value for each picture; None where the source is no table that has it."""
+    """The column's value for each picture; None where the source has no table with it."""
+    lookup, names, column = Lookup(dataset), [""] * len(dataset), by.strip().lower()
+    rows = _column_of_tables(dataset, column) if dataset.origin.format == "metadata" else _column_of(dataset, column)
+    if rows is None:
+        return None
+    for path, group in rows:
+        if (at := lookup.find(path)) is not None:
+            names[at] = group
+    return names
+
+
+def _column_of(dataset: Dataset, column: str) -> list[tuple[str, str]] | None:
+    """(path, value) of each row of the table that a data set is."""
     if dataset.origin.format not in ("table", "box table"):
         return None
-    lookup, names = Lookup(dataset), [""] * len(dataset)
-    column = by.strip().lower()
-    for _, row in read_rows(Path(dataset.origin.place), {"path": PATH, "group": (column,)}, frozenset({"group"})):
-        if "group" not in row:
+    columns = {"path": PATH, "group": (column,)}
+    rows = [row for _, row in read_rows(Path(dataset.origin.place), columns, frozenset({"group"}))]
+    return [(row["path"], row["group"]) for row in rows] if rows and "group" in rows[0] else None
+
+
+def _column_of_tables(dataset: Dataset, column: str) -> list[tuple[str, str]] | None:
+    """The same of tables that lie among the pictures; paths are relative to each one's folder."""
+    found = list[tuple[str, str]]()
+    sheets = sheets_of(Place(Path(dataset.origin.place)))
+    for file, sheet in sheets.items():
+        paths, at = columns_of(sheet.header, PATH), columns_of(sheet.header, (column,))
+        if not at:
             return None
-        if (at := lookup.find(row["path"])) is not None:
-            names[at] = row["group"]
-    return names
+        home = file.rpartition("/")[0]
+        inside = (f"{home}/{path}" if home else path for path in sheet.texts(paths[0]))
+        found += zip(inside, sheet.texts(at[0]), strict=True)
+    return found
 
 
 def _from_paths(dataset: Dataset, by: str) -> list[str]:
@@ -192,7 +214,7 @@ def _from_paths(dataset: Dataset, by: str) -> list[str]:
 
 
 def _ways_out(dataset: Dataset) -> str:
-    also = ", or name one of the table's columns" if dataset.origin.format in ("table", "box table") else ""
+    also = ", or name one of the table's columns" if dataset.origin.format in ("table", "box table", "metadata") else ""
     return f"it is searched for in paths such as {listed([dataset.pictures.name(0)])}{also}"
 
 

@@ -25,7 +25,7 @@ from foveal.data.formats._sheets import PATH, Sheet, columns_of, read_sheet, rea
 from foveal.errors import BadData, shown
 from foveal.files.pictures import is_picture_name
 
-__all__ = ["FORMAT"]
+__all__ = ["FORMAT", "sheets_of"]
 
 NAMED = ("metadata.csv", "metadata.tsv", "metadata.jsonl", "metadata.parquet", "_classes.csv")
 LABEL = ("label", "labels", "class", "target", "category")
@@ -35,10 +35,10 @@ NO_LABEL = frozenset({"", "index", "id", "unnamed: 0", "width", "height", "split
 
 def _read(place: Place, asked: Asked) -> Dataset:
     root = Place(place.path.parent) if place.is_file else place
-    files = [place.path.name] if place.is_file else _tables(place)
+    files = _files(place)
     if len(files) == 1 and box_table.FORMAT.detect(Place(root.path / files[0])):
         return box_table.FORMAT.read(Place(root.path / files[0]), asked)
-    sheets = {file: read_sheet(root.path / file) for file in files}
+    sheets = sheets_of(place)
     for sheet in sheets.values():
         if len(columns_of(sheet.header, PATH)) != 1:
             raise BadData(f'{shown(sheet.path)} needs one column "file_name"; it has {listed(sheet.header, 8)}.')
@@ -58,6 +58,16 @@ def _read(place: Place, asked: Asked) -> Dataset:
         parts, root.path, Origin(asked.source, str(place.path), "metadata"), notes, among=pictures
     )
     return replace(dataset, origin=replace(dataset.origin, split_by=_how(parts, dataset)))
+
+
+def sheets_of(place: Place) -> dict[str, Sheet]:
+    """The tables of a place, by their paths relative to it."""
+    root = place.path.parent if place.is_file else place.path
+    return {file: read_sheet(root / file) for file in _files(place)}
+
+
+def _files(place: Place) -> list[str]:
+    return [place.path.name] if place.is_file else _tables(place)
 
 
 def _how(parts: Sequence[Part], dataset: Dataset) -> str:
