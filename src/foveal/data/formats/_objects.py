@@ -27,7 +27,7 @@ NAMES = ("categories", "category", "labels", "label", "class", "classes", "categ
 
 def read_objects(sheets: Mapping[str, Sheet], place: Place, asked: Asked, split_in: Callable[[str], int]) -> Dataset:
     """The data set of tables with boxes. Raises: BadData for a column `objects` that is not understood."""
-    found = Found(place.path, lambda path, number: f"box {number} of {path}")
+    found = Found(place.path, lambda path, number: f"box {number} of {path}", sided=True)
     taken = set[str]()
     for file, sheet in sheets.items():
         home, folder = os.path.dirname(file), sheet.path.parent

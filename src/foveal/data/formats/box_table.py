@@ -16,6 +16,7 @@ from foveal.data.formats._box_columns import Layout, head_of, is_of_boxes, layou
 from foveal.data.formats._boxes import dataset_of
 from foveal.data.formats._found import Found, number_of
 from foveal.data.formats._found_pictures import ADDRESS, Finder, Match
+from foveal.data.formats._nearby import Nearby
 from foveal.data.formats.table import PATH, Columns, picture_file, read_rows
 from foveal.errors import BadData, did_you_mean, shown
 
@@ -42,7 +43,7 @@ def _columns(layout: Layout) -> Columns:
 
 def _pictures(path: Path, rows: Rows) -> dict[str, Match]:
     """The picture of each path: as it is written, else by its end."""
-    found = dict[str, Match]()
+    found, as_written = dict[str, Match](), Nearby(path.parent, ())
     for _, row in rows:
         written = row["path"]
         if not written or written in found:
@@ -51,7 +52,7 @@ def _pictures(path: Path, rows: Rows) -> dict[str, Match]:
             web = f"{shown(written)[:80]}: foveal does not download pictures; save them first"
             found[written] = Match(None, "" if written.startswith(BUCKETS) else web)
         else:
-            picture, why = picture_file(path.parent, written)
+            picture, why = picture_file(path.parent, written, as_written)
             found[written] = Match(picture, "" if why.endswith("not found") else why)
     finder = Finder(lambda: Place(path.parent).files, lambda _: False)
     nowhere = [written for written, match in found.items() if match.path is None and not match.reason]
