@@ -43,10 +43,10 @@ QUICK = {"training.epochs": 2, "training.arithmetic": "fp32", "training.threads"
 
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """40 wide pictures with one or two coloured rectangles, as YOLO has them."""
+    """42 wide pictures with one or two coloured rectangles, as YOLO has them."""
     folder = tmp_path_factory.mktemp("rectangles")
     rng = np.random.default_rng(0)
-    for part, count in (("train", 24), ("val", 6), ("test", 10)):
+    for part, count in (("train", 24), ("val", 8), ("test", 10)):
         (folder / "images" / part).mkdir(parents=True)
         (folder / "labels" / part).mkdir(parents=True)
         for number in range(count):

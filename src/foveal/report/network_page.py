@@ -1,4 +1,4 @@
-"""A network on one offline page: its picture, blocks drawn to the scale of their activations, and the layer table."""
+"""A network on one offline page: its picture, boxes √side high and √channels wide, and the layer table."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ LOOKS = {
     "other": "other",
 }
 ABOUT_DRAWING = (
-    "From the picture on the left to the answer on the right. The height of a box is the root of its map's longer "
-    "side, its width the root of its channels: the larger a box, the more activations. Rest on a box to read its row, "
-    "click to go there."
+    "From the picture on the left to the answer on the right. A box is as high as √side of its map and as wide as "
+    "√channels, so that large and small ones fit on one page; how many activations it stands for is in its row. Rest "
+    "on a box to read it, click to go there."
 )
 HEAD = (
     "layer", "kind", "output", "activations", "parameters", "multiply-adds", "memory", "receptive field", "stride",
@@ -117,8 +117,8 @@ def _row(layer: Layer) -> list[str]:
 def picture(rows: Sequence[Layer]) -> Picture:
     """Left to right by how many drawn layers lie before; side by side what runs in parallel.
 
-    A box is as tall as the square root of its map's height and as wide as that of its channels, so that its area grows
-    with the root of its activations.
+    A box is as tall as the square root of its map's longer side and as wide as that of its channels. Its area is
+    √(side · channels), which is not in proportion to the activations, side² · channels: these would not fit on a page.
     """
     drawn = [i for i, row in enumerate(rows) if _is_drawn(row)]
     before = _connections(rows, drawn)
