@@ -35,7 +35,7 @@ from foveal.training.probe import convolution_rate, convolves_faster
 
 __all__ = ["CacheFound", "Checkup", "examine"]
 
-LIBRARIES = ("torch", "numpy", "pillow", "opencv-python-headless", "safetensors", "scikit-learn")
+LIBRARIES = ("torch", "numpy", "pillow", "simplejpeg", "opencv-python-headless", "safetensors", "scikit-learn")
 LITTLE_MEMORY, LITTLE_DISK = 2 << 30, 4 << 30  # bytes free
 SAFE_TORCH = (2, 10)  # older ones read .pth files unsafely (CVE-2026-24747)
 NATIVE = frozenset({"avx512_bf16", "amx_bf16", "bf16"})  # flags of processors that multiply bf16 themselves

@@ -32,6 +32,7 @@ class Fake:
         asks = frozenset({"top", "views"} if answer is Label else {"score", "precision"})
         self.task = SimpleNamespace(answer=answer, asks=asks, kind="a toy")
         self.classes = ("cat", "dog")
+        self.preprocess = SimpleNamespace(white=None)
         self.asked: dict[str, Any] = {}
         self.read = 0
 

@@ -17,6 +17,7 @@ from foveal.errors import BadData, BadPicture, BadRecipe, NotWritable, shown
 from foveal.files.durable import check_new_file, new_folder, no_write, writing
 from foveal.files.free_names import first_free
 from foveal.files.given import Picture
+from foveal.preprocess import Preprocess
 from foveal.progress import SILENT, Progress
 from foveal.tasks.answers import Detections, Prediction
 from foveal.tasks.formats import Writer, format_of, writer_for
@@ -41,6 +42,11 @@ class Answering(Protocol):
     @property
     def classes(self) -> tuple[str, ...]:
         """What it tells apart."""
+        ...
+
+    @property
+    def preprocess(self) -> Preprocess:
+        """How it sees a picture: what is white in one of more than 8 bits, to draw it so."""
         ...
 
     @property
@@ -89,7 +95,7 @@ def predict_to(
     predictions = model.stream(pictures, keep_pictures=draw is not None, progress=progress, **asked)
     tally = _Tally(progress)
     with _opened(output) as out:
-        told = tally.of(predictions if draw is None else _drawn_into(draw, predictions))
+        told = tally.of(predictions if draw is None else _drawn_into(draw, predictions, model.preprocess.white))
         rows = _written(writer(out, model.task.answer, top or 1), _from_the_first_usable(told))
     return Batched(rows, tally.pictures, tally.unused)
 
@@ -168,13 +174,14 @@ class _Tally:
             self._progress.say(f"{self.unused} of {self.pictures} pictures could not be used.")
 
 
-def _drawn_into(folder: Path, predictions: Iterable[Prediction]) -> Iterator[Prediction]:
+def _drawn_into(folder: Path, predictions: Iterable[Prediction], white: float | None) -> Iterator[Prediction]:
     """The same without their pictures, each of which was drawn into a new or empty folder on its way."""
     new_folder(folder)
     names = _DrawnNames()
     for prediction in predictions:
         if isinstance(prediction.answer, Detections) and prediction.picture is not None:
-            _draw(prediction.answer, prediction.picture, prediction.name, folder / names.of(prediction.name))
+            place = folder / names.of(prediction.name)
+            _draw(prediction.answer, prediction.picture, prediction.name, place, white)
         yield replace(prediction, picture=None)
 
 
@@ -196,14 +203,14 @@ class _DrawnNames:
         return free
 
 
-def _draw(found: Detections, picture: Any, name: str, place: Path) -> None:
+def _draw(found: Detections, picture: Any, name: str, place: Path, white: float | None) -> None:
     from PIL import Image
 
     from foveal.files.pictures import read_image
     from foveal.pages.drawn_boxes import boxes_of, draw_boxes
 
     try:
-        pixels = read_image(picture, name=name, channels=3)
+        pixels = read_image(picture, name=name, channels=3, white=white)
     except BadPicture:  # larger than is drawn
         return
     classes = found.classes or [str(k) for k in range(found.labels.max(initial=-1) + 1)]

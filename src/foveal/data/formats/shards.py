@@ -18,10 +18,11 @@ from foveal.data.dataset import Dataset, Origin, Skipped, TarPictures
 from foveal.data.formats import Asked, Format, Place, listed, named_labels, numbered_labels, read_names, split_in
 from foveal.data.formats._tar import Member, TarDamage, members
 from foveal.errors import BadData, shown
+from foveal.files.pictures import PICTURE_SUFFIXES
 
 __all__ = ["FORMAT"]
 
-PICTURES = ("jpg", "jpeg", "png", "webp")
+PICTURES = tuple(sorted(suffix.removeprefix(".") for suffix in PICTURE_SUFFIXES))
 LABEL_MAX_BYTES = 4096  # a number or a name
 PICTURE_MAX_BYTES = 1 << 30
 ROWS_PER_SHARD = 100_000  # of complaints; a shard of junk must not fill the memory
