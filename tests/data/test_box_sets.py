@@ -10,7 +10,7 @@ from boxed import boxes, picture, rows, told
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from foveal.data._unlearnt import without_unlearnt_boxes
+from foveal.data._unlearnt import without_unlearnt
 from foveal.data.dataset import NOTHING, UNSPLIT, ArrayPictures, Boxes, Dataset, Origin
 from foveal.data.sources import open_dataset
 from foveal.data.split import decide
@@ -114,7 +114,7 @@ def test_every_picture_gets_a_split_whether_or_not_something_is_on_it(labels: li
 def test_what_is_left_after_unlearnt_classes_is_exactly_what_train_can_teach(labels, data) -> None:
     splits = data.draw(st.lists(st.integers(0, 2), min_size=len(labels), max_size=len(labels)))
     before = built(labels, 4, splits)
-    after = without_unlearnt_boxes(before)
+    after = without_unlearnt(before)
     in_train = {k for each, s in zip(labels, splits, strict=True) for k in each if s == 0}
     learnt = in_train or {k for each in labels for k in each}
     expected = {
