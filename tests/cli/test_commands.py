@@ -133,3 +133,24 @@ def test_nothing_heavy_is_imported_before_it_is_used(statement):
     code = f"import sys; {statement}; print(sorted({heavy} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "train digits --out https://example.org/run",
+        "train --resume https://example.org/run",
+        "train digits --recipe=https://example.org/a.toml",
+        "predict https://example.org/m.safetensors a.png",
+        "predict m.safetensors s3://bucket/a.png",
+        "evaluate m.safetensors digits --split https://example.org/a.csv",
+        "data convert digits https://example.org/out --to csv",
+        "networks lenet5 --html file:///tmp/page.html",
+    ],
+)
+def test_an_address_is_refused_as_it_was_typed_wherever_a_path_is_due(command, tmp_path, words):
+    done = command(*words.split())
+    assert done.exit_code == 2
+    typed = next(word.rpartition("=")[2] for word in words.split() if "://" in word)
+    assert done.stderr == f"{typed}: foveal does not open addresses; download it, and give its path.\n"
+    assert list(tmp_path.iterdir()) == []

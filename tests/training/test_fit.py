@@ -6,6 +6,7 @@ import csv
 import math
 import os
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -111,7 +112,11 @@ def test_a_training_that_has_stopped_early_is_not_gone_on_with(tmp_path: Path, m
     monkeypatch.setattr("foveal.training.setup.validated", lambda *_: (next(losses), 0.5))
     asked = LONG | {"training__epochs": 9, "training__early_stopping": 2}
     first = fit(quick(**asked), tmp_path)
+    began = time.perf_counter()
     again = fit(quick(**asked), tmp_path, resume=True)
+    assert first.earlier == 0
+    assert again.seconds == pytest.approx(first.seconds)
+    assert again.earlier + time.perf_counter() - began >= again.seconds  # a run is as long as its training, at least
     assert first.state is not None
     assert again.state is not None
     assert (again.stopped_early, again.best_epoch, len(again.history)) == (True, 2, 4)
