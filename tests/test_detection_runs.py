@@ -20,6 +20,7 @@ from foveal.model import Model, load
 from foveal.networks.catalogue import build
 from foveal.preprocess import Preprocess
 from foveal.progress import SILENT
+from foveal.tasks.detect import LEAST_SCORE
 from foveal.tasks.heads import head_of
 from foveal.tasks.heads.head import Architecture
 from foveal.training import fit as fit_module
@@ -128,13 +129,13 @@ def test_a_wished_precision_bounds_the_scores(foveal: Any, run, pictures: Path) 
     folder = pictures / "images" / "test"
     model = run.model
     assert isinstance(model, Model)
-    bound = model.trust.bound_for(0.6)
-    assert 0 < bound < 1
-    asked = foveal("predict", run.folder, folder, "--csv", "--precision", "0.6")
+    bound = model.trust.bound_for(0.8)
+    assert LEAST_SCORE < bound < 1
+    asked = foveal("predict", run.folder, folder, "--csv", "--precision", "0.8")
     assert asked.exit_code == 0, asked.stderr
-    assert "For 60 % right it tells boxes from a score of" in asked.stderr
+    assert "For 80 % right it tells boxes from a score of" in asked.stderr
     assert asked.stdout == foveal("predict", run.folder, folder, "--csv", "--score", str(bound)).stdout
-    scored = foveal("evaluate", run.folder, pictures, "--precision", "0.6", "--json")
+    scored = foveal("evaluate", run.folder, pictures, "--precision", "0.8", "--json")
     tried = json.loads(scored.stdout)["tried"]
     assert tried["told"] == sum(",,,,," not in row for row in asked.stdout.splitlines()[1:])
     none = foveal("predict", run.folder, folder, "--precision", "0.9999")
