@@ -7,13 +7,15 @@ import hashlib
 import json
 import re
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
 import foveal
-from foveal.audit import check, write_check
+from foveal.audit import check, checking, write_check
+from foveal.audit.labels import Judge, Judgement, WrongLabel
 from foveal.errors import BadData
 
 
@@ -136,6 +138,29 @@ def test_folder_without_a_readable_picture_is_one_sentence(tmp_path):
         (tmp_path / "data" / name / "1.png").write_bytes(f"no picture {name}".encode())
     with pytest.raises(BadData, match="none of the 2 pictures can be read"):
         check(tmp_path / "data")
+
+
+@pytest.mark.parametrize("can_tell", [True, False])
+def test_page_command_list_and_json_say_the_same_of_labels(planted, foveal, monkeypatch, can_tell):
+    """Probably wrong or worth a look: nothing is called the former where the judges cannot tell."""
+    suspects = (WrongLabel(3, 0, 1, 0.97, can_tell), WrongLabel(5, 0, 1, 0.4, False))
+    judgement = Judgement(suspects, (Judge("planes", 0.61), Judge("pictures", 0.58)), 0.62, 0.3, 0.65, can_tell)
+    monkeypatch.setattr(checking, "judge", lambda *_: judgement)
+    facts = json.loads(foveal("data", "check", planted, "--json").stdout)
+    said = foveal("data", "check", planted).stdout.replace("\u202f", " ").replace("\u2009", " ")
+    counts = {"probably wrong": int(can_tell), "worth a look": 2 - can_tell}
+    assert facts["counts"]["labels_probably_wrong"] == counts["probably wrong"]
+    assert facts["counts"]["labels_worth_a_look"] == counts["worth a look"]
+    assert facts["judges"]["can_tell"] is can_tell
+    page = Path(facts["folder"], "check.html").read_text(encoding="utf-8").replace("\u202f", " ")
+    listed = [row["finding"] for row in facts["findings"]]
+    for words, n in counts.items():
+        label = "label" if n == 1 else "labels"
+        assert listed.count(f"label {words}") == n
+        assert (f"{n} {label} {words}" in said) == (n > 0)
+        assert (f"{n} {label} {words}" in page) == (n > 0)
+    assert ("cannot be told" in said) is not can_tell
+    assert ("too often to tell" in page) is not can_tell
 
 
 def test_command_writes_a_folder_of_its_own_and_answers_in_json(planted, foveal, tmp_path):

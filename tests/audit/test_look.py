@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from foveal.audit import look as looking
-from foveal.audit.look import look, principal
+from foveal.audit.look import TRUNKS, look, principal
 from foveal.audit.map import on_a_map
 from foveal.audit.outliers import outliers
+from foveal.networks.catalogue import build, find
 
 
 class Pixels:
@@ -29,39 +30,42 @@ def test_principal_directions_keep_all_distances(n):
     assert (np.diff(found.var(0)) < 1e-3).all()
 
 
-def test_without_weights_gradients_and_colors_do_the_looking(monkeypatch):
-    monkeypatch.delenv("FOVEAL_DATA", raising=False)
+def test_without_weights_gradients_and_colors_do_the_looking():
     rng = np.random.default_rng(0)
-    seen = look(Pixels(rng.integers(0, 256, (12, 30, 30, 3), dtype=np.uint8)), np.arange(12))
+    seen = look(Pixels(rng.integers(0, 256, (12, 30, 30, 3), dtype=np.uint8)), np.arange(12), trunks=())
     assert not seen.knows_things
     assert "HOG" in seen.by
     assert len(seen.features) == 12
 
 
-def test_the_networks_maps_are_averaged_as_a_plain_forward_pass_has_them(real_data, monkeypatch):
+@pytest.mark.parametrize("trunk", [TRUNKS[0], TRUNKS[-1]], ids=lambda trunk: trunk.network)
+def test_the_networks_maps_are_averaged_as_a_plain_forward_pass_has_them(trunk, monkeypatch):
     import torch
 
-    from foveal.files.foreign import read_foreign
-    from foveal.networks.catalogue import build, find
-    from foveal.networks.weights import fit_weights
-
     monkeypatch.setattr(looking, "rival_format", lambda network, device: None)
-    path = real_data("weights") / "squeezenet1_1.safetensors"
-    network = build("squeezenet1_1", 1000, 3, (224, 224)).eval()
-    fit_weights(network, read_foreign(path), source="it", entry=find("squeezenet1_1"))
+    network = looking._here(trunk)
+    if network is None:
+        pytest.skip(f"no weights of {trunk.called} here")
     pixels = np.random.default_rng(0).integers(0, 256, (3, 128, 128, 3), dtype=np.uint8)
-    found = looking._seen(network, Pixels(pixels), np.array([2, 0]), looking.SILENT)
-    x = torch.from_numpy(pixels[[2, 0]] / 255.0).float().permute(0, 3, 1, 2)
-    x = (x - torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1)) / torch.tensor([0.229, 0.224, 0.225]).view(
-        1, 3, 1, 1
-    )
-    wanted = []
+    found = looking._seen(network, trunk, Pixels(pixels), np.array([2, 0]), looking.SILENT)
+    used_to = find(trunk.network).weights.preprocess
+    mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in (used_to.mean, used_to.std))
+    x = (torch.from_numpy(pixels[[2, 0]] / 255.0).float().permute(0, 3, 1, 2) - mean) / std
+    wanted, modules = {}, dict(network.named_modules())
+    for name in trunk.maps:
+        modules[name].register_forward_hook(lambda m, i, out, name=name: wanted.update({name: out.mean((2, 3))}))
     with torch.no_grad():
-        for number, layer in enumerate(network.features):
-            x = layer(x)
-            if number in (4, 7, 9, 10, 11, 12):
-                wanted.append(x.mean((2, 3)))
-    assert np.allclose(found, torch.cat(wanted, 1).numpy(), rtol=1e-3, atol=1e-4)
+        network.eval()(x)
+    assert np.allclose(found, torch.cat([wanted[name] for name in trunk.maps], 1).numpy(), rtol=1e-3, atol=1e-3)
+
+
+def test_each_map_of_a_lite_network_ends_a_stage():
+    """Stages' ends: the next block has other channels or a smaller map, or is the head."""
+    for trunk in TRUNKS[:3]:
+        network = build(trunk.network, 10, 3, (128, 128))
+        blocks = [int(name.partition(".")[2]) for name in trunk.maps[:-1]]
+        for number in blocks:
+            assert number + 1 == len(network.blocks) or not network.blocks[number + 1].shortcut
 
 
 def test_what_lies_far_from_all_others_is_an_outlier():

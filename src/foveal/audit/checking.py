@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from foveal.audit.duplicates import Pair, exact_pairs, near_pairs
 from foveal.audit.findings import Duplicate, Findings, Odd, Outlier, Suspect
-from foveal.audit.labels import wrong_labels
+from foveal.audit.labels import Judgement, judge
 from foveal.audit.map import on_a_map
 from foveal.audit.outliers import outliers
 from foveal.data.dataset import NOTHING, ArrayPictures, Dataset
@@ -48,8 +48,8 @@ def check(
     """Everything that is wrong with a data set, or may be.
 
     Args:   as of `open_dataset`. Equal pictures under two labels are reported, not refused.
-    Raises: Missing, BadData when it is no data set or no picture can be read; BadModel when weights of SqueezeNet lie
-            on this machine and are damaged; NoSpace, NotWritable.
+    Raises: Missing, BadData when it is no data set or no picture can be read; BadModel when weights that it looks
+            with lie on this machine and are damaged; NoSpace, NotWritable.
     """
     started = time.perf_counter()
     reading["contradictions"] = "keep"  # they are told among the copies
@@ -66,12 +66,13 @@ def check(
     labels = dataset.labels if dataset.boxes is None else dataset.boxes.labels
     counts = np.bincount(labels, minlength=len(dataset.classes))
     places, placed = on_a_map(seen.features)
+    judgement = _judgement(dataset, seen, sound, progress)
     return Findings(
         dataset=dataset,
         broken=_broken(dataset, store),
         odd=_odd(dataset, store, sound, headers),
         duplicates=_duplicates(dataset, store, sound, progress),
-        wrong_labels=_suspects(dataset, seen, sound, progress),
+        wrong_labels=_suspects(judgement, sound),
         outliers=tuple(Outlier(int(sound[row]), score) for row, score in outliers(seen.features)),
         tiny=tuple(name for name, n in zip(dataset.classes, counts, strict=True) if n < TINY),
         imbalance=float(counts.max() / max(1, counts.min())),
@@ -84,6 +85,7 @@ def check(
         places=places,
         placed=sound[placed],
         odd_boxes=odd_boxes(dataset),
+        judgement=judgement,
     )
 
 
@@ -189,8 +191,12 @@ def _contradict(dataset: Dataset, a: int, b: int, exact: bool) -> bool:
     return exact and things[0] != things[1]
 
 
-def _suspects(dataset: Dataset, seen: Look, sound: Indices, progress: Progress) -> tuple[Suspect, ...]:
+def _judgement(dataset: Dataset, seen: Look, sound: Indices, progress: Progress) -> Judgement | None:
     if dataset.boxes is not None:  # a class is one of several things on a picture: nothing to judge the whole by
-        return ()
-    found = wrong_labels(seen.features, dataset.labels[sound], len(dataset.classes), progress)
-    return tuple(Suspect(int(sound[w.index]), w.label, w.likely, w.margin, w.confident) for w in found)
+        return None
+    return judge(seen.features, dataset.labels[sound], len(dataset.classes), progress)
+
+
+def _suspects(judgement: Judgement | None, sound: Indices) -> tuple[Suspect, ...]:
+    found = () if judgement is None else judgement.suspects
+    return tuple(Suspect(int(sound[w.index]), w.label, w.likely, w.doubt, w.probably) for w in found)

@@ -8,11 +8,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from foveal.audit.labels import Judgement
 from foveal.data.dataset import NOTHING, SPLITS, Dataset
 from foveal.files.spreadsheet import csv_text
 
-__all__ = ["COLUMNS", "Duplicate", "Findings", "Odd", "Outlier", "Suspect"]
+__all__ = [
+    "COLUMNS", "PROBABLY_WRONG", "WORTH_A_LOOK", "Duplicate", "Findings", "Odd", "Outlier", "Suspect",
+]  # fmt: skip
 
+PROBABLY_WRONG, WORTH_A_LOOK = "probably wrong", "worth a look"
 COLUMNS = ("path", "finding", "detail", "label", "likely", "score", "exclude")
 
 
@@ -45,13 +49,18 @@ class Duplicate:
 
 @dataclass(frozen=True)
 class Suspect:
-    """A label that is probably wrong."""
+    """A label for which the judges would have named another class."""
 
     index: int
     label: int
     likely: int
-    margin: float  # probability of the label less that of the likely one
-    confident: bool  # counted as wrong; the others are the next to be looked at
+    doubt: float  # the probability that it is wrong, in (0, 1)
+    probably: bool  # wrong, as the judges can tell; the others are worth a look
+
+    @property
+    def kind(self) -> str:
+        """As the page, the command and the CSV call it."""
+        return f"label {PROBABLY_WRONG if self.probably else WORTH_A_LOOK}"
 
 
 @dataclass(frozen=True)
@@ -70,7 +79,7 @@ class Findings:
     broken: tuple[Odd, ...]
     odd: tuple[Odd, ...]
     duplicates: tuple[Duplicate, ...]  # across splits first, then contradicting ones, then the most alike
-    wrong_labels: tuple[Suspect, ...]  # the surest first
+    wrong_labels: tuple[Suspect, ...]  # the most doubtful first
     outliers: tuple[Outlier, ...]  # the farthest first
     tiny: tuple[str, ...]  # classes of few pictures
     imbalance: float  # pictures of the largest class for each of the smallest
@@ -83,6 +92,7 @@ class Findings:
     places: NDArray[np.float32] = field(repr=False)  # (n, 2) in [0, 1]: where pictures lie on the map
     placed: NDArray[np.int64] = field(repr=False)  # (n,) which they are
     odd_boxes: tuple[Odd, ...] = ()  # doubled, tiny, thin, as large as the picture
+    judgement: Judgement | None = None  # how good those are who judged the labels; None where nobody could
 
     @property
     def across(self) -> tuple[Duplicate, ...]:
@@ -126,7 +136,7 @@ class Findings:
         for s in self.wrong_labels:
             classes = self.dataset.classes
             label, likely = classes[s.label], classes[s.likely]
-            rows.append((self.name(s.index), "wrong label", "", label, likely, round(-s.margin, 4), ""))
+            rows.append((self.name(s.index), s.kind, "", label, likely, round(s.doubt, 4), ""))
         for far in self.outliers:
             row = (self.name(far.index), "outlier", "", self.label(far.index), "", round(far.deviations, 2), "")
             rows.append(row)
@@ -146,7 +156,8 @@ class Findings:
             "duplicates": len(self.duplicates),
             "duplicates_across_splits": len(self.across),
             "duplicates_with_two_labels": sum(pair.contradict for pair in self.duplicates),
-            "wrong_labels": sum(s.confident for s in self.wrong_labels),
+            "labels_probably_wrong": sum(s.probably for s in self.wrong_labels),
+            "labels_worth_a_look": sum(not s.probably for s in self.wrong_labels),
             "outliers": len(self.outliers),
             "tiny_classes": len(self.tiny),
             **({} if self.dataset.boxes is None else self._of_boxes()),
@@ -168,6 +179,7 @@ class Findings:
             "modes": dict(self.modes),
             "turned": self.turned,
             "looked_with": self.by,
+            "judges": None if self.judgement is None else self.judgement.as_dict(),
             "seconds": round(self.seconds, 2),
             "findings": [dict(zip(COLUMNS, row, strict=True)) for row in self.rows()],
         }

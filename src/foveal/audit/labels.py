@@ -1,37 +1,34 @@
-"""Which labels are probably wrong: confident learning on the answers of models that had not seen the picture.
+"""Which labels are probably wrong, and whether that can be told at all.
 
-Northcutt, Jiang, Chuang 2021, "Confident learning: estimating uncertainty in dataset labels", arXiv:1911.00068. A
-class's threshold is how sure the answers are, on average, of the pictures that carry its label; a picture that passes
-another class's threshold and is surer of it than of its own label is counted as wrong [section 3.1]. Suggestions are
-ranked by normalised margin [section 3.3], the label's probability less the best other's; twice as many as were counted.
-
-Departure: the probabilities are the mean of two judges, a logistic regression fitted on the other folds and a vote of
-the nearest pictures. They fail on different pictures: the first where a class is scattered, the second where it is
-rare.
+Two judges answer for pictures that they have not seen (`judges.py`), and pictures are ranked by how little the label is
+believed: "self-confidence" of Northcutt, Jiang, Chuang 2021, "Confident learning", arXiv:1911.00068 [section 3.3].
+What is called probably wrong is so with more than one half by the model of wrong labels that makes all labels of the
+set the likeliest; where the judges hardly know the classes, nothing is called so and the ranking remains.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import ceil
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from foveal.ops.logistic import choose_decay, fold_of
+from foveal.audit.judges import by_neighbours, by_planes, together
+from foveal.ops.statistics import wilson_interval
 from foveal.progress import SILENT, Progress
 
-__all__ = ["WrongLabel", "confident_learning", "judged", "wrong_labels"]
+__all__ = ["Judge", "Judgement", "WrongLabel", "judge"]
 
 Floats = NDArray[np.float32]
 Labels = NDArray[np.int64]
 
-FOLDS = 5
-DECAYS = (0.1,)  # stronger than predicts best: what follows the labels closely follows wrong ones too
-NEIGHBOURS = 30
-MORE = 2  # suggestions for each label that is estimated to be wrong: the ranking finds more than the thresholds do
 LEAST = 4  # pictures of a class below which no judge can have learnt it
-BLOCK = 1000  # pictures compared with all others at once
-SHARPNESS = 8.0  # a neighbour at cosine 0.1 less counts exp(-0.8) as much
+PROBABLY = 0.5
+OF_CHANCE = 0.5  # who errs at more than half the rate of one that knows nothing cannot tell wrong labels
+MORE = 2  # suggestions for each label that is probably wrong: the ranking finds more than the probability does
+SHARE, SOME = 1 / 8, 20  # pictures that are suggested besides: this share of all, and so many in any case
 
 
 @dataclass(frozen=True)
@@ -41,70 +38,70 @@ class WrongLabel:
     index: int  # row of the features
     label: int
     likely: int
-    margin: float  # probability of the label less that of the likely one, in [-1, 0)
-    confident: bool  # counted by confident learning among the wrong ones; the others are the next to be looked at
+    doubt: float  # the probability that the label is wrong, in (0, 1)
+    probably: bool  # more than one half, by judges that can tell; the others are worth a look
 
 
-def wrong_labels(features: Floats, labels: Labels, K: int, progress: Progress = SILENT) -> tuple[WrongLabel, ...]:
-    """Suspected labels, the surest first.
+@dataclass(frozen=True)
+class Judge:
+    """How good a judge is on this very set."""
+
+    who: str
+    right: float  # share of the pictures, none of which it had seen, that it gave their label
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What was said of the labels, and how good those are who said it."""
+
+    suspects: tuple[WrongLabel, ...]  # the most doubtful first
+    judges: tuple[Judge, ...]
+    right: float  # of both together, as of each
+    chance: float  # the share that is right when the largest class is always named
+    needed: float  # the share from which on wrong labels can be told
+    can_tell: bool
+
+    def as_dict(self) -> dict[str, Any]:
+        """How good the judges are, for JSON."""
+        each = {judge.who: round(judge.right, 4) for judge in self.judges}
+        told = {"together": self.right, "largest_class": self.chance, "needed": self.needed}
+        return {"right": each | {name: round(value, 4) for name, value in told.items()}, "can_tell": self.can_tell}
+
+
+def judge(features: Floats, labels: Labels, K: int, progress: Progress = SILENT) -> Judgement | None:
+    """Suspected labels; None where there are no two classes of LEAST pictures.
 
     Args: features (N, D); labels (N,) below K. Classes of fewer than LEAST pictures are neither suspected nor likely.
     """
     judgeable = np.flatnonzero(np.bincount(labels, minlength=K)[labels] >= LEAST)
     known, compact = np.unique(labels[judgeable], return_inverse=True)
     if len(known) < 2:
-        return ()
-    with progress.task("judging labels", len(judgeable)) as advance:
-        answers = judged(features[judgeable], compact.astype(np.int64), len(known))
-        advance(len(judgeable))
-    found = confident_learning(answers, compact.astype(np.int64))
-    listed = MORE * sum(confident for *_, confident in found)
-    return tuple(
-        WrongLabel(int(judgeable[row]), int(known[compact[row]]), int(known[likely]), margin, confident)
-        for row, likely, margin, confident in found[:listed]
+        return None
+    own, N = compact.astype(np.int64), len(judgeable)
+    unit = features[judgeable] / (np.linalg.norm(features[judgeable], axis=1, keepdims=True) + 1e-12)
+    with progress.task("judging labels", N) as advance:
+        planes = by_planes(unit, own, len(known))
+        advance(N // 2)
+        near = by_neighbours(unit, own, len(known))
+        advance(N - N // 2)
+        joint = together(planes, near, own)
+    right, likely = [int((z.argmax(1) == own).sum()) for z in (planes, near, joint.log_probabilities)], joint.likely
+    chance = float(np.bincount(own).max() / N)
+    needed = 1 - OF_CHANCE * (1 - chance)
+    can_tell = wilson_interval(right[2], N)[0] >= needed
+    probably = can_tell & (joint.doubt > PROBABLY) & (likely != own)
+    listed = max(MORE * int(probably.sum()), ceil(SHARE * N), SOME)
+    ranked = np.argsort(-joint.doubt, kind="stable")
+    return Judgement(
+        tuple(
+            WrongLabel(
+                int(judgeable[i]), int(known[own[i]]), int(known[likely[i]]), float(joint.doubt[i]), bool(probably[i])
+            )
+            for i in ranked[likely[ranked] != own[ranked]][:listed].tolist()
+        ),
+        (Judge("planes between the classes", right[0] / N), Judge("the nearest pictures", right[1] / N)),
+        right[2] / N,
+        chance,
+        needed,
+        can_tell,
     )
-
-
-def confident_learning(probabilities: Floats, labels: Labels) -> list[tuple[int, int, float, bool]]:
-    """(row, likely class, margin, confident) wherever another class is likelier than the label, the surest first.
-
-    Args:    probabilities (N, K) of models that had not seen the picture; labels (N,), every class at least once.
-    Returns: `confident` where the likely class also passes its threshold: the off-diagonal counts of the paper's
-             confident joint, by which it estimates how many labels are wrong.
-    """
-    N, K = probabilities.shape
-    own = probabilities[np.arange(N), labels]
-    threshold = np.bincount(labels, own, minlength=K) / np.maximum(np.bincount(labels, minlength=K), 1)
-    likely = probabilities.argmax(1)
-    best = probabilities[np.arange(N), likely]
-    margin, confident = own - best, best >= threshold[likely] - 1e-9
-    suspected = np.flatnonzero(margin < 0)
-    ranked = suspected[np.argsort(margin[suspected], kind="stable")]
-    return [(int(row), int(likely[row]), float(margin[row]), bool(confident[row])) for row in ranked]
-
-
-def judged(features: Floats, labels: Labels, K: int) -> Floats:
-    """(N, K) probabilities for each picture from judges that had not seen its label."""
-    scaled = (features / (np.sqrt(np.square(features).mean()) + 1e-12)).astype(np.float32)
-    logits = choose_decay(scaled, labels, K, fold_of(labels, FOLDS), DECAYS).logits.astype(np.float64)
-    likely = np.exp(logits - logits.max(1, keepdims=True))
-    both: Floats = (
-        (likely / likely.sum(1, keepdims=True) + _voted(features / (features.std(0) + 1e-6), labels, K)) / 2
-    ).astype(np.float32)
-    return both
-
-
-def _voted(features: Floats, labels: Labels, K: int) -> Floats:
-    """(N, K) the share of each class among the nearest others, nearer ones counting more."""
-    unit = features / (np.linalg.norm(features, axis=1, keepdims=True) + 1e-12)
-    N, count = len(unit), min(NEIGHBOURS, len(unit) - 1)
-    votes = np.zeros((N, K), np.float32)
-    for start in range(0, N, BLOCK):
-        near = unit[start : start + BLOCK] @ unit.T
-        rows = np.arange(len(near))
-        near[rows, start + rows] = -np.inf
-        chosen = np.argpartition(-near, count - 1, axis=1)[:, :count]
-        cosine = np.take_along_axis(near, chosen, 1)
-        weight = np.exp(SHARPNESS * (cosine - cosine.max(1, keepdims=True)))
-        np.add.at(votes, (start + rows[:, None], labels[chosen]), weight / weight.sum(1, keepdims=True))
-    return votes

@@ -1,13 +1,14 @@
 """How a data set's pictures look to a network that knows ImageNet: numbers in which like pictures lie close together.
 
-SqueezeNet 1.1 (Iandola et al. 2016, arXiv:1602.07360) takes no part in what is learnt here; it only looks. Each of its
-later maps is averaged over the picture and the averages are joined: early ones know texture and colour, late ones
-things: on small pictures with planted mistakes the six together found more of them than the last map alone. Where no
-file of its weights lies on this machine, gradients (HOG) and colours do the looking: nothing is ever fetched for it.
+The network takes no part in what is learnt here; it only looks: the first of TRUNKS whose published weights are on this
+machine. Each of its later maps is averaged over the picture and the averages are joined: early ones know texture and
+colour, late ones things: on small pictures with planted mistakes they found more of them than the last map alone.
+Where no file of weights lies here, gradients (HOG) and colours do the looking: nothing is ever fetched for it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,23 +19,45 @@ from torch import nn
 from foveal.data.batches import Rows
 from foveal.files.foreign import read_foreign
 from foveal.networks.catalogue import build, find
-from foveal.networks.taps import taking
-from foveal.networks.weights import fit_weights, lying_here
+from foveal.networks.folding import folded
+from foveal.networks.taps import take
+from foveal.networks.weights import find_published, fit_weights, lying_here
+from foveal.preprocess import Preprocess
 from foveal.progress import SILENT, Progress
 from foveal.training.baseline import hog_features
 from foveal.training.probe import rival_format
 
-__all__ = ["Look", "look", "principal"]
+__all__ = ["TRUNKS", "Look", "Trunk", "look", "principal"]
 
 Floats = NDArray[np.float32]
 Indices = NDArray[np.int64]
 
-NETWORK = "squeezenet1_1"
-MAPS = ("features.4", "features.7", "features.9", "features.10", "features.11", "features.12")
 SIDE = 128  # pixels that the network is shown; smaller pictures are enlarged
 BATCH = 128  # pictures of that side: 25 MB of input
 COLORS = 4  # cells a side in which mean and spread of each colour are taken
 COMPONENTS = 512  # numbers a picture that are kept
+
+
+@dataclass(frozen=True)
+class Trunk:
+    """A network that can look."""
+
+    network: str
+    called: str
+    maps: tuple[str, ...]  # whose means are taken
+
+
+_ENDS = tuple(f"blocks.{number}" for number in (6, 10, 14, 19, 20))  # of stages, in Lite1 and Lite2
+TRUNKS = (  # the first one that is here looks; Lite0 finds more than SqueezeNet in less than twice the time
+    Trunk(
+        "efficientnet_lite0",
+        "EfficientNet-Lite0",
+        ("blocks.4", "blocks.7", "blocks.10", "blocks.14", "blocks.15", "head"),
+    ),
+    Trunk("efficientnet_lite1", "EfficientNet-Lite1", (*_ENDS, "head")),
+    Trunk("efficientnet_lite2", "EfficientNet-Lite2", (*_ENDS, "head")),
+    Trunk("squeezenet1_1", "SqueezeNet 1.1", tuple(f"features.{number}" for number in (4, 7, 9, 10, 11, 12))),
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,21 +65,34 @@ class Look:
     """(n, D) numbers of each picture, and who looked."""
 
     features: Floats
-    by: str  # a phrase for the page: "SqueezeNet 1.1 with ImageNet weights", …
+    by: str  # a phrase for the page: "EfficientNet-Lite0 with ImageNet weights", …
     knows_things: bool  # False: only gradients and colours were compared
 
 
-def look(store: Rows, indices: Indices, progress: Progress = SILENT) -> Look:
+def look(store: Rows, indices: Indices, progress: Progress = SILENT, trunks: Sequence[Trunk] = TRUNKS) -> Look:
     """Features of stored pictures, their COMPONENTS strongest directions, each with the weight that it has.
 
+    Args:   trunks, the best one first: the first that is here looks; gradients and colours where none is.
     Raises: BadModel when a file of weights lies there and is damaged.
     """
-    here = lying_here(find(NETWORK))
+    for trunk in trunks:
+        network = _here(trunk)
+        if network is not None:
+            seen = _seen(network, trunk, store, indices, progress)
+            return Look(principal(seen), f"{trunk.called} with ImageNet weights", True)
+    return Look(principal(_classic(store, indices, progress)), "gradients (HOG) and colours", False)
+
+
+def _here(trunk: Trunk) -> nn.Module | None:
+    """The network with its published weights; None where those are not on this machine."""
+    entry = find(trunk.network)
+    here = lying_here(entry)
     if here is None:
-        return Look(principal(_classic(store, indices, progress)), "gradients (HOG) and colours", False)
-    network = build(NETWORK, 1000, 3, (224, 224))
-    fit_weights(network, read_foreign(here.path), source=str(here.path), entry=find(NETWORK))
-    return Look(principal(_seen(network, store, indices, progress)), "SqueezeNet 1.1 with ImageNet weights", True)
+        return None
+    path = find_published(entry).path if here.where == "package" else here.path  # a package's is held to its checksum
+    network = build(trunk.network, 1000, 3, (224, 224))
+    fit_weights(network, read_foreign(path), source=str(path), entry=entry)
+    return network
 
 
 def principal(features: Floats, components: int = COMPONENTS) -> Floats:
@@ -74,28 +110,29 @@ def principal(features: Floats, components: int = COMPONENTS) -> Floats:
     return coordinates
 
 
-def _seen(network: nn.Module, store: Rows, indices: Indices, progress: Progress) -> Floats:
-    """(n, 2176): the means of MAPS."""
-    record = find(NETWORK).weights
+def _seen(network: nn.Module, trunk: Trunk, store: Rows, indices: Indices, progress: Progress) -> Floats:
+    """(n, D): the means of the trunk's maps."""
+    record = find(trunk.network).weights
     assert record is not None
-    mean, std = (torch.tensor(v).view(1, 3, 1, 1) * 255 for v in (record.preprocess.mean, record.preprocess.std))
-    network = network.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network = folded(network).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     quick = rival_format(network, "cpu") == "bf16"  # where the processor has no instruction for it, it is slower
     parts: list[torch.Tensor] = []
-    with (
-        torch.inference_mode(),
-        taking(network, outputs=MAPS, keep=_mean) as taken,
-        progress.task("looking at pictures", len(indices)) as done,
-    ):
+    with torch.inference_mode(), progress.task("looking at pictures", len(indices)) as done:
         for start in range(0, len(indices), BATCH):
-            pixels = _enlarged(store.rows(indices[start : start + BATCH]))
-            images = torch.from_numpy(pixels).permute(0, 3, 1, 2).float().sub_(mean).div_(std)
+            images = _images(store.rows(indices[start : start + BATCH]), record.preprocess)
             with torch.autocast("cpu", torch.bfloat16, enabled=quick):
-                network.features(images.contiguous(memory_format=torch.channels_last))  # type: ignore[operator]
-            parts.append(torch.cat([taken.outputs[name] for name in MAPS], 1))
-            done(len(pixels))
+                taken = take(network, images, outputs=trunk.maps, keep=_mean)
+            parts.append(torch.cat([taken.outputs[name] for name in trunk.maps], 1))
+            done(len(images))
     out: Floats = torch.cat(parts).numpy()
     return out
+
+
+def _images(pixels: NDArray[np.uint8], preprocess: Preprocess) -> torch.Tensor:
+    """(n, 3, SIDE, SIDE) as the network is used to them."""
+    mean, std = (torch.tensor(v).view(1, 3, 1, 1) * 255 for v in (preprocess.mean, preprocess.std))
+    images = torch.from_numpy(_enlarged(pixels)).permute(0, 3, 1, 2).float().sub_(mean).div_(std)
+    return images.contiguous(memory_format=torch.channels_last)
 
 
 def _mean(maps: torch.Tensor) -> torch.Tensor:

