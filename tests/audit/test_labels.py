@@ -62,6 +62,16 @@ def test_labels_that_the_pictures_know_nothing_of_cannot_be_told_and_none_is_cal
     assert not any(w.probably for w in found.suspects)
 
 
+@pytest.mark.parametrize(("noise", "n"), [(0.5, 60), (0.9, 150), (1.3, 300), (2.0, 300)])
+def test_the_line_is_told_as_it_is_drawn(noise, n):
+    rng = np.random.default_rng(0)
+    labels = np.arange(n) % 5
+    features = 2 * np.eye(5, 20)[labels] + noise * rng.standard_normal((n, 20))
+    found = judge(features.astype(np.float32), labels, 5)
+    assert found.can_tell == (found.right >= found.needed)
+    assert 0.6 < found.needed < 0.6 + 2 / n**0.5
+
+
 def test_who_always_names_the_largest_class_is_no_judge():
     """Nine of ten pictures are of one class: to be right for nine of ten is nothing."""
     rng = np.random.default_rng(0)

@@ -87,8 +87,8 @@ def judge(features: Floats, labels: Labels, K: int, progress: Progress = SILENT)
         joint = together(planes, near, own)
     right, likely = [int((z.argmax(1) == own).sum()) for z in (planes, near, joint.log_probabilities)], joint.likely
     chance = float(np.bincount(own).max() / N)
-    needed = 1 - OF_CHANCE * (1 - chance)
-    can_tell = wilson_interval(right[2], N)[0] >= needed
+    needed = _needed(chance, N)
+    can_tell = right[2] >= needed
     probably = can_tell & (joint.doubt > PROBABLY) & (likely != own)
     listed = max(MORE * int(probably.sum()), ceil(SHARE * N), SOME)
     ranked = np.argsort(-joint.doubt, kind="stable")
@@ -102,6 +102,12 @@ def judge(features: Floats, labels: Labels, K: int, progress: Progress = SILENT)
         (Judge("planes between the classes", right[0] / N), Judge("the nearest pictures", right[1] / N)),
         right[2] / N,
         chance,
-        needed,
+        needed / N,
         can_tell,
     )
+
+
+def _needed(chance: float, N: int) -> int:
+    """How many of N pictures the judges must be right for: luck alone is not to carry them over the line."""
+    line = 1 - OF_CHANCE * (1 - chance)
+    return next((right for right in range(ceil(line * N), N) if wilson_interval(right, N)[0] >= line), N)

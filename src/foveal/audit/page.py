@@ -183,30 +183,31 @@ def _labels_section(findings: Findings) -> Section:
             blocks.append(Heading(f"{counted(len(those), 'label', 'labels')} {words}"))
             blocks += [Paragraph(rest)] if (rest := _rest(len(those))) else []
             blocks.append(Pictures([_suspected(findings, s) for s in those[:MOST_SHOWN]], small=True))
-    return Section("Labels", blocks, "" if judged is None else f"{_how_good(judged)} Suggestions: look at each.")
+    return Section(
+        "Labels", blocks, "" if judged is None else f"{_how_good(judged)} Look at each: these are suggestions."
+    )
 
 
 def _how_good(judged: Judgement) -> str:
     """How good the judges are on this set, and what follows."""
-    each = " and ".join(f"{judge.who} ({percent(judge.right)} right)" for judge in judged.judges)
+    each = " and by ".join(f"{judge.who} (right for {percent(judge.right, 0)})" for judge in judged.judges)
     told = (
-        f"Judged by {each}, for pictures that they had not seen; together they are right for {percent(judged.right)}, "
-        f"and always naming the largest class is for {percent(judged.chance)}."
+        f"Judged by {each} of pictures that they had not seen. Together they are right for {percent(judged.right, 0)}; "
+        f"who always names the largest class is right for {percent(judged.chance, 0)}."
     )
     if judged.can_tell:
-        return f"{told} Called probably wrong is what is wrong with more than one half, the most doubtful first."
+        return f"{told} Called probably wrong is what is likelier wrong than right, with how likely that is."
     return (
-        f"{told} Below {percent(judged.needed)}, with what chance may add, they err too often to tell: no label is "
-        "called probably wrong. The list begins with those that they believe least."
+        f"{told} Below {percent(judged.needed, 0)} they err too often to tell: no label is called probably wrong. The "
+        "list begins with those that they believe least."
     )
 
 
 def _suspected(findings: Findings, suspect: Suspect) -> Picture:
     label, likely = findings.label(suspect.index), findings.dataset.classes[suspect.likely]
-    split, words = findings.split(suspect.index), marked("{}: rather <b>{}</b>?", label, likely)
-    return _picture(
-        findings, suspect.index, words, f"{split}, wrong with {percent(suspect.doubt)}" if suspect.probably else split
-    )
+    words, split = marked("{}: rather <b>{}</b>?", label, likely), findings.split(suspect.index)
+    more = f"{percent(suspect.doubt, 0)} · {split}" if suspect.probably else split
+    return _picture(findings, suspect.index, words, more)
 
 
 def _outliers_section(findings: Findings) -> Section:
