@@ -169,7 +169,7 @@ def _copies_section(findings: Findings) -> Section:
 def _why_worth_a_look(findings: Findings) -> str:
     judged = findings.judgement
     if judged is not None and not judged.can_tell:
-        right, needed = percent(judged.right, 0), percent(judged.needed, 0)
+        right, needed = percent(judged.right), percent(judged.needed)
         return f"which are wrong cannot be told: the judges are right for {right} of the pictures, {needed} are needed"
     return "another class is likelier, but most are right as they are"
 
@@ -198,7 +198,7 @@ def _how_good(judged: Judgement) -> str:
     if judged.can_tell:
         return f"{told} Called probably wrong is what is likelier wrong than right, with how likely that is."
     return (
-        f"{told} Below {percent(judged.needed, 0)} they err too often to tell: no label is called probably wrong. The "
+        f"{told} Below {percent(judged.needed)} they err too often to tell: no label is called probably wrong. The "
         "list begins with those that they believe least."
     )
 
