@@ -106,3 +106,24 @@ def test_a_recipe_of_an_earlier_version_keeps_what_it_meant() -> None:
     saved = '[training]\narithmetic = "fp32"\nthreads = 2\n'
     assert parse_recipe(saved).data.white == "by type"
     assert parse_recipe("").data.white == "auto"
+
+
+def test_a_check_measures_it_and_shows_pictures_by_it(tmp_path: Path) -> None:
+    from foveal.audit import check
+    from foveal.audit.page import _pixels
+
+    found = check(camera(tmp_path / "set", twelve_bits))
+    assert found.white == 4095
+    assert any("4095 (12 bits) is white" in note for note in found.as_dict()["notes"])
+    shown = _pixels(found, 0)
+    assert shown is not None
+    assert shown.max() > 200  # by type it would be 16 at most
+
+
+def test_idx_is_written_by_it(tmp_path: Path) -> None:
+    from foveal.data.convert import convert
+
+    done = convert(open_dataset(camera(tmp_path / "set", twelve_bits)), tmp_path / "idx", "idx")
+    assert any("4095 (12 bits) is white" in note for note in done.notes)
+    again = open_dataset(tmp_path / "idx")
+    assert max(int(np.max(again.pictures.content(i))) for i in range(len(again))) > 200

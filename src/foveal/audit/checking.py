@@ -6,7 +6,7 @@ import time
 from collections import Counter
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import TYPE_CHECKING, Any, Literal, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,7 @@ from foveal.audit.outliers import outliers
 from foveal.data.dataset import NOTHING, ArrayPictures, Dataset
 from foveal.data.sources import Reading, open_dataset
 from foveal.data.store import PixelStore, open_store
+from foveal.data.white import measured_white
 from foveal.errors import BadData, BadPicture, shown
 from foveal.files.headers import Header, header_of
 from foveal.preprocess import Preprocess
@@ -42,12 +43,14 @@ BLOCK = 1000
 def check(
     source: str | Path | tuple[Any, Any],
     *,
+    white: float | Literal["auto", "by type"] = "auto",
     progress: Progress = SILENT,
     **reading: Unpack[Reading],
 ) -> Findings:
     """Everything that is wrong with a data set, or may be.
 
-    Args:   as of `open_dataset`. Equal pictures under two labels are reported, not refused.
+    Args:   as of `open_dataset`; white, as of the recipe's `data.white`. Equal pictures under two labels are
+            reported, not refused.
     Raises: Missing, BadData when it is no data set or no picture can be read; BadModel when weights that it looks
             with lie on this machine and are damaged; NoSpace, NotWritable.
     """
@@ -57,8 +60,11 @@ def check(
     from foveal.audit.boxes import odd_boxes  # with PyTorch: what is no data set is refused before
     from foveal.audit.look import SIDE, look
 
+    if white == "auto" and (found := measured_white(dataset, np.arange(len(dataset)), progress=progress)):
+        dataset, white = dataset.noted(found.sentence), found.value
     headers = _headers(dataset, progress)
-    store = open_store(dataset, _preprocess(headers, SIDE), progress=progress)
+    preprocess = _preprocess(headers, SIDE, None if isinstance(white, str) else white)
+    store = open_store(dataset, preprocess, progress=progress)
     sound = np.setdiff1d(np.arange(len(dataset)), [index for index, _ in store.broken]).astype(np.int64)
     if not len(sound):
         raise BadData(f"{shown(dataset.origin.place)}: none of the {len(dataset)} pictures can be read.")
@@ -86,6 +92,7 @@ def check(
         placed=sound[placed],
         odd_boxes=odd_boxes(dataset),
         judgement=judgement,
+        white=preprocess.white,
     )
 
 
@@ -100,11 +107,11 @@ def _headers(dataset: Dataset, progress: Progress) -> dict[int, Header]:
     return found
 
 
-def _preprocess(headers: dict[int, Header], most: int) -> Preprocess:
+def _preprocess(headers: dict[int, Header], most: int, white: float | None) -> Preprocess:
     """A square as large as most pictures are, at most as the network looks at."""
     sides = [min(h.height, h.width) for h in headers.values()]
     side = int(np.clip(np.median(sides), LEAST_SIDE, most)) if sides else most
-    return Preprocess(side, side)
+    return Preprocess(side, side, white=white)
 
 
 def _broken(dataset: Dataset, store: PixelStore) -> tuple[Odd, ...]:

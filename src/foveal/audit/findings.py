@@ -92,6 +92,7 @@ class Findings:
     places: NDArray[np.float32] = field(repr=False)  # (n, 2) in [0, 1]: where pictures lie on the map
     placed: NDArray[np.int64] = field(repr=False)  # (n,) which they are
     odd_boxes: tuple[Odd, ...] = ()  # doubled, tiny, thin, as large as the picture
+    white: float | None = None  # in pictures of more than 8 bits
     judgement: Judgement | None = None  # how good those are who judged the labels; None where nobody could
 
     @property
@@ -180,6 +181,7 @@ class Findings:
             "turned": self.turned,
             "looked_with": self.by,
             "judges": None if self.judgement is None else self.judgement.as_dict(),
+            "notes": list(self.dataset.notes),
             "seconds": round(self.seconds, 2),
             "findings": [dict(zip(COLUMNS, row, strict=True)) for row in self.rows()],
         }

@@ -282,7 +282,7 @@ def _pixels(findings: Findings, index: int) -> NDArray[np.uint8] | None:
     """A picture to show; None when it went away since it was looked at."""
     try:
         content = findings.dataset.pictures.content(index)
-        return read_image(content, channels=3, cover=(CARD_SIDE, CARD_SIDE))
+        return read_image(content, channels=3, cover=(CARD_SIDE, CARD_SIDE), white=findings.white)
     except (BadPicture, OSError):
         return None
 

@@ -7,7 +7,7 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import wraps
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -18,7 +18,7 @@ from foveal.tasks.names import TASK_NAMES
 if TYPE_CHECKING:
     from foveal.data.sources import Reading
 
-__all__ = ["FLAGS", "Change", "Flag", "changed_keys", "meant", "reading", "reading_flags", "with_flags"]
+__all__ = ["FLAGS", "Change", "Flag", "changed_keys", "meant", "reading", "reading_flags", "white_of", "with_flags"]
 
 Change = tuple[str, Any, str]  # key of the recipe, value, and what the user typed
 
@@ -96,6 +96,15 @@ def reading(given: Mapping[str, Any]) -> Reading:
 
     typed = {FLAGS[flag].key: value for flag, value in given.items() if value is not None}
     return reading_of(Recipe().with_settings(typed, "options").data)
+
+
+def white_of(typed: str | None) -> float | Literal["auto", "by type"]:
+    """What was typed behind --white. Raises: BadRecipe."""
+    from foveal.recipe import Recipe, parse_setting
+
+    key = FLAGS["--white"].key
+    value = parse_setting(f"{key}={'auto' if typed is None else typed}")[1]
+    return Recipe().with_settings({key: value}, "--white").data.white
 
 
 ELSEWHERE = {  # what other tools call them -> the key, and what to give it

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from foveal.cli import console
-from foveal.cli._flags import reading, reading_flags, with_flags
+from foveal.cli._flags import FLAGS, reading, reading_flags, white_of, with_flags
 from foveal.errors import shown
+from foveal.files.plain_table import counted
 
 if TYPE_CHECKING:
     from foveal.audit.findings import Findings
@@ -27,7 +28,7 @@ Out = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="Print what was found as JSON.")]
 
 
-@with_flags({flag: known for flag, known in reading_flags().items() if flag != "--contradictions"})
+@with_flags({flag: FLAGS[flag] for flag in (*reading_flags(), "--white") if flag != "--contradictions"})
 def check(
     source: Source,
     out: Out = None,
@@ -56,7 +57,7 @@ def check(
     try:
         from foveal.audit.checking import check as look
 
-        found = look(source, **reading(given), progress=console.progress())
+        found = look(source, white=white_of(given.pop("--white")), **reading(given), progress=console.progress())
         from foveal.audit.page import write_check
 
         write_check(found, folder)
@@ -79,8 +80,11 @@ def _tell(found: Findings, folder: Path, as_json: bool) -> None:
 
         print(_texts.json_text({"folder": str(folder), **found.as_dict()}))
         return
+    for note in found.dataset.notes:
+        console.progress().say(note)
     said = answer(found)
-    print(f"{len(found.dataset)} pictures in {len(found.dataset.classes)} classes"
+    pictures, classes = counted(len(found.dataset), "picture"), counted(len(found.dataset.classes), "class", "classes")
+    print(f"{pictures} of {classes}"
           f"{':' if said else '; nothing to mend was found.'}")  # fmt: skip
     for what, why in said:
         print(f"  {what} - {why}")
