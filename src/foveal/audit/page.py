@@ -196,7 +196,9 @@ def _how_good(judged: Judgement) -> str:
         f"who always names the largest class is right for {percent(judged.chance, 0)}."
     )
     if judged.can_tell:
-        return f"{told} Called probably wrong is what is likelier wrong than right, with how likely that is."
+        return (
+            f"{told} A label is called probably wrong where it is likelier wrong than right; how likely stands with it."
+        )
     return (
         f"{told} Below {percent(judged.needed)} they err too often to tell: no label is called probably wrong. The "
         "list begins with those that they believe least."

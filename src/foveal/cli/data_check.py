@@ -84,7 +84,7 @@ def _tell(found: Findings, folder: Path, as_json: bool) -> None:
         console.progress().say(note)
     said = answer(found)
     pictures, classes = counted(len(found.dataset), "picture"), counted(len(found.dataset.classes), "class", "classes")
-    print(f"{pictures} of {classes}"
+    print(f"{pictures} in {classes}"
           f"{':' if said else '; nothing to mend was found.'}")  # fmt: skip
     for what, why in said:
         print(f"  {what} - {why}")
