@@ -17,14 +17,14 @@ from numpy.typing import NDArray
 from torch import nn
 
 from foveal.data.batches import Rows
-from foveal.files.foreign import read_foreign
 from foveal.networks.catalogue import build, find
 from foveal.networks.folding import folded
 from foveal.networks.taps import take
-from foveal.networks.weights import find_published, fit_weights, lying_here
+from foveal.networks.weights import find_published, fit_weights, looked_at, lying_here
 from foveal.preprocess import Preprocess
 from foveal.progress import SILENT, Progress
 from foveal.training.baseline import hog_features
+from foveal.training.initial_weights import weights_in
 from foveal.training.probe import rival_format
 
 __all__ = ["TRUNKS", "Look", "Trunk", "look", "principal"]
@@ -89,9 +89,9 @@ def _here(trunk: Trunk) -> nn.Module | None:
     here = lying_here(entry)
     if here is None:
         return None
-    path = find_published(entry).path if here.where == "package" else here.path  # a package's is held to its checksum
+    found = find_published(entry) if here.where == "package" else looked_at(here.path)  # a package's: its very file
     network = build(trunk.network, 1000, 3, (224, 224))
-    fit_weights(network, read_foreign(path), source=str(path), entry=entry)
+    fit_weights(network, weights_in(found, network), source=str(found.path), entry=entry)
     return network
 
 

@@ -23,7 +23,7 @@ from foveal.progress import SILENT, Progress
 from foveal.recipe import IMAGENET, Recipe, parse_weights
 from foveal.training.asking import check_start, start_file
 
-__all__ = ["InitialWeights", "initial_weights"]
+__all__ = ["InitialWeights", "initial_weights", "weights_in"]
 
 KIND = "converted"  # a file of weights that is no safetensors, as safetensors
 ROOM = 4  # times the network's own bytes: a training script may have kept its optimiser's tensors in the file
@@ -80,7 +80,7 @@ def initial_weights(network: nn.Module, recipe: Recipe, progress: Progress = SIL
             f"{pinned[:12]}); to use it all the same, add --weights {shown(asked)}."
         )
     known = description_of(found.path)
-    tensors = _tensors(found, _most(network))
+    tensors = weights_in(found, network)
     for name in known.calibration.shapes() if known else ():  # what a model knows of its answers is no network's
         tensors.pop(name, None)
     ours = known.preprocess if known else None
@@ -90,8 +90,14 @@ def initial_weights(network: nn.Module, recipe: Recipe, progress: Progress = SIL
     return start
 
 
-def _tensors(found: Found, most: int) -> dict[str, Tensor]:
-    """The tensors of a file. A `.pth` is read by a process with its own PyTorch: what it gave is kept in the cache."""
+def weights_in(found: Found, network: nn.Module) -> dict[str, Tensor]:
+    """The tensors of a file that may hold a network's weights.
+
+    A `.pth` is read by a process with its own PyTorch: what it gave is kept in the cache.
+
+    Raises: BadModel when it is damaged, hostile, or much larger than the network.
+    """
+    most = _most(network)
     if found.path.suffix == ".safetensors" or found.path.stat().st_size > most:
         return read_foreign(found.path, most=most)
     with suppress(FovealError, OSError):  # nothing kept, or not what was written
