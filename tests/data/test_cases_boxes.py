@@ -770,3 +770,24 @@ def test_a_copy_in_voc_is_read_as_it_was_written(tmp_path):
         table = write(tmp_path / f"{k}/t.csv", "\n".join(["path,x1,y1,x2,y2,label", *lines]))
         copy = convert(open_dataset(table), tmp_path / f"voc{k}", "voc")
         assert first(open_dataset(copy.open)) == list(corners)
+
+
+def test_a_table_of_boxes_in_each_split_s_folder(tmp_path: Path) -> None:
+    """Roboflow's `_annotations.csv`."""
+    header = "filename,width,height,class,xmin,ymin,xmax,ymax\n"
+    for s, split in enumerate(("train", "valid", "test")):
+        for i in range(3):
+            picture(tmp_path / f"{split}/{split}{i}.jpg", seed=10 * s + i)
+        rows = "".join(f"{split}{i}.jpg,64,48,cat,{i},6,20,22\n" for i in range(2))
+        bad = f"{split}0.jpg,64,48,cat,9,6,9,22\n"
+        (tmp_path / f"{split}/_annotations.csv").write_text(header + rows + bad)
+    found = open_dataset(tmp_path)
+    names = [found.pictures.name(i) for i in found.indices("val")]
+    assert names == ["valid/valid0.jpg", "valid/valid1.jpg"]
+    assert found.boxes is not None
+    assert found.boxes.xyxy[found.boxes.of(int(found.indices("test")[1]))].tolist() == [[1, 6, 20, 22]]
+    assert ("valid/_annotations.csv line 4", "zero area") in [(row.name, row.reason) for row in found.skipped]
+    assert ("test/test2.jpg", "has no annotation") in [(row.name, row.reason) for row in found.skipped]
+    assert len(open_dataset(tmp_path, unlabelled="background")) == 9
+    with pytest.raises(BadData, match="column"):
+        open_dataset(tmp_path, group_by="nothing-here")

@@ -172,7 +172,9 @@ def followed(dataset: Dataset, groups: Groups) -> NDArray[np.int8]:
 def _from_column(dataset: Dataset, by: str) -> list[str] | None:
     """The column's value for each picture; None where the source has no table with it."""
     lookup, names, column = Lookup(dataset), [""] * len(dataset), by.strip().lower()
-    rows = _column_of_tables(dataset, column) if dataset.origin.format == "metadata" else _column_of(dataset, column)
+    form, place = dataset.origin.format, Path(dataset.origin.place)
+    several = form == "metadata" or (form == "box table" and place.is_dir())
+    rows = _column_of_tables(dataset, column) if several else _column_of(dataset, column)
     if rows is None:
         return None
     for path, group in rows:

@@ -1,5 +1,5 @@
 """Tables that lie among the pictures: `metadata.csv`, `.jsonl` or `.parquet` as Hugging Face's image folders have them,
-Roboflow's `_classes.csv`, or a single table beside loose pictures.
+Roboflow's `_classes.csv` and `_annotations.csv`, or a single table beside loose pictures.
 
 Paths are relative to the table's own folder. Splits are those of the folders (`train/metadata.csv`), of the tables'
 names (`train.csv`, `test.csv`) or of a column. Where pictures lie in class folders as well, labels of `metadata.*` win.
@@ -27,7 +27,7 @@ from foveal.files.pictures import is_picture_name
 
 __all__ = ["FORMAT", "sheets_of"]
 
-NAMED = ("metadata.csv", "metadata.tsv", "metadata.jsonl", "metadata.parquet", "_classes.csv")
+NAMED = ("metadata.csv", "metadata.tsv", "metadata.jsonl", "metadata.parquet", "_classes.csv", "_annotations.csv")
 LABEL = ("label", "labels", "class", "target", "category")
 TEXTS = ("text", "caption", "captions", "description", "prompt", "sentence")
 NO_LABEL = frozenset({"", "index", "id", "unnamed: 0", "width", "height", "split", "subset"})
@@ -36,8 +36,11 @@ NO_LABEL = frozenset({"", "index", "id", "unnamed: 0", "width", "height", "split
 def _read(place: Place, asked: Asked) -> Dataset:
     root = Place(place.path.parent) if place.is_file else place
     files = _files(place)
-    if len(files) == 1 and box_table.FORMAT.detect(Place(root.path / files[0])):
+    boxed = [file for file in files if box_table.FORMAT.detect(Place(root.path / file))]
+    if len(files) == 1 and boxed:
         return box_table.FORMAT.read(Place(root.path / files[0]), asked)
+    if boxed == files:
+        return box_table.read_box_tables(root, {file: _split_of(file) for file in files}, asked)
     sheets = sheets_of(place)
     for sheet in sheets.values():
         if len(columns_of(sheet.header, PATH)) != 1:
