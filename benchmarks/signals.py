@@ -87,7 +87,7 @@ def commands(place: Path) -> dict[str, list[str]]:
     finished(subprocess.Popen(typed([*train, "--out", str(model)]), stderr=subprocess.PIPE, text=True))
     return {
         "train": [*train, "--out", FOLDER],
-        "train --train head": ["train", str(pictures), "--weights", str(model), "--train", "head", "--out", FOLDER],
+        "train --train head": [*train[:6], "--weights", str(model), "--train", "head", "--out", FOLDER],
         "predict": ["predict", str(model), *[str(pictures)] * 4, "-o", f"{FOLDER}.csv"],
         "evaluate": ["evaluate", str(model), str(pictures), "--on", "all"],
         "data check": ["data", "check", str(pictures), "--out", FOLDER],
