@@ -154,3 +154,19 @@ def test_an_address_is_refused_as_it_was_typed_wherever_a_path_is_due(command, t
     typed = next(word.rpartition("=")[2] for word in words.split() if "://" in word)
     assert done.stderr == f"{typed}: foveal does not open addresses; download it, and give its path.\n"
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_libraries_say_is_heard_with_debug_alone(monkeypatch):
+    import warnings
+
+    from foveal.cli.main import _hush
+
+    heard = list[str]()
+    monkeypatch.setattr(warnings, "showwarning", lambda message, *where, **more: heard.append(str(message)))
+    monkeypatch.setenv("TORCH_CPP_LOG_LEVEL", "ERROR")
+    _hush()
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        warnings.warn("divide by zero encountered", RuntimeWarning, stacklevel=1)
+        warnings.warn("passed is abstained", DeprecationWarning, stacklevel=1)
+    assert heard == ["passed is abstained"]
