@@ -182,3 +182,19 @@ def test_refused_check_leaves_no_folder_and_a_full_folder_is_refused(planted, fo
     done = foveal("data", "check", planted, "--out", "full")
     assert done.exit_code == 2
     assert "not empty" in done.stderr
+
+
+def test_a_name_without_end_is_shortened_where_it_is_shown(tmp_path):
+    rng = np.random.default_rng(0)
+    names = ["cat", "x" * 20_000]
+    for k in range(2):
+        for i in range(5):
+            pixels = rng.integers(0, 256, (16, 16, 3), np.uint8)
+            Image.fromarray(pixels).save(tmp_path / f"{k}{i}.png")
+    rows = [f"{k}{i}.png,{names[k]}" for k in range(2) for i in range(5)]
+    (tmp_path / "t.csv").write_text("path,label\n" + "\n".join(rows))
+    found = check(tmp_path / "t.csv")
+    (tmp_path / "out").mkdir()
+    write_check(found, tmp_path / "out")
+    assert "x" * 3000 not in (tmp_path / "out/check.html").read_text()
+    assert found.label(9) == names[1]  # the list keeps it whole

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from foveal.audit.findings import PROBABLY_WRONG, WORTH_A_LOOK, Findings, Suspect
 from foveal.audit.labels import Judgement
 from foveal.data.dataset import NOTHING
-from foveal.errors import BadPicture
+from foveal.errors import BadPicture, brief
 from foveal.files.durable import write_text
 from foveal.files.pictures import read_image
 from foveal.pages.page import (
@@ -41,6 +41,7 @@ __all__ = ["CSV_FILE", "PAGE_FILE", "answer", "check_page", "write_check"]
 
 PAGE_FILE, CSV_FILE = "check.html", "findings.csv"
 CARD_SIDE, POINT_SIDE = 176, 40  # pixels of a picture in a list and on the map
+LONGEST_NOTE = 2000  # letters
 MOST_SHOWN = 60  # pictures of each finding; the CSV has all
 MOST_ROWS = 200  # of each table
 MOST_NAMED = 20  # classes in a sentence
@@ -136,7 +137,7 @@ def _answer_section(findings: Findings) -> Section:
         lead = f"{pictures}{boxes} {classes}. What to look at, most pressing first:"
     blocks: list[Block] = [Card([Ready(special("pressing", lead=lead, rows=found)), Facts(_facts(findings))])]
     blocks += [] if findings.knows_things else [Alarm([WEIGHTS_MISSING])]
-    blocks += [Alarm(dataset.notes)] if dataset.notes else []
+    blocks += [Alarm([brief(note, LONGEST_NOTE) for note in dataset.notes])] if dataset.notes else []
     return Section("", blocks)
 
 
@@ -206,7 +207,7 @@ def _how_good(judged: Judgement) -> str:
 
 
 def _suspected(findings: Findings, suspect: Suspect) -> Picture:
-    label, likely = findings.label(suspect.index), findings.dataset.classes[suspect.likely]
+    label, likely = brief(findings.label(suspect.index)), brief(findings.dataset.classes[suspect.likely])
     words, split = marked("{}: rather <b>{}</b>?", label, likely), findings.split(suspect.index)
     more = f"{percent(suspect.doubt, 0)} · {split}" if suspect.probably else split
     return _picture(findings, suspect.index, words, more)
@@ -241,17 +242,17 @@ def _classes_section(findings: Findings) -> Section:
     rows: list[list[str | Cell]] = []
     for k in np.argsort(-total, kind="stable")[:MOST_ROWS].tolist():
         all_of_it = Cell(count(total[k]), share=float(total[k] / max(1, total.max())))
-        rows.append([dataset.classes[k], all_of_it, *(count(column[k]) for column in columns)])
+        rows.append([brief(dataset.classes[k]), all_of_it, *(count(column[k]) for column in columns)])
     head = ("class", what, "train", "val", "test", "labels doubted", "copies")
     lead = ""
     if tiny := findings.tiny:
         more = f" and {len(tiny) - MOST_NAMED} more" if len(tiny) > MOST_NAMED else ""
-        lead = f"Few {what}: {', '.join(tiny[:MOST_NAMED])}{more}."
+        lead = f"Few {what}: {', '.join(map(brief, tiny[:MOST_NAMED]))}{more}."
     return Section("Classes", [Card([Table(rows, head, "figures", about="Figures of each class")])], lead)
 
 
 def _map_section(findings: Findings) -> Section:
-    points, names = list(_points(findings)), findings.dataset.classes[:HUES]
+    points, names = list(_points(findings)), [brief(name) for name in findings.dataset.classes[:HUES]]
     legend = [(name, _hue(k)) for k, name in enumerate(names)]
     some = f"{len(points)} pictures drawn at random. " if len(points) < len(findings.dataset) else ""
     return Section(
@@ -270,7 +271,7 @@ def _rest(n: int) -> str:
 
 def _picture(findings: Findings, index: int, words: str = "", more: str = "") -> Picture:
     """A picture with what is said of it, by default its label and split, and its name below."""
-    words = words or f"{findings.label(index)} · {findings.split(index)}"
+    words = words or f"{brief(findings.label(index))} · {findings.split(index)}"
     more = marked("<small>{}</small>", more) if more else ""
     name = findings.name(index)
     told = marked('{}{}<small title="{name}">{name}</small>', words, more, name=name)
@@ -293,7 +294,7 @@ def _points(findings: Findings) -> Iterator[Point]:
     for place, index in zip(findings.places, findings.placed.tolist(), strict=True):
         pixels = _pixels(findings, index)
         if pixels is not None:
-            title = f"{findings.name(index)} · {findings.label(index)}"
+            title = f"{findings.name(index)} · {brief(findings.label(index))}"
             left, top = (round(96 * float(v), 2) for v in place)
             hue = _hue(int(findings.dataset.labels[index]))
             yield Point(data_uri(shrunk(pixels, POINT_SIDE)), left, top, hue, title)
