@@ -791,3 +791,16 @@ def test_a_table_of_boxes_in_each_split_s_folder(tmp_path: Path) -> None:
     assert len(open_dataset(tmp_path, unlabelled="background")) == 9
     with pytest.raises(BadData, match="column"):
         open_dataset(tmp_path, group_by="nothing-here")
+
+
+def test_a_drive_s_thumbnails_are_counted_where_a_yaml_is_given(tmp_path: Path) -> None:
+    for i in range(4):
+        picture(tmp_path / f"images/{i}.jpg", seed=i)
+        picture(tmp_path / f"images/@eaDir/{i}.jpg/SYNOPHOTO_THUMB_M.jpg", seed=i)
+        (tmp_path / "labels").mkdir(exist_ok=True)
+        (tmp_path / f"labels/{i}.txt").write_text("0 .5 .5 .2 .2\n")
+    (tmp_path / "data.yaml").write_text("train: images\nnames: [cat]\n")
+    for source in (tmp_path, tmp_path / "data.yaml"):
+        found = open_dataset(source)
+        assert len(found) == 4
+        assert sum("ignored (@eaDir)" in note for note in found.notes) == 1

@@ -59,6 +59,8 @@ def _read(place: Place, asked: Asked) -> Dataset:
             reader.take(found.add_picture(picture, _split(picture, known)), texts[file])
     rest = [(path, _split(path, known)) for path in pictures if path not in labels]
     found.unlabelled(rest, asked, "has no label file")
+    if place.is_file:
+        found.notes += inside.ignored
     if known.told_by:
         found.notes.append(f"Class names are those of {shown(known.told_by)}.")
     how = shown(known.split_by) if known.folders or known.listed else folders_said(found.splits)
