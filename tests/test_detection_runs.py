@@ -47,10 +47,10 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """42 wide pictures with one or two coloured rectangles, as YOLO has them."""
     folder = tmp_path_factory.mktemp("rectangles")
     rng = np.random.default_rng(0)
-    for part, count in (("train", 24), ("val", 8), ("test", 10)):
-        (folder / "images" / part).mkdir(parents=True)
-        (folder / "labels" / part).mkdir(parents=True)
-        for number in range(count):
+    for part, numbers in (("train", range(24)), ("val", range(6)), ("test", range(10)), ("val", range(6, 8))):
+        (folder / "images" / part).mkdir(parents=True, exist_ok=True)
+        (folder / "labels" / part).mkdir(parents=True, exist_ok=True)
+        for number in numbers:
             canvas = rng.integers(90, 130, (72, 120, 3)).astype(np.uint8)
             lines = []
             for label in rng.permutation(2)[: 1 + number % 2]:
