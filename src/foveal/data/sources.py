@@ -10,7 +10,7 @@ import unicodedata
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal, TypedDict
+from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,7 +50,9 @@ from foveal.data.names import NAMED, NamedSet, canonical, fetched
 from foveal.data.split import decide
 from foveal.errors import BadData, shown
 from foveal.progress import SILENT, Progress
-from foveal.recipe import DataRecipe
+
+if TYPE_CHECKING:
+    from foveal.recipe import DataRecipe
 
 __all__ = ["FORMATS", "Reading", "open_dataset", "reading_of"]
 
