@@ -13,6 +13,7 @@ from PIL import Image
 from foveal.errors import BadPicture
 from foveal.files.deep import depth_of
 from foveal.files.pictures import deep_samples, read_image
+from foveal.files.safely import Unreadable
 
 RAMP = np.linspace(0, 4095, 20 * 30).reshape(20, 30)
 COLOURS = np.stack([RAMP, RAMP[::-1], RAMP[:, ::-1]], axis=2).astype(np.uint16)
@@ -107,3 +108,11 @@ def test_what_is_no_brightness_is_refused(value: float) -> None:
 @pytest.mark.parametrize("data", [b"", b"II*\0", b"\x89PNG\r\n\x1a\n", b"MM\0*\0\0\0\x08" + b"\xff" * 40])
 def test_what_has_no_sound_header_is_not_called_deep(data: bytes) -> None:
     assert depth_of(data) == ""
+
+
+def test_deep_colours_that_need_too_much_memory_are_refused_before_they_are_decoded_again() -> None:
+    from foveal.files.deep import samples_of
+
+    large = Image.new("RGB", (9000, 9000))
+    with pytest.raises(Unreadable, match="GiB to decode, limit 1 GiB; save it smaller"):
+        samples_of(large, b"")

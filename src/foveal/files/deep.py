@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from foveal.files._limits import check_bytes
 from foveal.files._quiet import quiet_stderr, quiet_warnings
 from foveal.files.safely import Unreadable, open_regular
 
@@ -29,8 +30,8 @@ _BITS_PER_SAMPLE = 258  # tag of a TIFF
 _PEEKED = 26  # bytes: as far as PNG's bit depth
 _PNG = b"\x89PNG\r\n\x1a\n"
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-_BLOCK = 1 << 22  # samples scaled at a time
-_COLOURS_MAX_BYTES = 600 << 20  # of deep colours, which are held beside Pillow's own picture
+_BLOCK = 1 << 20  # samples scaled at a time
+_BESIDE_COLOURS = 12  # bytes a pixel that are held beside deep colours: Pillow's picture, a copy, what comes of it
 
 
 def depth_of(source: Path | bytes) -> Depth:
@@ -74,58 +75,60 @@ def is_deep(image: Image, data: bytes = b"") -> bool:
     return any(int(n) > 8 for n in (bits if isinstance(bits, tuple) else (bits,)))
 
 
-def samples_of(image: Image, data: bytes) -> NDArray[Any]:
+def samples_of(image: Image, data: bytes, limit: float = 100.0) -> NDArray[Any]:
     """(H, W) or (H, W, C) samples as the file has them, RGB and opacity behind it; not turned.
 
-    Args:   image, loaded whole and deep; data, the file's bytes.
+    Args:   image, loaded whole and deep; data, the file's bytes; limit, megapixels, as of `read_image`.
     Raises: Unreadable.
     """
     if image.mode.startswith("I") or image.mode == "F":
         return np.asarray(image)
     import cv2
 
-    if image.width * image.height * len(image.getbands()) * 2 > _COLOURS_MAX_BYTES:
-        raise Unreadable(f"has {image.width} × {image.height} pixels of 16-bit colours; save it smaller or in 8 bits")
+    held = _BESIDE_COLOURS + 2 * len(image.getbands())
+    check_bytes(image.width, image.height, held, len(data), limit)
     with quiet_stderr():  # OpenCV prints what libtiff finds odd
         deep = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     if deep is None or deep.dtype != np.uint16 or deep.shape[:2] != (image.height, image.width):
         raise Unreadable("has 16-bit colours in a form that foveal does not read; save it as 16-bit PNG")
     if deep.ndim == 3 and deep.shape[2] in (3, 4):
-        deep = deep[:, :, [2, 1, 0, 3][: deep.shape[2]]]
+        code = cv2.COLOR_BGR2RGB if deep.shape[2] == 3 else cv2.COLOR_BGRA2RGBA
+        cv2.cvtColor(deep, code, dst=deep)  # in its place
     return deep
 
 
-def levelled(image: Image, data: bytes, white: float) -> Image:
+def levelled(image: Image, data: bytes, white: float, limit: float = 100.0) -> Image:
     """A deep picture as L or RGB of 8 bits: 0 is black, `white` and what lies above is white; opacity laid on white.
 
     Raises: Unreadable for values that are not finite or below 0.
     """
     from PIL.Image import fromarray
 
-    values = samples_of(image, data)
-    if values.ndim == 2:
-        pixels = _levels(values, white)
-    else:
-        pixels = _levels(values[:, :, :3], white)
-        if values.shape[2] == 4:
-            share = values[:, :, 3:].astype(np.float32) / 65535
-            pixels = np.rint(pixels * share + 255 * (1 - share)).astype(np.uint8)
+    values = samples_of(image, data, limit)
+    shape = values.shape if values.ndim == 2 else (*values.shape[:2], 3)
+    pixels = np.empty(shape, np.uint8)
+    table = np.minimum(np.rint(np.arange(65536) * (255 / white)), 255).astype(np.uint8)
+    rows = max(1, _BLOCK // (values.size // len(values)))
+    for top in range(0, len(values), rows):  # a band at a time: what stands between is larger than the picture
+        band = values[top : top + rows]
+        colours = band if band.ndim == 2 else band[:, :, :3]
+        levels = table[colours] if values.dtype == np.uint16 else _levels(colours, white)
+        pixels[top : top + rows] = levels if band.ndim == 2 or band.shape[2] == 3 else _on_white(levels, band[:, :, 3:])
     plain = fromarray(pixels)
     plain.info = {key: value for key, value in image.info.items() if key != "transparency"}
     return plain
 
 
+def _on_white(levels: NDArray[np.uint8], opacity: NDArray[np.uint16]) -> NDArray[np.uint8]:
+    share = opacity.astype(np.float32) / 65535
+    return np.rint(levels * share + 255 * (1 - share)).astype(np.uint8)
+
+
 def _levels(values: NDArray[Any], white: float) -> NDArray[np.uint8]:
-    """The same shape, v / white × 255 rounded, in blocks so that nothing large is held beside it."""
-    if values.dtype == np.uint16:
-        table = np.minimum(np.rint(np.arange(65536) * (255 / white)), 255).astype(np.uint8)
-        return np.asarray(table[values], np.uint8)
-    flat, out = np.ravel(values), np.empty(values.size, np.uint8)
-    for start in range(0, len(flat), _BLOCK):
-        part = flat[start : start + _BLOCK].astype(np.float64)
-        if not np.isfinite(part).all():
-            raise Unreadable("has values that are no finite numbers")
-        if part.min(initial=0) < 0:
-            raise Unreadable(f"has values below 0 ({part.min():g})")
-        out[start : start + len(part)] = np.minimum(np.rint(part * (255 / white)), 255)
-    return out.reshape(values.shape)
+    """The same shape, v / white × 255 rounded."""
+    exact = values.astype(np.float64)
+    if not np.isfinite(exact).all():
+        raise Unreadable("has values that are no finite numbers")
+    if exact.min(initial=0) < 0:
+        raise Unreadable(f"has values below 0 ({exact.min():g})")
+    return np.minimum(np.rint(exact * (255 / white)), 255).astype(np.uint8)

@@ -86,7 +86,7 @@ def read_image(
             data = source if isinstance(source, bytes) else read_all(source, _largest_file(max_megapixels))
             picture, turn = _decode(data, channels, cover, max_megapixels)
             if white is not None and not isinstance(picture, np.ndarray) and is_deep(picture, data):
-                picture = levelled(picture, data, white)
+                picture = levelled(picture, data, white, max_megapixels)
             del data  # before room is made for what comes of it
             pixels = _converted(picture, channels)
             del picture
@@ -106,7 +106,7 @@ def deep_samples(source: Encoded, name: str = "", max_megapixels: float = 100.0)
         with quiet_warnings():
             data = source if isinstance(source, bytes) else read_all(source, _largest_file(max_megapixels))
             picture = _decode(data, None, None, max_megapixels)[0]
-            return picture if isinstance(picture, np.ndarray) else samples_of(picture, data)
+            return picture if isinstance(picture, np.ndarray) else samples_of(picture, data, max_megapixels)
     except Unreadable as error:
         raise BadPicture(label, error.reason) from None
     except Exception as error:  # as in `read_image`
