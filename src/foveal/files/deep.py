@@ -120,6 +120,8 @@ def levelled(image: Image, data: bytes, white: float, limit: float = 100.0) -> I
 
 
 def _on_white(levels: NDArray[np.uint8], opacity: NDArray[np.uint16]) -> NDArray[np.uint8]:
+    if (opacity == 65535).all():  # most are
+        return levels
     share = opacity.astype(np.float32) / 65535
     return np.rint(levels * share + 255 * (1 - share)).astype(np.uint8)
 
