@@ -173,7 +173,10 @@ def summary(metrics: dict[str, Any], headline: Sequence[str]) -> list[str]:
     if leak := metrics.get("leak"):
         lines.append(f"          too good: {leak} pictures held out are also in train")
     if (baseline := metrics.get("baseline") or {}).get("top1") is not None:
-        lines.append(f"baseline  {percent(baseline['top1'])} (HOG and a linear classifier)")
+        note = f", {baseline['note']}" if baseline.get("note") else ""
+        better = baseline["top1"] > metrics["test"].get("top1", 1.0)
+        said = ": better than the network" if better else ""
+        lines.append(f"baseline  {percent(baseline['top1'])} (HOG and a linear classifier{note}){said}")
     if seconds := metrics.get("seconds"):
         whole, training = console.duration(seconds["total"]), console.duration(seconds["train"])
         lines.append(f"time      {whole}, of which training {training}")

@@ -29,21 +29,20 @@ FEWEST_ANSWERS = 20  # below which a mean gap between probability and share is c
 def bought(scores: Scores, baseline: Baseline) -> str:
     """What the network brought over the classic method."""
     ours, theirs, digits = 1 - scores.top1, 1 - baseline.top1, decimals(scores.n)
+    name = f"{baseline.name} {shown(baseline.note)}".rstrip()
     if ours < theirs:
         fewer = percent((theirs - ours) / theirs, 0)
         change = f"{percent(theirs, digits)} → {percent(ours, digits)}"
-        return f"The network made {fewer} fewer errors than {baseline.name}: {change}"
+        return f"The network made {fewer} fewer errors than {name}: {change}"
     if ours > theirs:
-        return f"{baseline.name} did better here: {percent(theirs, digits)} errors against {percent(ours, digits)}"
-    return f"{baseline.name} does equally well here: {percent(ours, digits)} errors"
+        return f"{name} did better here: {percent(theirs, digits)} errors against {percent(ours, digits)}"
+    return f"{name} does equally well here: {percent(ours, digits)} errors"
 
 
 def doubt(scores: Scores, baseline: Baseline) -> str:
-    """Whether there are enough pictures to tell the two apart, and what the baseline was spared."""
+    """Whether there are enough pictures to tell the two apart."""
     apart = scores.top1_interval[0] > baseline.interval[1] or baseline.interval[0] > scores.top1_interval[1]
-    overlap = "" if apart else "The intervals overlap: it takes more test pictures to tell the two apart."
-    note = f"{baseline.name}: {shown(baseline.note)}" if baseline.note else ""
-    return " ".join(filter(None, (overlap, note)))
+    return "" if apart else "The intervals overlap: it takes more test pictures to tell the two apart."
 
 
 def calibration_in_words(bins: CalibrationBins) -> str:

@@ -22,9 +22,6 @@ from foveal.training.setup import Setup
 
 __all__ = ["scored"]
 
-BASELINE_SECONDS = 30.0  # and never more than the training took
-BASELINE_SHARE = 0.25
-
 
 def scored(
     folder: Path, setup: Setup, fitted: Fitted, model: Model, progress: Progress, began: float
@@ -40,7 +37,7 @@ def scored(
         warnings = [*warnings, remark]
     for sentence in (*(tried.sentences if tried else ()), *warnings):
         progress.say(sentence)
-    baseline = _baseline(setup, on, fitted.seconds, progress) if task.linear else None
+    baseline = _baseline(setup, on, progress) if task.linear else None
     metrics = {
         **_common(setup, fitted, warnings),
         **task.figures(setup.dataset, setup.splits, model.calibration, tried),
@@ -103,20 +100,18 @@ def _common(setup: Setup, fitted: Fitted, warnings: Sequence[str]) -> dict[str, 
     }
 
 
-def _baseline(setup: Setup, on: str, trained: float, progress: Progress) -> Baseline | None:
-    """HOG and a linear classifier on the same split, in a share of the time that the network had."""
+def _baseline(setup: Setup, on: str, progress: Progress) -> Baseline | None:
+    """HOG and a linear classifier on the same split."""
     if on == "train":
         return None
-    seconds = max(2.0, min(BASELINE_SECONDS, BASELINE_SHARE * trained))
     found = hog_baseline(
         setup.store.rows,
         setup.dataset.labels,
         setup.splits["train"],
         setup.splits[on],
         setup.dataset.classes,
-        seconds,
         progress,
     )
     note = f" {found.note}" if found.note else ""
-    progress.say(f"Baseline {found.name}: {found.top1:.2%} in {found.seconds:.1f} s.{note}")
+    progress.say(f"Baseline {found.name}{note}: {found.top1:.2%} in {found.seconds:.1f} s.")
     return found
