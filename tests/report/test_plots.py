@@ -127,7 +127,12 @@ def test_intervals_that_overlap_are_owned_up_to():
     scores = _scores([[99, 1], [0, 100]])
     assert sentences.doubt(scores, Baseline("HOG", 0.9, (0.85, 0.94), 9, 200, 1.0, "")) == ""
     assert "overlap" in sentences.doubt(scores, Baseline("HOG", 0.99, (0.96, 0.998), 9, 200, 1.0, ""))
-    assert sentences.doubt(scores, Baseline("HOG", 0.9, (0.85, 0.94), 9, 200, 1.0, "On half.")) == "HOG: On half."
+
+
+def test_a_baseline_that_saw_fewer_pictures_is_told_in_the_headline():
+    scores = _scores([[99, 1], [0, 100]])
+    half = Baseline("HOG", 0.9, (0.85, 0.94), 9, 200, 1.0, "on 9 of 18 training pictures")
+    assert "fewer errors than HOG on 9 of 18 training pictures: " in sentences.bought(scores, half)
 
 
 def test_single_mistakes_have_no_most_frequent_pair():
