@@ -9,7 +9,7 @@ import tomllib
 
 import pytest
 
-from foveal.cli._flags import ELSEWHERE
+from foveal.cli._elsewhere import ELSEWHERE
 from foveal.cli.train import _recipe, summary
 from foveal.recipe import Recipe
 

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from foveal import __version__
-from foveal.cli._flags import meant
+from foveal.cli._elsewhere import meant
 from foveal.cli.cache import cache
 from foveal.cli.data import data
 from foveal.cli.doctor import doctor
