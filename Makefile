@@ -32,9 +32,8 @@ $(READY): pyproject.toml requirements.lock scripts/set-up
 demo: $(READY)
 	$(BIN)/foveal train digits
 
-# Who has nothing left to do takes over from the other: the longest tests come last.
 test: $(READY)
-	$(ONE_THREAD) $(BIN)/python -m pytest --ignore=tests/test_docs.py -n $(JOBS) --dist worksteal $(TESTS)
+	$(ONE_THREAD) $(BIN)/python -m pytest --ignore=tests/test_docs.py -n $(JOBS) $(TESTS)
 
 check: $(READY)
 	$(BIN)/ruff check .
