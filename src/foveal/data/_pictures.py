@@ -8,7 +8,16 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["ArrayPictures", "FilePictures", "TarPictures"]
+__all__ = ["ArrayPictures", "FilePictures", "TarPictures", "stamp_of"]
+
+
+def stamp_of(path: Path) -> str:
+    """What changes whenever a file's content may have."""
+    try:
+        status = path.stat()
+    except OSError:
+        return f"{path}|gone"
+    return f"{path}|{status.st_size}|{status.st_mtime_ns}|{status.st_ctime_ns}"
 
 
 @dataclass(frozen=True)
@@ -35,11 +44,7 @@ class FilePictures:
 
     def stamp(self, index: int) -> str:
         """See `dataset.Pictures`."""
-        try:
-            status = self.path(index).stat()
-        except OSError:
-            return f"{self.path(index)}|gone"
-        return f"{self.path(index)}|{status.st_size}|{status.st_mtime_ns}|{status.st_ctime_ns}"
+        return stamp_of(self.path(index))
 
     def take(self, indices: NDArray[np.int64]) -> FilePictures:
         """See `dataset.Pictures`."""
@@ -72,12 +77,7 @@ class TarPictures:
 
     def stamp(self, index: int) -> str:
         """See `dataset.Pictures`."""
-        path = self.root / self.shards[self.shard[index]]
-        try:
-            status = path.stat()
-        except OSError:
-            return f"{path}|gone"
-        shard = f"{path}|{status.st_size}|{status.st_mtime_ns}|{status.st_ctime_ns}"
+        shard = stamp_of(self.root / self.shards[self.shard[index]])
         return f"{shard}|{self.offset[index]}|{self.size[index]}"
 
     def take(self, indices: NDArray[np.int64]) -> TarPictures:

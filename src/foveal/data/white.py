@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from foveal.data.dataset import Dataset
+from foveal.data.dataset import ArrayPictures, Dataset, FilePictures
 from foveal.errors import BadData, BadPicture, shown
 from foveal.files.deep import Depth, depth_of
 from foveal.files.pictures import deep_samples
@@ -80,10 +80,9 @@ def measured_white(
 def _deep_ones(dataset: Dataset, indices: NDArray[np.int64], progress: Progress) -> tuple[NDArray[np.int64], Depth]:
     """Which pictures have more than 8 bits, and of what kind they are."""
     found: dict[int, Depth] = {}
-    first = dataset.pictures.content(int(indices[0])) if len(indices) else b""
-    looked = indices if isinstance(first, Path) else indices[evenly(len(indices), INSIDE_MAX)]
-    if isinstance(first, np.ndarray):  # pixels in memory are of 8 bits
+    if isinstance(dataset.pictures, ArrayPictures):  # pixels in memory are of 8 bits
         return indices[:0], ""
+    looked = indices if isinstance(dataset.pictures, FilePictures) else indices[evenly(len(indices), INSIDE_MAX)]
     with progress.task("looking for deep pictures", len(looked)) as advance:
         for index in looked.tolist():
             try:

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from foveal.data._pictures import stamp_of
 from foveal.data.dataset import UNSPLIT, Dataset, Origin, Skipped
 from foveal.data.formats import Asked, Format, Place, listed, named_labels, numbered_labels, split_in
 from foveal.data.formats._arrow import arrow_file
@@ -87,14 +88,8 @@ class ParquetPictures:
 
     def stamp(self, index: int) -> str:
         """See `Pictures`."""
-        path = self.root / self.files[self.file[index]]
-        try:
-            status = path.stat()
-        except OSError:
-            return f"{path}|gone"
-        return (
-            f"{path}|{self.group[index]}|{self.row[index]}|{status.st_size}|{status.st_mtime_ns}|{status.st_ctime_ns}"
-        )
+        file = stamp_of(self.root / self.files[self.file[index]])
+        return f"{file}|{self.group[index]}|{self.row[index]}"
 
     def take(self, indices: NDArray[np.int64]) -> ParquetPictures:
         """See `Pictures`."""

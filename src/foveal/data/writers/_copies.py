@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foveal.data.dataset import Dataset, Skipped
+from foveal.data.fingerprints import KINDS, kind_of
 from foveal.errors import BadPicture, NotWritable, shown
 from foveal.files.durable import new_folder, no_write, sync, sync_folder, temporary_name
 from foveal.files.pictures import PICTURE_SUFFIXES, read_image
@@ -22,10 +23,7 @@ from foveal.files.safely import Unreadable, read_all
 __all__ = ["Copied", "encoded", "stage"]
 
 FILE_MAX_BYTES = 1 << 30
-MAGIC = {
-    b"\xff\xd8\xff": ".jpg", b"\x89PNG\r\n\x1a\n": ".png", b"GIF8": ".gif", b"BM": ".bmp",
-    b"II*\0": ".tif", b"MM\0*": ".tif",
-}  # fmt: skip
+SUFFIXES = {"JPEG": ".jpg", "PNG": ".png", "GIF": ".gif", "BMP": ".bmp", "TIFF": ".tif", "WebP": ".webp"}
 
 
 @dataclass
@@ -54,8 +52,7 @@ def encoded(
         data = read_all(content, FILE_MAX_BYTES) if isinstance(content, Path) else content
         suffix = os.path.splitext(name)[1].lower()
         if suffix not in PICTURE_SUFFIXES:
-            suffix = next((s for magic, s in MAGIC.items() if data.startswith(magic)), "")
-            suffix = ".webp" if data[:4] == b"RIFF" and data[8:12] == b"WEBP" else suffix
+            suffix = SUFFIXES.get(KINDS[kind_of(data)], "")
         if suffix in allowed:
             return data, suffix, False
         return _png(read_image(data, name=name)), ".png", True
