@@ -52,7 +52,7 @@ def main(
     \b
     Examples:
       foveal train flowers/                  a folder of pictures -> a trained model and a report
-      foveal train digits                    the same with built-in data, in half a minute
+      foveal train digits                    the same with built-in data, in a minute at most
       foveal predict runs/flowers-resnet18-1 photo.jpg
       foveal evaluate runs/flowers-resnet18-1 more-flowers/
 
