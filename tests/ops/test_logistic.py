@@ -87,3 +87,13 @@ def test_out_of_fold_answers_come_from_heads_that_have_not_seen_the_picture(tabl
     outside = fold == 2
     slow = fit_logistic(features[~outside], labels[~outside], 4, 0.1).logits(features[outside])
     np.testing.assert_allclose(relative(chosen.logits[outside]), relative(slow), atol=0.05)
+
+
+def test_more_values_than_pictures_are_fitted_in_the_space_that_the_pictures_span():
+    """The same layer as the long way finds, which sees more pictures than values: each of them several times."""
+    rng = np.random.default_rng(3)
+    features, labels = rng.normal(size=(30, 50)).astype(np.float32), rng.integers(0, 3, 30)
+    short = fit_logistic(features, labels, 3, 0.1)
+    long = fit_logistic(np.tile(features, (2, 1)), np.tile(labels, 2), 3, 0.1)
+    np.testing.assert_allclose(short.weight, long.weight, atol=2e-5)
+    np.testing.assert_allclose(short.bias, long.bias, atol=2e-5)

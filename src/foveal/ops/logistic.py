@@ -9,11 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from foveal.ops.statistics import negative_log_likelihood
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 __all__ = ["DECAYS", "Chosen", "Linear", "choose_decay", "fit_logistic", "fold_of"]
 
@@ -143,6 +147,20 @@ def _in_rows(
     )
 
 
+def _turned(rows: Tensor) -> tuple[Tensor, Tensor | None]:
+    """(n, D) rows of more values than there are rows, in coordinates of the space that they span; and its basis (D, n).
+
+    The weights that minimise a loss with a penalty on their length lie in that space [Schölkopf, Herbrich, Smola 2001,
+    "A generalized representer theorem", COLT, theorem 1], and lengths in it stay: a smaller problem, the same answer.
+    """
+    import torch
+
+    if len(rows) >= rows.shape[1]:
+        return rows, None
+    basis, coordinates = torch.linalg.qr(rows.T)
+    return coordinates.T.contiguous(), basis
+
+
 class _Problem:
     """One table to be fitted at several decays, each from where the one before ended."""
 
@@ -155,11 +173,11 @@ class _Problem:
         self.mean = rows.mean(0) if intercept else np.zeros(rows.shape[1], rows.dtype)
         self.scale = np.sqrt(np.square(rows - self.mean).mean(0)) + 1e-6
         kind = torch.float64 if rows.size <= EXACT_BELOW else torch.float32
-        self.rows = torch.from_numpy((rows - self.mean) / self.scale).to(kind)
+        self.rows, self.basis = _turned(torch.from_numpy((rows - self.mean) / self.scale).to(kind))
         self.wanted = torch.nn.functional.one_hot(torch.from_numpy(labels), K).to(kind)
         shares = np.ones(len(labels)) if weights is None else weights
         self.shares = torch.from_numpy(shares / shares.sum())[:, None].to(kind)
-        self.found = torch.zeros(rows.shape[1] + 1, K, dtype=kind)  # the last row is the bias
+        self.found = torch.zeros(self.rows.shape[1] + 1, K, dtype=kind)  # the last row is the bias
 
     def solve(self, decay: float, slope: float = CLOSELY) -> _Problem:
         import torch
@@ -174,9 +192,10 @@ class _Problem:
 
     def layer(self) -> Linear:
         """The standardisation folded into the weights."""
-        found = self.found.double().numpy()
-        weight = found[:-1] / self.scale[:, None]
-        bias = found[-1] - self.mean.astype(np.float64) @ weight
+        found = self.found.double()
+        along = found[:-1] if self.basis is None else self.basis.double() @ found[:-1]
+        weight = along.numpy() / self.scale[:, None]
+        bias = found[-1].numpy() - self.mean.astype(np.float64) @ weight
         return Linear(np.ascontiguousarray(weight.T, np.float32), bias.astype(np.float32))
 
     def _loss(self, decay: float) -> float:
