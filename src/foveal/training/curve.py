@@ -34,7 +34,7 @@ class LearningCurve:
     doubled: float  # predicted accuracy at twice the pictures; NaN where nothing could be fitted
     doubled_low: float
     doubled_high: float
-    gain: tuple[float, float, float]  # of twice the pictures: low, middle, high
+    gain: tuple[float, float, float]  # of twice the pictures: low, median, high
     law: tuple[float, float, float] | None  # a, b, c of the error
     sentence: str
 
@@ -76,10 +76,8 @@ def fit_curve(pictures: NDArray[np.int64], errors: Floats, draws: int = DRAWS, s
     last = int(pictures[-1])
     laws = [found for row in drawn if (found := _law(pictures, row)) is not None] or [law]
     gains = np.array([_error(found, last) - _error(found, 2 * last) for found in laws])
-    middle = _error(law, last) - _error(law, 2 * last)
-    least, most = (float(q) for q in np.quantile(gains, [0.025, 0.975]))
-    gain = (min(least, middle), middle, max(most, middle))
-    now = 1 - _error(law, last)
+    low_gain, middle, high_gain = (float(q) for q in np.quantile(gains, [0.025, 0.5, 0.975]))
+    gain, now = (low_gain, middle, high_gain), 1 - _error(law, last)
     return LearningCurve(
         pictures, 1 - mean, low, high, now + gain[1], now + gain[0], now + gain[2], gain, law, _sentence(gain)
     )
@@ -91,7 +89,7 @@ def _sentence(gain: tuple[float, float, float]) -> str:
     if gain[1] < FLAT:
         return f"Twice the pictures: hardly a difference {between}: look for other pictures, not for more of these."
     return (
-        f"Twice the pictures: about {middle:.0f} point{'s' * (round(middle) != 1)} more {between}."
+        f"Twice the pictures: about {middle:.1f} points more {between}."
         if middle >= 1
         else (f"Twice the pictures: less than a point more {between}.")
     )
