@@ -18,6 +18,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from foveal.errors import BadRecipe, did_you_mean, shown
 
 __all__ = [
+    "AUTO",
     "IMAGENET",
     "SCRATCH",
     "AugmentRecipe",
@@ -37,7 +38,7 @@ Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, le=1e9, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]
 
-SCRATCH, IMAGENET = "scratch", "imagenet"  # words of network.weights; others name a file
+AUTO, SCRATCH, IMAGENET = "auto", "scratch", "imagenet"  # words of network.weights; others name a file
 TRAINED = ("auto", "head", "all", SCRATCH)  # and last:K
 SHOWN = 80  # letters of what was typed that an error repeats
 RECIPE_MAX_BYTES = 1 << 20  # a recipe is a page of text; more is an accident or an attack
@@ -62,7 +63,7 @@ def parse_weights(text: str) -> tuple[str, str]:
     """ "imagenet" -> ("imagenet", ""), and "a.pth@sha256:1f2e…" -> ("a.pth", "1f2e…"): that very file and no other."""
     source, at, checksum = text.partition("@sha256:")
     if not source or (at and not re.fullmatch("[0-9a-f]{8,64}", checksum)):
-        raise ValueError(f"must be scratch, imagenet or a file, @sha256:… behind it in hex, is {_short(text)}")
+        raise ValueError(f"must be auto, scratch, imagenet or a file, @sha256:… behind it in hex, is {_short(text)}")
     return source, checksum
 
 
@@ -112,7 +113,7 @@ class NetworkRecipe(_Section):
     """Which network, and the options that every network of the zoo has."""
 
     name: str = "auto"
-    weights: Annotated[str, AfterValidator(_weights)] = SCRATCH  # IMAGENET, or a file of weights to start from
+    weights: Annotated[str, AfterValidator(_weights)] = AUTO  # SCRATCH, IMAGENET, or a file; what is started from
     train: Annotated[str, AfterValidator(_train)] = "auto"  # head, last:K, all, scratch: what learns anew
     head_decay: Positive | Auto = "auto"  # penalty of a head on frozen features; auto: by cross-validation
     detector: str = "yolo"  # what stands on the trunk where there are boxes: a name of tasks/heads
@@ -196,8 +197,8 @@ class Recipe(_Section):
 
     @property
     def from_weights(self) -> bool:
-        """Whether the network starts from weights rather than from chance."""
-        return parse_weights(self.network.weights)[0] != SCRATCH and self.network.train != SCRATCH
+        """Whether the network starts from weights rather than from chance; not while that is still open."""
+        return parse_weights(self.network.weights)[0] not in (AUTO, SCRATCH) and self.network.train != SCRATCH
 
     def to_toml(self) -> str:
         """The recipe as TOML, every key written out."""

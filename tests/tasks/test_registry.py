@@ -58,7 +58,7 @@ def test_a_key_that_a_task_does_not_read_is_refused_with_the_task(task: type[Tas
 
 @pytest.mark.parametrize("key", ["network.head_decay", "training.blend"])
 def test_what_only_a_start_from_weights_reads_is_refused_without_them(key: str) -> None:
-    asked = Recipe().with_settings({key: 0.5})
+    asked = Recipe().with_settings({key: 0.5, "network.weights": "scratch"})
     with pytest.raises(BadRecipe, match=f"^{key} is set, and only a network that starts from weights"):
         check_keys(Classify, asked, boxes=False)
     check_keys(Classify, asked.with_settings({"network.weights": "imagenet"}), boxes=False)

@@ -28,8 +28,16 @@ def test_a_word_that_is_no_device_is_refused_with_those_that_are(word: str) -> N
 @pytest.mark.parametrize(
     ("settings", "kind", "words"),
     [
-        ({"network__train": "head"}, BadRecipe, "--train head needs weights to start from; give --weights imagenet"),
-        ({"network__train": "last:2"}, BadRecipe, "--train last:2 needs weights to start from"),
+        (
+            {"network__train": "head", "network__weights": "scratch"},
+            BadRecipe,
+            "--train head needs weights to start from; give --weights imagenet",
+        ),
+        (
+            {"network__train": "last:2", "network__weights": "scratch"},
+            BadRecipe,
+            "--train last:2 needs weights to start from",
+        ),
         (
             {"network__weights": "imagenet", "network__name": CUSTOM},
             BadRecipe,

@@ -61,7 +61,7 @@ def slowly(one: Trunk, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
 def test_features_are_what_enters_the_classifier_picture_by_picture(monkeypatch: pytest.MonkeyPatch) -> None:
     one = trunk()
     assert one.preprocess.mean != (0.5,)
-    monkeypatch.setattr(seen, "_BATCH_PIXELS", 3 * HEIGHT * WIDTH)  # four pictures are three and one
+    monkeypatch.setattr(seen, "_BATCH_PIXELS", {"cpu": 3 * HEIGHT * WIDTH})  # four pictures are three and one
     one.network.train()
     before = {name: value.clone() for name, value in one.network.state_dict().items()}
     found = trunk_features(one.network, "4", one.preprocess, one.store, SOME, one.arithmetic)

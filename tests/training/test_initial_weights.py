@@ -179,7 +179,7 @@ def test_what_cannot_be_started_from_is_refused_and_leaves_nothing(
     "text", ["", "a.pth@sha256:", "a.pth@sha256:xyz", "a.pth@sha256:ABCDEF012345", "@sha256:00112233"]
 )
 def test_a_checksum_that_is_none_is_refused(text):
-    with pytest.raises(BadRecipe, match=r"network\.weights must be scratch, imagenet or a file"):
+    with pytest.raises(BadRecipe, match=r"network\.weights must be auto, scratch, imagenet or a file"):
         Recipe().with_settings({"network.weights": text})
 
 
@@ -201,7 +201,7 @@ def test_published_weights_are_downloaded_for_the_network_that_is_chosen_for_the
     with serving(tmp_path / "www") as address:
         record = replace(NETWORKS["resnet18"].weights, url=f"{address}/net.pth", sha256=digest[:8])
         entry = replace(NETWORKS["resnet18"], weights=record)
-        monkeypatch.setattr(catalogue, "NETWORKS", {**NETWORKS, "resnet18": entry})
+        monkeypatch.setattr(catalogue, "NETWORKS", {"resnet18": entry, "resnet34": NETWORKS["resnet34"]})
         first = foveal.train(digits, out=tmp_path / "one", settings=settings)
     recipe = read_recipe(first.folder / "recipe.toml")
     assert (recipe.network.name, recipe.data.size) == ("resnet18", "32x32")

@@ -35,6 +35,7 @@ def test_nothing_stays_open_but_what_is_measured(facts):
         "store",
         "dropout",
         "batch_norm",
+        "weights",
         "train",
         "head_decay",
         "mosaic",

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
-from trainings import HEIGHT, WIDTH, quick, recipe
+from trainings import HEIGHT, WIDTH, pictures, quick, recipe
 
 from foveal.errors import BadRecipe
 from foveal.networks.index import CUSTOM
@@ -47,10 +47,20 @@ def test_training_and_validation_of_the_planned_epochs_fit_and_one_more_would_no
 ) -> None:
     said = Said()
     setup = timed(quick(), monkeypatch, step=0.5, validation=0.8)
-    epoch, kept = 3 * 0.5 + 0.8, 60 * 0.94  # three steps; a share is left for what stands around
+    monkeypatch.setattr(rehearsal, "seconds_afterwards", lambda _, step: 30 * step * 8 / 0.5)
+    epoch, kept = 3 * 0.5 + 0.8, 60 * 0.94 - 0.8 - 30  # three steps; validation was rehearsed; scores come afterwards
     epochs = planned_epochs(setup, said)
     assert epochs * epoch <= kept < (epochs + 1) * epoch
     assert said.sentences == [f"{epochs} epochs fit into 1 minutes."]
+    later = planned_epochs(setup, said, began=-10.0)  # what has passed since the run began is gone
+    assert later * epoch <= kept - 10.8 < (later + 1) * epoch
+
+
+def test_scores_baseline_and_report_are_counted_and_more_pictures_take_longer() -> None:
+    few, many = (quick(pictures(parts={"train": 20, "val": 4, "test": n})) for n in (10, 400))
+    seconds = [rehearsal.seconds_afterwards(setup, 0.3) for setup in (few, many)]
+    assert seconds[0] > (10 + 20) * 0.3 / 3
+    assert seconds[1] - seconds[0] > 390 * 0.3 / 3
 
 
 def test_not_even_one_epoch_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -36,10 +36,21 @@ def of_size(height: int, width: int, channels: int = 3) -> Dataset:
     return replace(some, pictures=ArrayPictures(np.zeros(shape, np.uint8), some.pictures.names))
 
 
+@pytest.fixture
+def weights(tmp_path: Path) -> Path:
+    """A file of weights, which nobody opens before the training."""
+    (tmp_path / "w.pth").write_bytes(b"?")
+    return tmp_path / "w.pth"
+
+
 @pytest.mark.parametrize("name", ["speednet", "resnet18", "mlp", CUSTOM])
 @pytest.mark.parametrize("key", sorted(ASKED))
-def test_the_user_wins(name: str, key: str) -> None:
+def test_the_user_wins(name: str, key: str, weights: Path) -> None:
     asked = recipe(network__name=name, **{f"training__{key}": ASKED[key]})
+    if key == "blend":  # with the start, where there is one
+        with pytest.raises(BadRecipe, match=r"training\.blend is set, and only a network that starts from weights"):
+            settle(Classify, of_size(32, 32), asked)
+        asked = asked.with_settings({"network.weights": str(weights)})
     found = settle(Classify, of_size(32, 32), asked)
     assert getattr(found.training, key) == ASKED[key]
 
@@ -94,7 +105,7 @@ def test_minutes_choose_among_networks_by_the_speed_of_one(monkeypatch: pytest.M
     for speed, name in ((1e9, "resnet34"), (1.0, "resnet18")):
         found = Measured("fp32", 1, {"fp32": speed, "bf16": speed / 2}, 0.0)
         monkeypatch.setattr("foveal.training.measuring.measure", lambda *_, found=found, **__: found)
-        asked = recipe(training__minutes=5.0, data__size="96")
+        asked = recipe(training__minutes=5.0, data__size="96", network__weights="scratch")
         assert settle(Classify, of_size(96, 96), asked).network.name == name
 
 

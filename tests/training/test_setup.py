@@ -154,7 +154,8 @@ def test_a_state_begins_with_what_the_recipe_asks_for() -> None:
     plain = quick(training__ema=0.0).begun()
     assert plain.averaged is None
     assert plain.origin is None
-    state = quick(training__ema=0.9, training__blend=0.25, training__learning_rate=0.3).begun()
+    averaging = quick(training__ema=0.9, training__learning_rate=0.3)
+    state = replace(averaging, recipe=averaging.recipe.with_settings({"training.blend": 0.25})).begun()
     assert state.averaged is not None
     assert state.origin is not None
     assert (state.averaged.decay, state.origin.share) == (0.9, 0.25)

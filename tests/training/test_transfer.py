@@ -17,7 +17,7 @@ from foveal.ops.logistic import fit_logistic
 from foveal.recipe import Recipe
 from foveal.runs.compare import compare_starts
 from foveal.training.optimisers import make_optimizer, slow_down
-from foveal.training.transfer import freeze, rates
+from foveal.training.unfreezing import freeze, rates
 
 SETTINGS = {"network.name": "squeezenet1_1", "training.arithmetic": "fp32", "data.size": "40x48", "training.epochs": 1}
 
@@ -106,13 +106,13 @@ def test_a_second_run_with_another_seed_or_penalty_makes_no_pass_of_the_trunk(
     plain = runs.evaluate(first.folder, digits)  # through the network itself, not by features
     assert plain.scores.as_dict()["loss"] == pytest.approx(first.metrics["test"]["loss"], rel=1e-5)
 
-    from foveal.training import features, initial_weights, transfer
+    from foveal.training import features, fitted_head, initial_weights
 
     monkeypatch.setattr(features, "trunk_features", never)
     monkeypatch.setattr(initial_weights, "read_foreign", never)  # nor is another process asked to read the .pth
     with monkeypatch.context() as patch:  # the same features, labels and folds: nothing is fitted again
-        patch.setattr(transfer, "choose_decay", never)
-        patch.setattr(transfer, "fit_logistic", never)
+        patch.setattr(fitted_head, "choose_decay", never)
+        patch.setattr(fitted_head, "fit_logistic", never)
         again = trained(digits, weights, tmp_path / "2", "head", **{"training.seed": 5})
     assert again.metrics["test"]["loss"] == first.metrics["test"]["loss"]
     assert again.metrics["learning_curve"] == first.metrics["learning_curve"]
@@ -171,7 +171,7 @@ def test_frozen_batch_norm_keeps_its_statistics_and_lower_stages_learn_slower():
 
 
 def test_auto_measures_near_and_far_and_says_why(digits, weights, tmp_path, cached):
-    run = trained(digits, weights, tmp_path / "run", "auto")
+    run = trained(digits, weights, tmp_path / "run", "auto", **{"training.epochs": "auto"})
     told = run.metrics["transfer"]
     assert told["train"] in ("head", "all")
     assert set(told["near"]) == {"weights", "random", "hog"}

@@ -158,7 +158,8 @@ def _print(run: Run, as_json: bool) -> None:
         print(line)
     print(f"model     {shown(run.folder / 'model.safetensors')}")
     print(f"report    {shown(run.report)}")
-    print(f"next      foveal predict {shown(shlex.quote(str(run.folder)))} PICTURE…")
+    mend = run.metrics.get("mend")
+    print(f"next      {mend['command'] if mend else f'foveal predict {shown(shlex.quote(str(run.folder)))} PICTURE…'}")
 
 
 def summary(metrics: dict[str, Any], headline: Sequence[str]) -> list[str]:

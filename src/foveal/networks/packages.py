@@ -9,9 +9,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from foveal.errors import BadModel, shown
-from foveal.networks.entry import Package
+
+if TYPE_CHECKING:
+    from foveal.networks.entry import Package
 
 __all__ = ["in_package", "install"]
 

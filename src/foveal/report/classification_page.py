@@ -30,11 +30,13 @@ from foveal.pages.page import (
     Table,
     marked,
 )  # fmt: skip
-from foveal.pages.pictures import FILTER_COLUMNS, contact_sheet, data_uri, filter_sheet, shrunk
+from foveal.pages.pictures import FILTER_COLUMNS, contact_sheet, data_uri, filter_sheet, sheet, shrunk
 from foveal.pages.words import count, decimals, percent, split_word
 from foveal.report import plots, sentences
 from foveal.report.every_page import curve_chart, facts_of_training, origin_section, time_card
 from foveal.report.finished import FinishedRun
+from foveal.training.features import view_of
+from foveal.training.setup import Setup
 
 __all__ = ["first_filters", "page"]
 
@@ -51,6 +53,7 @@ CURVE_NOTE = (
     "Heads on frozen features, asked about pictures they had not seen; the shade is a 95 % band, dashes are the power "
     "law fitted to them."
 )
+SHOWN = "What the network was shown"
 PRECISION_AND_RECALL = "Precision: of what was called so, how much is. Recall: of what is, how much was found."
 
 
@@ -220,11 +223,13 @@ def _shown_section(run: FinishedRun) -> Section | None:
         return None
     chosen = train[evenly(len(train), SHEET_ROWS)]
     originals = setup.store.rows(chosen)
+    if setup.head_alone:
+        return _views_section(setup, chosen, originals)
     versions = [setup.batches.shown(epoch, chosen) for epoch in range(SHEET_VERSIONS)]
     drawn = np.stack(versions, axis=1).reshape(-1, *originals.shape[1:])
     alt = f"Rows of pictures: each original and {SHEET_VERSIONS} augmented versions of it"
     return Section(
-        "What the network was shown",
+        SHOWN,
         [Sheet(data_uri(contact_sheet(originals, drawn)), alt)],
         marked(
             "Left, the picture as it is stored; beside it, {} of the versions drawn of it. <br>Drawn by {}.",
@@ -233,12 +238,28 @@ def _shown_section(run: FinishedRun) -> Section | None:
     )  # fmt: skip
 
 
+def _views_section(setup: Setup, chosen: NDArray[np.int64], originals: NDArray[np.uint8]) -> Section:
+    """The views of some pictures on which a head was fitted: nothing else was drawn."""
+    assert setup.transfer is not None
+    number = setup.transfer.views
+    views = [view_of(setup.store, chosen, view, setup.recipe.augment, setup.preprocess) for view in range(1, number)]
+    mirrored = number == 2 and setup.recipe.augment.flip in ("horizontal", "both")
+    other = "its mirror image" if mirrored else "its other views"
+    told = f"Above, pictures as they are stored; below each, {other}." if views else "Pictures as they are stored."
+    return Section(
+        SHOWN,
+        [Sheet(data_uri(sheet([list(rows) for rows in (originals, *views)])), told)],
+        f"{told} They went through the trunk once, which stayed as it was, and the head learnt from what it saw there: "
+        "nothing else was drawn.",
+    )
+
+
 def _filters_section(run: FinishedRun) -> Section | None:
     filters = first_filters(run.model.network)
     if filters is None or not filters.size:
         return None
     count_, _, height, width = filters.shape
-    sheet = Sheet(
+    small = Sheet(
         data_uri(filter_sheet(filters)),
         "The filters of the first convolution as small pictures",
         sharp=True,
@@ -246,7 +267,7 @@ def _filters_section(run: FinishedRun) -> Section | None:
     )
     return Section(
         "What the first layer looks for",
-        [sheet],
+        [small],
         f"Its filters, {height} × {width} weights each, stretched to the largest of them; mid-grey is 0.",
     )
 

@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 
 from foveal.pages.charts import inline_chart
 from foveal.pages.page import Block, Card, Chart, Columns, Details, Fact, Paragraph, Section, Table, marked
 from foveal.pages.words import bytes_in_words, count, counted, durations, seconds_in_words
+from foveal.recipe import AugmentRecipe
 from foveal.report import plots
 from foveal.report.finished import FinishedRun
+from foveal.tasks.registry import OF_LOOP
+
+UNREAD_BY_HEADS = OF_LOOP | {f"augment.{key}" for key in AugmentRecipe.model_fields if key != "flip"}
 
 __all__ = ["curve_chart", "facts_of_training", "origin_section", "recipe_groups", "time_card"]
 
 
 def facts_of_training(run: FinishedRun) -> list[Fact]:
     """How large the model is, and how long it took."""
-    epochs = counted(len(run.history), "epoch")
+    ways = "a head on frozen features" if run.setup.head_alone else counted(len(run.history), "epoch")
     return [
         Fact("The model", count(run.metrics["parameters"]["all"]), f"parameters, {bytes_in_words(run.file_bytes)}"),
         Fact(
             "Trained in",
             seconds_in_words(run.metrics["seconds"]["train"]),
-            f"{epochs}, {run.metrics['arithmetic']['chosen']}",
+            f"{ways}, {run.metrics['arithmetic']['chosen']}",
         ),
     ]
 
@@ -44,7 +49,8 @@ def origin_section(run: FinishedRun) -> Section:
     """Data, machine and recipe: what it takes to do it again."""
     machine = Card([Table(list(run.metrics["machine"].items()), look="terms")], "Machine")
     summary = marked("The recipe: <code>foveal train --recipe recipe.toml</code> repeats it")
-    recipe = Details(summary, recipe_groups(run.setup.recipe.to_toml()))
+    without = UNREAD_BY_HEADS if run.setup.head_alone else frozenset()
+    recipe = Details(summary, recipe_groups(run.setup.recipe.to_toml(), without))
     return Section("Where it comes from", [Columns([_data_card(run), machine]), recipe])
 
 
@@ -60,13 +66,14 @@ def _data_card(run: FinishedRun) -> Card:
     return Card([Table(rows, look="terms"), *map(Paragraph, dataset.notes)], "Data")
 
 
-def recipe_groups(toml: str) -> list[tuple[str, list[tuple[str, str]]]]:
-    """[(section, [(key, value)])] of the recipe's own TOML."""
+def recipe_groups(toml: str, without: Collection[str] = ()) -> list[tuple[str, list[tuple[str, str]]]]:
+    """[(section, [(key, value)])] of the recipe's own TOML. Args: without, keys that nothing in the run has read."""
     groups: list[tuple[str, list[tuple[str, str]]]] = []
     for line in toml.splitlines():
         if line.startswith("["):
             groups.append((line.strip("[]"), []))
         elif "=" in line and groups:
             key, _, value = line.partition("=")
-            groups[-1][1].append((key.strip(), value.strip()))
+            if f"{groups[-1][0]}.{key.strip()}" not in without:
+                groups[-1][1].append((key.strip(), value.strip()))
     return groups

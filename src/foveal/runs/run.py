@@ -79,13 +79,16 @@ def train(
     task, dataset = asked_data(source, recipe, progress)
     if network is not None and not task.linear:
         raise BadRecipe("a network of one's own has no stages to detect on; name a trunk of the catalogue.")
-    recipe = settle(task, dataset, recipe, network)
+    notes: list[str] = []
+    recipe = settle(task, dataset, recipe, network, notes.append)
     check_keepable(task, dataset.classes, recipe, dataset.origin.place)
     folder = place or free_folder(dataset.origin.source or "arrays", recipe.network.name)
     new_folder(folder)
     with leaving(lambda: way_on(folder)), begun_run(folder), RunLock(folder), logged(folder, progress) as told:
         write_text(folder / "recipe.toml", recipe.to_toml())
         _tell(task, dataset, told)
+        for note in notes:
+            told.say(note)
         from foveal.runs.training_run import carried_out  # with PyTorch
 
         return Run(folder, *carried_out(task, folder, dataset, recipe, network, told, began, loading_threads))

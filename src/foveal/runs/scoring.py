@@ -14,6 +14,7 @@ from foveal.files.plain_json import json_text
 from foveal.machine import machine
 from foveal.model import Model
 from foveal.progress import Progress
+from foveal.runs.mending import mend
 from foveal.tasks.task import Ask, Scores, Tried
 from foveal.training.baseline import Baseline, hog_baseline
 from foveal.training.calibrate import evidence_of, outputs_of_head
@@ -35,9 +36,11 @@ def scored(
     tested, warnings = time.perf_counter() - started, score_warnings(setup.dataset, on)
     if remark := model.calibration.remark:
         warnings = [*warnings, remark]
+    baseline = _baseline(setup, on, progress) if task.linear else None
+    below = mend(setup, scores.as_dict()["top1"], baseline) if task.linear else None
+    warnings += [below.sentence] if below else []
     for sentence in (*(tried.sentences if tried else ()), *warnings):
         progress.say(sentence)
-    baseline = _baseline(setup, on, progress) if task.linear else None
     metrics = {
         **_common(setup, fitted, warnings),
         **task.figures(setup.dataset, setup.splits, model.calibration, tried),
@@ -45,6 +48,7 @@ def scored(
     }
     if task.linear:
         metrics["baseline"] = baseline.as_dict() if baseline else {"top1": None}
+        metrics["mend"] = below.as_dict() if below else None
         metrics["leak"] = len(duplicates_across(setup.dataset))
     metrics["seconds"] |= {"test": round(tested, 3), "baseline": round(baseline.seconds, 3) if baseline else 0.0}
     began -= fitted.earlier  # so that a run that was resumed took at least as long as its training

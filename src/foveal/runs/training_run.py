@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import Any
 
@@ -53,22 +52,21 @@ def carried_out(
     def laid(recipe: Recipe) -> Setup:
         if network is not None and own is not None:
             network.load_state_dict(own)  # as it was given, also where the training begins anew
-        setup = set_up(task, dataset, recipe, network, progress=progress, loading_threads=loading_threads)
+        setup = set_up(task, dataset, recipe, network, progress=progress, loading_threads=loading_threads, began=began)
         write_text(folder / "recipe.toml", setup.recipe.to_toml())
         write_skipped(folder, ((row.name, row.reason) for row in setup.dataset.skipped))
         _tell_plan(setup, progress)
         return setup
 
     with torch.random.fork_rng(devices=[]), threads_used(recipe.training.threads), freed_memory_kept():
-        setup, started = laid(recipe), time.monotonic()
+        setup = laid(recipe)
         if setup.head_alone and setup.transfer is not None:
             fitted = Fitted(None, [], setup.transfer.seconds, 0, False)
         else:
             try:
                 fitted = fit(setup, folder, resume=going_on, progress=progress)
             except BeginAnew as slower:
-                seconds = time.monotonic() - started
-                setup = laid(begun_anew(recipe, folder, slower, seconds, progress))
+                setup = laid(begun_anew(recipe, folder, slower, progress))
                 fitted = fit(setup, folder, progress=progress)
         model = calibrated(setup, fitted.state)
         model.save(folder / MODEL_FILE)

@@ -12,12 +12,14 @@ from foveal.recipe import Recipe, parse_size
 from foveal.tasks.task import Facts
 
 __all__ = [
+    "BLEND",
     "FEW",
     "SMALL_SIDE",
     "WITH_WEIGHTS",
     "choose_network",
     "choose_size",
     "epochs_for",
+    "epochs_started",
     "smallest_side",
     "usual_labels",
 ]
@@ -109,16 +111,20 @@ def usual_labels(recipe: Recipe, facts: Facts) -> dict[str, Any]:
 
 def _started(usual: dict[str, Any], pictures: int) -> dict[str, Any]:
     """What differs for a network that starts from weights: it needs fewer steps, and smaller ones."""
-    least, most = EPOCHS_STARTED
     few = pictures < FEW_STEPS * int(usual["batch_size"])
     return {
         "learning_rate": float(usual["learning_rate"]) * STARTED[str(usual["optimizer"])],
-        "epochs": min(most, max(least, round(PICTURES_SEEN / max(1, pictures)))),
+        "epochs": epochs_started(pictures),
         "label_smoothing": 0.0 if pictures < FEW else 0.05,  # the blend makes up for answers that are too sure
         "ema": STARTED_EMA,
-        "blend": BLEND if pictures < FEW else 0.0,  # many pictures lead further than a straight way back
         "batch_size": min(STARTED_BATCH, int(usual["batch_size"])) if few else usual["batch_size"],
     }
+
+
+def epochs_started(pictures: int) -> int:
+    """Of a network that starts from weights."""
+    least, most = EPOCHS_STARTED
+    return min(most, max(least, round(PICTURES_SEEN / max(1, pictures))))
 
 
 def _of_optimizer(name: Literal["sgd", "adamw", "muon"] | str) -> dict[str, Any]:

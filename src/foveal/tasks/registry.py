@@ -13,14 +13,24 @@ from foveal.tasks.heads import HEADS, heads_for
 from foveal.tasks.localise import Localise
 from foveal.tasks.task import Task
 
-__all__ = ["TASKS", "asked_task", "check_keys", "check_typed", "check_words", "task_of_file", "unread_keys"]
+__all__ = [
+    "TASKS",
+    "asked_task",
+    "check_keys",
+    "check_of_weights",
+    "check_typed",
+    "check_words",
+    "set_for_loop",
+    "task_of_file",
+    "unread_keys",
+]
 
 TASKS: tuple[type[Task], ...] = (Classify, Localise, Detect)
 OF_WEIGHTS = ("network.head_decay", "training.blend")  # read where a network starts from weights
-OF_LOOP = {f"training.{key}" for key in (
-    "epochs", "batch_size", "optimizer", "learning_rate", "momentum", "weight_decay", "schedule", "warmup",
-    "label_smoothing", "ema", "blend", "clip", "early_stopping", "on_nan",
-)}  # fmt: skip
+OF_LOOP = frozenset(f"training.{key}" for key in (
+    "epochs", "batch_size", "optimizer", "optimizer_arithmetic", "learning_rate", "momentum", "weight_decay",
+    "schedule", "warmup", "label_smoothing", "ema", "blend", "clip", "early_stopping", "on_nan",
+))  # fmt: skip
 UNSET = ("auto", "none", "", 0, 0.0, False)  # values that ask for nothing
 
 
@@ -66,14 +76,15 @@ def check_keys(task: type[Task], recipe: Recipe, boxes: bool) -> None:
     becomes of its pictures without any is settled before a task is known."""
     unread = [key for key in unread_keys(task, recipe) if not (boxes and key in ("data.unlabelled", "data.box_origin"))]
     if not unread:
-        return _check_of_weights(recipe)
+        return check_of_weights(recipe)
     reading = [other.name for other in TASKS if unread[0] in other.keys]
     readers = [name for name, entry in HEADS.items() if unread[0] in entry.keys]
     who = f"--task {' or '.join(reading)} does" if reading else f"--detector {' or '.join(readers)} does"
     raise BadRecipe(f"{unread[0]} is set, and --task {task.name} does not read it; {who}. Leave it out.")
 
 
-def _check_of_weights(recipe: Recipe) -> None:
+def check_of_weights(recipe: Recipe) -> None:
+    """Raises: BadRecipe for a key that is set and that only a network which starts from weights reads."""
     if parse_weights(recipe.network.weights)[0] != SCRATCH:
         return
     for section, key in (name.split(".") for name in OF_WEIGHTS):
@@ -82,6 +93,13 @@ def _check_of_weights(recipe: Recipe) -> None:
                 f"{section}.{key} is set, and only a network that starts from weights reads it: give --weights, or "
                 "leave it out."
             )
+
+
+def set_for_loop(recipe: Recipe) -> list[str]:
+    """Keys that are set and that only training step by step reads."""
+    usual, asked = Recipe().training, recipe.training
+    names = sorted(key.partition(".")[2] for key in OF_LOOP)
+    return [f"training.{name}" for name in names if getattr(asked, name) != getattr(usual, name)]
 
 
 def check_typed(recipe: Recipe, typed: Mapping[str, str]) -> None:

@@ -15,7 +15,7 @@ from foveal.files.run_folder import check_place
 from foveal.files.safely import check_readable
 from foveal.networks.facts import facts_of
 from foveal.networks.index import CUSTOM, full_name, without_weights
-from foveal.recipe import IMAGENET, SCRATCH, Recipe, parse_train, parse_weights
+from foveal.recipe import AUTO, IMAGENET, SCRATCH, Recipe, parse_train, parse_weights
 
 __all__ = ["check_asked", "check_device", "check_start", "named", "start_file"]
 
@@ -63,6 +63,8 @@ def check_start(recipe: Recipe) -> None:
     Raises: BadRecipe, Missing.
     """
     asked, name = parse_weights(recipe.network.weights)[0], recipe.network.name
+    if asked == AUTO:
+        return
     if not recipe.from_weights:
         if parse_train(recipe.network.train)[0] in ("head", "last"):
             raise BadRecipe(f"--train {recipe.network.train} needs weights to start from; give --weights imagenet.")
@@ -74,7 +76,7 @@ def check_start(recipe: Recipe) -> None:
             raise without_weights(name)
         return
     if not os.path.exists(start_file(asked)):
-        words = did_you_mean(asked, (SCRATCH, IMAGENET))
+        words = did_you_mean(asked, (AUTO, SCRATCH, IMAGENET))
         raise Missing(f"--weights {shown(asked)}: no such file{words or f'; give {SCRATCH}, {IMAGENET} or a file'}")
 
 

@@ -23,7 +23,7 @@ from foveal.progress import SILENT, Progress
 if TYPE_CHECKING:
     from sklearn.linear_model import LogisticRegression
 
-__all__ = ["Baseline", "hog_baseline", "hog_features"]
+__all__ = ["Baseline", "baseline_seconds", "hog_baseline", "hog_features"]
 
 Indices = NDArray[np.int64]
 Floats = NDArray[np.float32]
@@ -34,6 +34,7 @@ MOST_TRAIN, MOST_TEST = 10_000, 5_000  # pictures: whatever the machine, so that
 MOST_WORK = 2e8  # values times classes of the table that is fitted; fewer pictures where there would be more
 LEAST_OF_CLASS = 2  # training pictures of each class all the same
 FIT_WORK = 2e10  # values times classes times iterations: some seconds
+FIT_SECONDS = 2.0
 C = 0.01  # inverse strength of the penalty on standardised features; flat between 0.003 and 0.1 on MNIST and digits
 MAX_ITERATIONS = 100
 SEED = 0  # which pictures a subset takes must not change from run to run
@@ -92,6 +93,20 @@ def hog_baseline(
         seconds=time.monotonic() - start,
         note=_note(len(train), len(train_indices), len(test), len(test_indices)),
     )
+
+
+def baseline_seconds(pixels_of: PixelsOf, train: int, test: int) -> float:
+    """What it is likely to take with so many pictures: the features of the first one are timed.
+
+    Its fit is a bounded amount of work, however many there are.
+    """
+    if not train or not test:
+        return 0.0
+    one = pixels_of(np.zeros(1, np.int64))
+    hog_features(one)  # its libraries are imported
+    began = time.perf_counter()
+    hog_features(one)
+    return (min(train, MOST_TRAIN) + min(test, MOST_TEST)) * (time.perf_counter() - began) + FIT_SECONDS
 
 
 def _enough(values: int, classes: int) -> int:

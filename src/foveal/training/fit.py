@@ -74,19 +74,14 @@ def fit(setup: Trainable, folder: Path, *, resume: bool = False, progress: Progr
     return Fitted(state, history, seconds, state.best_epoch, early, earlier)
 
 
-def begun_anew(recipe: Recipe, folder: Path, slower: BeginAnew, seconds: float, progress: Progress) -> Recipe:
-    """The recipe of a training that begins anew, since another way of computing turned out to be the fastest.
-
-    Args: seconds, that have passed since the run began; what is left of --minutes is planned again.
-    """
+def begun_anew(recipe: Recipe, folder: Path, slower: BeginAnew, progress: Progress) -> Recipe:
+    """The recipe of a training that begins anew, since another way of computing turned out to be the fastest."""
     found = slower.measured
     progress.say(f"The training begins anew with {found.arithmetic} (pictures/s: {found}).")
     torch.set_num_threads(found.threads)
     shutil.rmtree(folder / "checkpoint", ignore_errors=True)  # of a training that no recipe would repeat
     (folder / "history.csv").unlink(missing_ok=True)
     chosen = {"training.arithmetic": found.arithmetic, "training.threads": found.threads}
-    if minutes := recipe.training.minutes:
-        chosen["training.minutes"] = round(max(minutes / 2, minutes - seconds / 60), 2)
     return recipe.with_settings(chosen)
 
 

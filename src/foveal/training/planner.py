@@ -16,7 +16,7 @@ from foveal.tasks.label_defaults import SMALL_SIDE, epochs_for
 __all__ = ["Plan", "TooShort", "choose_by_time", "epochs_in", "ladder"]
 
 MOST_PLANNED = 100_000
-TIME_KEPT = 0.06  # share of --minutes left for store, tests and report
+TIME_KEPT = 0.06  # share of --minutes left for what nobody foresees
 
 
 class TooShort(BadRecipe):
@@ -83,16 +83,17 @@ def choose_by_time(
     return len(rungs) - 1
 
 
-def epochs_in(minutes: float, seconds_an_epoch: float) -> int:
-    """Whole epochs that fit into `minutes`, with a share kept for what stands around training.
+def epochs_in(minutes: float, seconds_an_epoch: float, spent: float = 0.0) -> int:
+    """Whole epochs that fit into `minutes`, with a share kept for what nobody foresees; one where it fits by itself.
 
+    Args:   spent, seconds of the minutes that are gone, or will go to what comes after the training.
     Raises: TooShort when not even one does.
     """
-    epochs = int(minutes * 60 * (1 - TIME_KEPT) / seconds_an_epoch)
-    if epochs < 1:
+    seconds = minutes * 60 * (1 - TIME_KEPT)
+    if seconds_an_epoch > seconds:
         raise TooShort(
             f"--minutes {minutes:g} is too short: one epoch takes about {seconds_an_epoch / 60:.2g} minutes here; "
             "give more time, or a smaller --size or --network.",
             seconds_an_epoch / 60 / (1 - TIME_KEPT),
         )
-    return min(epochs, MOST_PLANNED)
+    return min(max(1, int((seconds - spent) / seconds_an_epoch)), MOST_PLANNED)

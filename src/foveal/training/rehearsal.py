@@ -17,8 +17,10 @@ from foveal.errors import BadRecipe
 from foveal.files.plain_table import counted
 from foveal.progress import SILENT, Progress
 from foveal.recipe import Recipe
+from foveal.tasks.trust import MOST_KEPT
 from foveal.training import planner
 from foveal.training.arithmetic import Arithmetic
+from foveal.training.baseline import baseline_seconds
 from foveal.training.measuring import Measured, Trial, given, measure
 from foveal.training.optimisers import fastest_format
 from foveal.training.trainable import Trainable, Trained, with_replaced
@@ -28,6 +30,7 @@ __all__ = ["measured_anew", "planned_epochs", "with_arithmetic"]
 
 SECONDS = 4.0  # of the loop, to plan the epochs
 SHARE = 0.03  # and never more than this of the minutes
+REPORT_SECONDS = 4.0  # with its charts, and the libraries that draw them
 HEAD_PICTURES, HEAD_SECONDS = 8, 1.5  # of measuring where a head alone is trained: forward passes of few pictures
 
 
@@ -94,18 +97,33 @@ def with_optimizer_arithmetic(recipe: Recipe, network: nn.Module, device: str) -
     return recipe.with_settings({"training.optimizer_arithmetic": fastest_format(network, optimizer, device)})
 
 
-def planned_epochs(setup: Trainable, progress: Progress) -> int:
-    """The epochs that fit, training and validation, a share kept for what stands around them.
+def planned_epochs(setup: Trainable, progress: Progress, began: float | None = None) -> int:
+    """The epochs with which the whole run ends within --minutes: what has passed, training and validation, and then
+    scores, baseline and report.
 
+    Args:   began, of `time.perf_counter`, when the run began; now where that is not known.
     Raises: BadRecipe when not even one does.
     """
-    minutes = setup.recipe.training.minutes
-    end = time.perf_counter() + min(SECONDS, SHARE * minutes * 60)
+    now = time.perf_counter()
+    minutes, began = setup.recipe.training.minutes, now if began is None else began
+    end = now + min(SECONDS, SHARE * minutes * 60)
     timed, state = rehearsed(setup, lambda seconds: len(seconds) > 1 and time.perf_counter() > end)
-    began = time.perf_counter()
+    started = time.perf_counter()
     setup.validate(state.result(), state)
-    validation = time.perf_counter() - began
+    validation = time.perf_counter() - started
     step = statistics.mean(timed.seconds[1:])
-    epochs = planner.epochs_in(minutes, len(setup.batches) * step + validation)
+    spent = time.perf_counter() - began + seconds_afterwards(setup, 1 / timed.usual(setup.batches.batch_size))
+    epochs = planner.epochs_in(minutes, len(setup.batches) * step + validation, spent)
     progress.say(f"{counted(epochs, 'epoch')} fit{'s' * (epochs == 1)} into {minutes:g} minutes.")
     return epochs
+
+
+def seconds_afterwards(setup: Trainable, step: float) -> float:
+    """What calibration, scores, baseline and report are likely to take.
+
+    Args: step, seconds of a training step for each of its pictures: a pass forward is a third of it.
+    """
+    held_out, train = (len(setup.dataset.indices(split)) for split in ("test", "train"))
+    passes = held_out + min(train, MOST_KEPT)
+    hog = baseline_seconds(setup.store.rows, train, held_out) if setup.task.linear else 0.0
+    return passes * step / 3 + hog + REPORT_SECONDS

@@ -7,6 +7,7 @@ size that does not go is refused before the seconds that PyTorch takes to import
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,11 +21,13 @@ from foveal.files.tensors import read_metadata
 from foveal.networks.facts import check_size, facts_of
 from foveal.networks.index import CUSTOM
 from foveal.ops.draws import evenly
-from foveal.recipe import IMAGENET, Recipe, parse_weights
+from foveal.recipe import AUTO, IMAGENET, SCRATCH, Recipe, parse_train, parse_weights
 from foveal.tasks.label_defaults import WITH_WEIGHTS
+from foveal.tasks.registry import check_of_weights, set_for_loop
 from foveal.tasks.task import Facts, Task
 from foveal.training import planner
 from foveal.training.asking import check_device, check_start, named, start_file
+from foveal.training.start import Start, chosen_start, passes
 
 if TYPE_CHECKING:
     from torch import nn
@@ -35,10 +38,17 @@ BY_TIME_BATCH = 64  # pictures a step, where --minutes chooses the network
 LOOKED_AT = 64  # pictures whose header tells the usual size and colour
 
 
-def settle(task: type[Task], dataset: Dataset, recipe: Recipe, network: nn.Module | None = None) -> Recipe:
+def settle(
+    task: type[Task],
+    dataset: Dataset,
+    recipe: Recipe,
+    network: nn.Module | None = None,
+    say: Callable[[str], None] = lambda _: None,
+) -> Recipe:
     """Every "auto" of the recipe decided but what must be measured; quick, and writes nothing.
 
     What the user set wins, then what the network's record says, then the task's own values.
+    Args:   say, is told what the training starts from, where that was left open.
     Raises: BadRecipe (a network or size that does not go), Missing (device), BadData.
     """
     if network is not None:
@@ -49,10 +59,13 @@ def settle(task: type[Task], dataset: Dataset, recipe: Recipe, network: nn.Modul
         raise BadRecipe(f"--weights {shown(file)} needs --network: a file of weights does not say whose they are.")
     height, width, channels = usual_shape(dataset)
     facts = Facts(len(dataset.indices("train")), (height, width), channels, tuple(dataset.counts("train")))
-    known = _size_of_start(task, recipe)
-    _check(task, recipe, facts, known)
+    _check(task, recipe, facts, _size_of_start(task, recipe))
     device = choose_device(recipe.training.device)
-    name, size = task.chosen(recipe, facts, device, known)
+    recipe = _with_start(task, dataset, recipe, facts, device, say)
+    if task.linear and recipe.from_weights and recipe.network.train == AUTO and (asked := set_for_loop(recipe)):
+        say(f"The whole network learns, since {asked[0]} is set, which a head alone would not read.")
+        recipe = recipe.with_settings({"network.train": "all"})
+    name, size = task.chosen(recipe, facts, device, _size_of_start(task, recipe))
     if task.linear and recipe.training.minutes and recipe.network.name == "auto":
         name, size = _by_time(recipe, facts, size, device, len(dataset.classes))
     return resolved(task, recipe.with_settings({"network.name": name}), facts, size, device)
@@ -63,6 +76,8 @@ def resolved(task: type[Task], recipe: Recipe, facts: Facts, size: tuple[int, in
     usual = task.usual(recipe, facts)
     if recipe.training.minutes:
         del usual["epochs"]  # planned when a step has been timed
+    if task.linear and recipe.from_weights:
+        usual.pop("blend")  # decided with what is to learn
     chosen = {key: usual[key] for key, value in recipe.training if value == "auto" and key in usual}
     settings: dict[str, Any] = {f"training.{key}": value for key, value in chosen.items()}
     settings |= {
@@ -75,6 +90,27 @@ def resolved(task: type[Task], recipe: Recipe, facts: Facts, size: tuple[int, in
         settings["network.train"] = "all" if recipe.from_weights else "scratch"
     resolved = recipe.with_settings(settings)
     return resolved.model_copy(update={"augment": task.augmentation(recipe, size, facts)})
+
+
+def _with_start(
+    task: type[Task], dataset: Dataset, recipe: Recipe, facts: Facts, device: str, say: Callable[[str], None]
+) -> Recipe:
+    """What the training starts from decided, and said. Raises: BadRecipe where more is asked for than there is."""
+    weights, train = parse_weights(recipe.network.weights)[0], recipe.network.train
+    if weights != AUTO and not (task.linear and weights == IMAGENET and recipe.network.name == AUTO):
+        return recipe
+    if not task.linear or train == SCRATCH:
+        start = Start(SCRATCH, recipe.network.name, "")
+    else:
+        held_out = len(dataset.indices("test"))
+        start = chosen_start(recipe, facts, passes(len(dataset) - held_out, held_out), device, say)
+    if start.sentence:
+        say(start.sentence)
+    if start.weights == SCRATCH and parse_train(train)[0] in ("head", "last"):
+        raise BadRecipe(f"--train {train} needs weights to start from; give --weights imagenet or a file.")
+    recipe = recipe.with_settings({"network.weights": start.weights, "network.name": start.network})
+    check_of_weights(recipe)
+    return recipe
 
 
 def _check(task: type[Task], recipe: Recipe, facts: Facts, known: tuple[int, int] | None) -> None:

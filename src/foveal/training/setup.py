@@ -6,6 +6,7 @@ features where a training starts from weights and, with --minutes, rehearses the
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -29,22 +30,27 @@ from foveal.preprocess import Preprocess
 from foveal.progress import SILENT, Progress
 from foveal.recipe import Recipe, parse_size
 from foveal.tasks.heads.head import Architecture
+from foveal.tasks.label_defaults import BLEND, FEW, epochs_started
 from foveal.tasks.task import Task
 from foveal.training.arithmetic import Arithmetic
+from foveal.training.features import ARITHMETIC
 from foveal.training.initial_weights import InitialWeights, initial_weights
 from foveal.training.measuring import Measured, given
 from foveal.training.optimisers import make_optimizer, slow_down
-from foveal.training.planner import Plan
-from foveal.training.rehearsal import planned_epochs, with_arithmetic
+from foveal.training.planner import TIME_KEPT, Plan
+from foveal.training.rehearsal import planned_epochs, seconds_afterwards, with_arithmetic
 from foveal.training.settle import usual_shape
 from foveal.training.train_state import Averaged, Origin, TrainState
-from foveal.training.transfer import Transfer, check_stages, freeze, prepared, rates, transfer_to, trunk_of
+from foveal.training.transfer import Room, Transfer, prepared, transfer_to
+from foveal.training.unfreezing import check_stages, freeze, rates, trunk_of
 from foveal.training.validation import validated
 
 __all__ = ["Setup", "set_up", "with_statistics"]
 
 STATISTICS_OF = 4096  # training pictures for mean and deviation
 SIGHT_OF = 2048  # training pictures that a network's `prepare` sees
+# Seconds for which the trunk may learn where no --minutes are given: these, or so many for each picture.
+TRUNK_SECONDS, TRUNK_A_PICTURE = 150.0, 0.3
 TRUNK_RATE = 0.3  # of the head's learning rate, where a detector's trunk starts from weights
 
 Indices = NDArray[np.int64]
@@ -111,12 +117,14 @@ def set_up(
     *,
     progress: Progress = SILENT,
     loading_threads: int = 0,
+    began: float | None = None,
 ) -> Setup:
     """Store, preprocessing, network, arithmetic of a settled recipe. Says what was chosen.
 
-    Args:   network, of one's own.
+    Args:   network, of one's own; began, of `time.perf_counter`: when the run did, for --minutes; else now.
     Raises: BadData, BadRecipe, NoSpace; nothing is written but the cache.
     """
+    began = time.perf_counter() if began is None else began
     recipe = _with_white(dataset, recipe, progress)
     preprocess = _preprocess(task, dataset, recipe)
     torch.manual_seed(recipe.training.seed)
@@ -148,10 +156,11 @@ def set_up(
         dataset, store, splits, preprocess, recipe, architecture, network, batches, taught, plain, given(plain.name),
         start,
     )  # fmt: skip
-    setup = with_arithmetic(setup, progress)
     if start is not None and task.linear:
-        setup = _with_transfer(setup, progress)
-    return _planned(setup, progress)
+        setup = _with_transfer(setup, progress, began)
+    if setup.head_alone:
+        return setup
+    return _planned(with_arithmetic(setup, progress), progress, began)
 
 
 def _preprocess(task: type[Task], dataset: Dataset, recipe: Recipe) -> Preprocess:
@@ -184,7 +193,7 @@ def _carrier(network: nn.Module) -> nn.Module:
     return network if trunk is None else trunk.network
 
 
-def _with_transfer(setup: Setup, progress: Progress) -> Setup:
+def _with_transfer(setup: Setup, progress: Progress, began: float) -> Setup:
     """The head fitted on frozen features, and what else is to be trained decided."""
     recipe, name = setup.recipe, setup.recipe.network.name
     check_stages(setup.network, name, recipe.network.train)
@@ -197,17 +206,52 @@ def _with_transfer(setup: Setup, progress: Progress) -> Setup:
         return build(name, len(setup.dataset.classes), setup.preprocess.channels, size, options_of(recipe))
 
     balanced = recipe.training.class_weights == "balanced"
+    asked = recipe.training.arithmetic if recipe.network.train == "head" else "auto"
+    frozen = Arithmetic(ARITHMETIC if asked == "auto" else asked, setup.arithmetic.device)
     transfer = transfer_to(
         setup.network, name, recipe, setup.preprocess, setup.store, setup.dataset, setup.splits,
-        setup.arithmetic, balanced, rival, progress,
+        frozen, balanced, rival, _room(setup, began), progress,
     )  # fmt: skip
     if transfer is None:
         return replace(setup, recipe=recipe.with_settings({"network.train": "all", "training.blend": 0.0}))
+    recipe = recipe.with_settings({"training.blend": _blend(setup, transfer)})
     prepared(setup.network, transfer)
     progress.say(transfer.reason)
     if transfer.curve is not None:
         progress.say(transfer.curve.sentence)
-    return replace(setup, transfer=transfer, recipe=recipe.with_settings({"network.train": transfer.train}))
+    setup = replace(setup, transfer=transfer, recipe=recipe.with_settings({"network.train": transfer.train}))
+    if not setup.head_alone:
+        return setup
+    chosen = {
+        "training.arithmetic": frozen.name,
+        "training.optimizer_arithmetic": "fp32",
+        "training.threads": torch.get_num_threads(),
+    }
+    return replace(setup, recipe=setup.recipe.with_settings(chosen), arithmetic=frozen, measured=given(frozen.name))
+
+
+def _room(setup: Setup, began: float) -> Room:
+    """The time there is for more than a head: what is left of --minutes, else what people wait for."""
+    minutes, pictures = setup.recipe.training.minutes, len(setup.splits["train"])
+    learnt = epochs_started(pictures) * pictures
+    if not minutes:
+        return Room(lambda _: max(TRUNK_SECONDS, TRUNK_A_PICTURE * pictures), learnt)
+
+    def left(a_pass: float) -> float:
+        spent = time.perf_counter() - began + seconds_afterwards(setup, 3 * a_pass)
+        return minutes * 60 * (1 - TIME_KEPT) - spent
+
+    return Room(left, learnt, short=True)
+
+
+def _blend(setup: Setup, transfer: Transfer) -> float:
+    """The start's share in the result. Weights that are far from the pictures are no place to go back to, and many
+    pictures lead further than a straight way back."""
+    asked = setup.recipe.training.blend
+    if asked != "auto":
+        return float(asked)
+    far = transfer.near is not None and not transfer.near.near
+    return 0.0 if far or len(setup.splits["train"]) >= FEW else BLEND
 
 
 def _without_broken(task: type[Task], dataset: Dataset, store: PixelStore) -> tuple[Dataset, dict[str, Indices]]:
@@ -254,11 +298,11 @@ def _check_batch(network: nn.Module, recipe: Recipe, pictures: int) -> None:
         raise BadRecipe("batch norm needs at least 2 pictures a step; use a larger --batch, or a network without it.")
 
 
-def _planned(setup: Setup, progress: Progress) -> Setup:
+def _planned(setup: Setup, progress: Progress, began: float) -> Setup:
     """With --minutes: the epochs that fit; mosaics end with them."""
     if setup.recipe.training.epochs != "auto" or setup.head_alone:
         return setup
-    epochs = planned_epochs(setup, progress)
+    epochs = planned_epochs(setup, progress, began)
     batches: Any = setup.batches
     if isinstance(batches, BoxBatches):
         batches = replace(batches, epochs=epochs)

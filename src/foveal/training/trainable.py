@@ -7,7 +7,7 @@ from typing import Any, Protocol, TypeVar
 
 from torch import Tensor, nn
 
-from foveal.data.batches import TrainingBatches
+from foveal.data.batches import Rows, TrainingBatches
 from foveal.data.box_batches import BoxBatches
 from foveal.data.dataset import Dataset
 from foveal.preprocess import Preprocess
@@ -27,6 +27,11 @@ class Trainable(Protocol):
     @property
     def dataset(self) -> Dataset:
         """Pictures with labels or boxes."""
+        ...
+
+    @property
+    def store(self) -> Rows:
+        """The pictures' pixels."""
         ...
 
     @property

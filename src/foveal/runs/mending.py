@@ -1,0 +1,59 @@
+"""What would mend a result that the classic baseline beats: one sentence, and the command to type."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass
+from typing import Any
+
+from foveal.errors import shown
+from foveal.files.plain_table import percent
+from foveal.recipe import SCRATCH, Recipe
+from foveal.tasks.task import Facts
+from foveal.training.baseline import Baseline
+from foveal.training.settle import usual_shape
+from foveal.training.setup import Setup
+from foveal.training.start import looks_like_photographs, way_to_weights
+
+__all__ = ["Mend", "mend"]
+
+MORE_EPOCHS, MORE_MINUTES = 3, 2  # times
+
+
+@dataclass(frozen=True)
+class Mend:
+    """What to do about a result that is below the baseline."""
+
+    sentence: str
+    command: str
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for metrics.json."""
+        return vars(self)
+
+
+def mend(setup: Setup, top1: float, baseline: Baseline | None) -> Mend | None:
+    """None where the network is at least as good as the baseline, or nothing was compared."""
+    if baseline is None or baseline.top1 <= top1:
+        return None
+    recipe, (height, width, channels) = setup.recipe, usual_shape(setup.dataset)
+    facts = Facts(len(setup.splits["train"]), (height, width), channels, tuple(setup.dataset.counts("train")))
+    why, command = _way(recipe, looks_like_photographs(facts), setup.head_alone)
+    return Mend(
+        f"The classic method was right more often than the network, {percent(baseline.top1)} against "
+        f"{percent(top1)}: {why}.",
+        command,
+    )
+
+
+def _way(recipe: Recipe, photographs: bool, head_alone: bool) -> tuple[str, str]:
+    again = f"foveal train {shown(shlex.quote(recipe.data.source or 'SOURCE'))}"
+    if recipe.network.weights == SCRATCH and photographs:
+        first = way_to_weights()
+        why = "start from weights that know photographs"
+        return why, f"{first} && {again}" if first else again
+    if head_alone:
+        return "let the trunk learn as well", f"{again} --train all"
+    if recipe.training.minutes:
+        return "give it more time", f"{again} --minutes {MORE_MINUTES * recipe.training.minutes:g}"
+    return "let it learn longer", f"{again} --epochs {MORE_EPOCHS * int(recipe.training.epochs)}"
