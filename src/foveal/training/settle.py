@@ -7,6 +7,7 @@ size that does not go is refused before the seconds that PyTorch takes to import
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 __all__ = ["choose_device", "resolved", "settle", "usual_shape"]
 
 BY_TIME_BATCH = 64  # pictures a step, where --minutes chooses the network
+LEAST_SEEN = 0.5  # share of a usual picture that the network sees: less is told
+MOST_LONGER = 4  # times: how long a size is advised
 LOOKED_AT = 64  # pictures whose header tells the usual size and colour
 
 
@@ -68,7 +71,24 @@ def settle(
     name, size = task.chosen(recipe, facts, device, _size_of_start(task, recipe))
     if task.linear and recipe.training.minutes and recipe.network.name == "auto":
         name, size = _by_time(recipe, facts, size, device, len(dataset.classes))
+    if not task.whole and recipe.data.size == AUTO:
+        _tell_cut(facts.side, size, say)
     return resolved(task, recipe.with_settings({"network.name": name}), facts, size, device)
+
+
+def _tell_cut(side: tuple[int, int], size: tuple[int, int], say: Callable[[str], None]) -> None:
+    """How little of long pictures the middle is that a network sees. Args: side, (height, width) of a usual one."""
+    shape, wanted = side[0] / side[1], size[0] / size[1]
+    seen = min(shape, wanted) / max(shape, wanted)
+    if seen >= LEAST_SEEN:
+        return
+    longer = min(MOST_LONGER, max(shape, 1 / shape)) ** 0.5
+    across, along = (round(math.sqrt(size[0] * size[1]) * factor) for factor in (1 / longer, longer))
+    better = f"{across}x{along}" if shape < 1 else f"{along}x{across}"
+    say(
+        f"The network sees the middle of each picture, {seen:.0%} of it: they are {side[0]} × {side[1]} pixels, and its "
+        f"input is {size[0]} × {size[1]}; --size {better} shows it more."
+    )
 
 
 def resolved(task: type[Task], recipe: Recipe, facts: Facts, size: tuple[int, int], device: str) -> Recipe:

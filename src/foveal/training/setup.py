@@ -51,6 +51,7 @@ STATISTICS_OF = 4096  # training pictures for mean and deviation
 SIGHT_OF = 2048  # training pictures that a network's `prepare` sees
 # Seconds for which the trunk may learn where no --minutes are given: these, or so many for each picture.
 TRUNK_SECONDS, TRUNK_A_PICTURE = 150.0, 0.3
+NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)  # whose statistics may stay: few pictures tell worse ones
 TRUNK_RATE = 0.3  # of the head's learning rate, where a detector's trunk starts from weights
 
 Indices = NDArray[np.int64]
@@ -95,6 +96,8 @@ class Setup:
         """A state at the start."""
         network, name = self.arithmetic.network(self.network), self.recipe.network.name
         frozen = freeze(network, name, self.recipe.network.train) if self.start else ()
+        if self.recipe.network.norms == "keep":
+            frozen = (*frozen, *(module for module in network.modules() if isinstance(module, NORMS)))
         optimizer = make_optimizer(network, self.recipe.training)
         if self.transfer:
             slow_down(optimizer, rates(network, name, self.transfer.path))
@@ -212,6 +215,9 @@ def _with_transfer(setup: Setup, progress: Progress, began: float) -> Setup:
         setup.network, name, recipe, setup.preprocess, setup.store, setup.dataset, setup.splits,
         frozen, balanced, rival, _room(setup, began), progress,
     )  # fmt: skip
+    few = len(setup.splits["train"]) < FEW
+    if recipe.network.norms == "auto":
+        recipe = recipe.with_settings({"network.norms": "keep" if few else "learn"})
     if transfer is None:
         return replace(setup, recipe=recipe.with_settings({"network.train": "all", "training.blend": 0.0}))
     recipe = recipe.with_settings({"training.blend": _blend(setup, transfer)})
@@ -293,8 +299,7 @@ def _prepare(network: nn.Module, name: str, preprocess: Preprocess, store: Pixel
 
 
 def _check_batch(network: nn.Module, recipe: Recipe, pictures: int) -> None:
-    norms = (nn.BatchNorm1d, nn.BatchNorm2d)
-    if min(int(recipe.training.batch_size), pictures) == 1 and any(isinstance(m, norms) for m in network.modules()):
+    if min(int(recipe.training.batch_size), pictures) == 1 and any(isinstance(m, NORMS) for m in network.modules()):
         raise BadRecipe("batch norm needs at least 2 pictures a step; use a larger --batch, or a network without it.")
 
 
