@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -67,8 +66,8 @@ class Said:
 
 
 @pytest.fixture
-def said() -> Iterator[Said]:
-    yield Said()
+def said() -> Said:
+    return Said()
 
 
 def trained(source: Path, out: Path, said: Said, **settings: Any) -> Run:

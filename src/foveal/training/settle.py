@@ -86,8 +86,8 @@ def _tell_cut(side: tuple[int, int], size: tuple[int, int], say: Callable[[str],
     across, along = (round(math.sqrt(size[0] * size[1]) * factor) for factor in (1 / longer, longer))
     better = f"{across}x{along}" if shape < 1 else f"{along}x{across}"
     say(
-        f"The network sees the middle of each picture, {seen:.0%} of it: they are {side[0]} × {side[1]} pixels, and its "
-        f"input is {size[0]} × {size[1]}; --size {better} shows it more."
+        f"The network sees the middle of each picture, {seen:.0%} of it: they are {side[0]} × {side[1]} pixels, and "
+        f"its input is {size[0]} × {size[1]}; --size {better} shows it more."
     )
 
 
