@@ -34,6 +34,7 @@ def place(tmp_path_factory):
     (place / "empty").mkdir()
     (place / "link").symlink_to("nowhere")
     (place / "file.txt").write_text("I am a file")
+    (place / "w.pth").write_bytes(b"?")
     (place / "zeros.safetensors").write_bytes(bytes(4000))
     model(place / "run" / "model.safetensors", task="classification")
     model(place / "boxes" / "model.safetensors", task="detection")
@@ -77,7 +78,7 @@ REFUSED = {
     "train flowers --task detect": ["--task detect needs boxes"],
     "train flowers --network resnet18 --size 16": ["resnet18 needs pictures of at least 32x32; got 16x16"],
     "train flowers --network auto --size 8": ["at least 16x16"],
-    "train flowers --weights run --size 64": ["--weights run needs --network"],
+    "train flowers --weights w.pth --size 64": ["--weights w.pth needs --network"],
     "train flowers --show-loop --network resnet18 --size 16": ["at least 32x32"],
     # models and pictures
     "predict nowhere x.jpg": ["nowhere does not exist"],

@@ -77,7 +77,7 @@ def test_what_cannot_be_compared_is_refused_before_anything_is_trained(
     tmp_path: Path, trained: list[tuple[Path, Recipe]]
 ) -> None:
     with pytest.raises(BadRecipe, match="--compare needs weights to start from; give --weights imagenet, a file or a"):
-        compare_starts("digits", out=tmp_path / "out")
+        compare_starts("digits", out=tmp_path / "out", settings={"network.weights": "scratch"})
     (tmp_path / "file").write_text("mine")
     with pytest.raises(NotWritable, match="is not empty"):
         compare_starts("digits", out=tmp_path, settings={"network.weights": "imagenet"})

@@ -160,8 +160,10 @@ def _print(run: Run, as_json: bool) -> None:
         print(line)
     print(f"model     {shown(run.folder / 'model.safetensors')}")
     print(f"report    {shown(run.report)}")
-    mend = run.metrics.get("mend")
-    print(f"next      {mend['command'] if mend else f'foveal predict {shown(shlex.quote(str(run.folder)))} PICTURE…'}")
+    mend, predict = run.metrics.get("mend"), f"foveal predict {shown(shlex.quote(str(run.folder)))} PICTURE…"
+    print(f"next      {mend['command'] if mend else predict}")
+    if mend:
+        print(f"          {predict}")
 
 
 def summary(metrics: dict[str, Any], headline: Sequence[str]) -> list[str]:

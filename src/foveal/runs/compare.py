@@ -18,7 +18,7 @@ from foveal.files.durable import new_folder, write_text
 from foveal.files.plain_json import json_text
 from foveal.files.run_folder import check_place, free_folder
 from foveal.progress import SILENT, Progress
-from foveal.recipe import Recipe
+from foveal.recipe import SCRATCH, Recipe
 from foveal.report.comparison_page import Compared, gain, write_comparison
 from foveal.runs.run import Source, asked_data, train
 from foveal.training.asking import check_asked
@@ -29,6 +29,7 @@ __all__ = ["STARTS", "Started", "compare_starts"]
 
 STARTS = ("head", "last:1", "all", "scratch")
 MINUTES = 8.0  # for all of them, where nothing else is asked for
+NEEDS_WEIGHTS = "--compare needs weights to start from; give --weights imagenet, a file or a run."
 FILE, PAGE = "comparison.json", "comparison.html"
 
 
@@ -62,8 +63,8 @@ def compare_starts(
             then nothing is trained; and as `train`.
     """
     recipe = (recipe or Recipe()).with_settings(dict(settings or {}), "settings")
-    if not recipe.from_weights:
-        raise BadRecipe("--compare needs weights to start from; give --weights imagenet, a file or a run.")
+    if SCRATCH in (recipe.network.weights, recipe.network.train):
+        raise BadRecipe(NEEDS_WEIGHTS)
     name = source if isinstance(source, str) else str(source) if isinstance(source, Path) else ""
     if out is not None:
         check_place(Path(out).expanduser(), name)
@@ -100,6 +101,10 @@ def _planned(source: Source, recipe: Recipe, share: float, progress: Progress) -
     task, dataset = asked_data(source, recipe, progress)
     if not task.linear:
         raise BadRecipe(f"--compare is for what tells classes apart, and --task {task.name} does not; leave it out.")
+    start = settle(task, dataset, recipe.with_settings({"training.minutes": share}), say=progress.say).network
+    if start.weights == SCRATCH:
+        raise BadRecipe(NEEDS_WEIGHTS)
+    recipe = recipe.with_settings({"network.weights": start.weights, "network.name": start.name})
     progress.say(f"Planning: what fits into {share:.2g} minutes for each of {len(STARTS)} ways to start.")
     ways, short = {}, {}
     for word in STARTS:

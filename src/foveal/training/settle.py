@@ -20,7 +20,7 @@ from foveal.files.headers import shape_of
 from foveal.files.model_file import KIND
 from foveal.files.tensors import read_metadata
 from foveal.networks.facts import check_size, facts_of
-from foveal.networks.index import CUSTOM
+from foveal.networks.index import CUSTOM, full_name
 from foveal.ops.draws import evenly
 from foveal.recipe import AUTO, IMAGENET, SCRATCH, Recipe, parse_train, parse_weights
 from foveal.tasks.label_defaults import WITH_WEIGHTS
@@ -28,7 +28,7 @@ from foveal.tasks.registry import check_of_weights, set_for_loop
 from foveal.tasks.task import Facts, Task
 from foveal.training import planner
 from foveal.training.asking import check_device, check_start, named, start_file
-from foveal.training.start import Start, chosen_start, passes
+from foveal.training.start import Start, chosen_start, looks_like_photographs, passes
 
 if TYPE_CHECKING:
     from torch import nn
@@ -58,11 +58,14 @@ def settle(
         recipe = recipe.with_settings({"network.name": CUSTOM})
     recipe = named(recipe)
     check_start(recipe)
-    if task.linear and recipe.from_weights and recipe.network.name == "auto" and (file := _file_of_start(recipe)):
-        raise BadRecipe(f"--weights {shown(file)} needs --network: a file of weights does not say whose they are.")
+    if task.linear and recipe.from_weights and recipe.network.name == AUTO and (file := _file_of_start(recipe)):
+        recipe = recipe.with_settings({"network.name": _network_in(file)})
     height, width, channels = usual_shape(dataset)
     facts = Facts(len(dataset.indices("train")), (height, width), channels, tuple(dataset.counts("train")))
     _check(task, recipe, facts, _size_of_start(task, recipe))
+    train, weights = recipe.network.train, recipe.network.weights
+    if weights == AUTO and parse_train(train)[0] in ("head", "last") and not looks_like_photographs(facts):
+        raise _needs_weights(train)
     device = choose_device(recipe.training.device)
     recipe = _with_start(task, dataset, recipe, facts, device, say)
     if task.linear and recipe.from_weights and recipe.network.train == AUTO and (asked := set_for_loop(recipe)):
@@ -74,6 +77,10 @@ def settle(
     if not task.whole and recipe.data.size == AUTO:
         _tell_cut(facts.side, size, say)
     return resolved(task, recipe.with_settings({"network.name": name}), facts, size, device)
+
+
+def _needs_weights(train: str) -> BadRecipe:
+    return BadRecipe(f"--train {train} needs weights to start from; give --weights imagenet or a file.")
 
 
 def _tell_cut(side: tuple[int, int], size: tuple[int, int], say: Callable[[str], None]) -> None:
@@ -127,7 +134,7 @@ def _with_start(
     if start.sentence:
         say(start.sentence)
     if start.weights == SCRATCH and parse_train(train)[0] in ("head", "last"):
-        raise BadRecipe(f"--train {train} needs weights to start from; give --weights imagenet or a file.")
+        raise _needs_weights(train)
     recipe = recipe.with_settings({"network.weights": start.weights, "network.name": start.network})
     check_of_weights(recipe)
     return recipe
@@ -154,6 +161,17 @@ def _size_of_start(task: type[Task], recipe: Recipe) -> tuple[int, int] | None:
         return _size_in(start_file(file))
     name = recipe.network.name
     return None if name == CUSTOM else facts_of(WITH_WEIGHTS if name == "auto" else name).weights
+
+
+def _network_in(file: str) -> str:
+    """The network of a model. Raises: BadRecipe for any other file of weights."""
+    try:
+        name = read_metadata(start_file(file), KIND)["network"]["name"]
+    except (BadModel, KeyError, TypeError):
+        name = None
+    if not isinstance(name, str) or name == CUSTOM:
+        raise BadRecipe(f"--weights {shown(file)} needs --network: a file of weights does not say whose they are.")
+    return full_name(name)
 
 
 def _size_in(file: Path) -> tuple[int, int] | None:
