@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from hashlib import blake2b
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from safetensors.torch import save_file
 from torch import nn
 
 from foveal.data.dataset import SPLITS, ArrayPictures, Boxes, Dataset, Origin
@@ -69,6 +72,15 @@ def quick_boxed(dataset: Dataset | None = None, **settings: Any) -> Setup:
     """A set-up that locates one object on each picture."""
     usual = QUICK | {"network.name": "yolo_trunk_n", "data.size": "32x48"}
     return _laid(Localise, boxed() if dataset is None else dataset, usual, None, settings)
+
+
+def saved_weights(folder: Path) -> tuple[nn.Module, Path]:
+    """A network of one's own, and a file of other weights for it."""
+    torch.manual_seed(5)
+    parts = [nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Conv2d(4, 6, 3), nn.ReLU(), nn.Flatten(), nn.Linear(6 * 4 * 6, 2)]
+    network, place = nn.Sequential(*parts), folder / "weights.safetensors"
+    save_file({name: torch.randn_like(value) * 0.2 for name, value in network.state_dict().items()}, place)
+    return network, place
 
 
 def recipe(**settings: Any) -> Recipe:

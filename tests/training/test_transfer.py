@@ -200,3 +200,28 @@ def test_ways_need_weights(digits, tmp_path):
     with pytest.raises(BadRecipe, match="--compare needs weights"):
         compare_starts(digits, out=tmp_path / "ways", settings=SETTINGS)
     assert not (tmp_path / "ways").exists()
+
+
+@pytest.mark.parametrize("head_is_better", [True, False])
+def test_where_the_trunk_learnt_nothing_of_use_the_run_is_that_of_a_head(
+    digits, weights, tmp_path, cached, monkeypatch, head_is_better
+):
+    """To the bit: its recipe, which names the head now, repeats it."""
+    from foveal.runs import training_run
+    from foveal.tasks import label_defaults
+    from foveal.training.judged import Judged
+
+    verdict = Judged(0.4, 0.6, 9) if head_is_better else Judged(0.6, 0.4, 9)
+    monkeypatch.setattr(training_run, "judged", lambda *_: verdict)
+    monkeypatch.setattr(label_defaults, "EPOCHS_STARTED", (1, 1))
+    run = trained(digits, weights, tmp_path / "run", "auto", **{"training.epochs": "auto"})
+    recipe = foveal.recipe.read_recipe(run.folder / "recipe.toml")
+    assert recipe.network.train == ("head" if head_is_better else "all")
+    kept = "the head alone is kept" if head_is_better else "what has learnt is kept"
+    assert kept in (run.folder / "log.txt").read_text(encoding="utf-8")
+    state, given = run.model.network.state_dict(), torch.load(weights, weights_only=True)
+    assert torch.equal(state["features.6.squeeze.weight"], given["features.6.squeeze.weight"]) == head_is_better
+    if head_is_better:
+        assert run.metrics["transfer"]["reason"] == verdict.sentence
+        again = foveal.train(digits, out=tmp_path / "again", recipe=recipe)
+        assert again.metrics["test"]["loss"] == run.metrics["test"]["loss"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +17,14 @@ from foveal.files.plain_table import counted
 from foveal.files.run_folder import tell_left_out, write_skipped
 from foveal.model import Model
 from foveal.model_files import check_storable
-from foveal.progress import Progress
+from foveal.progress import SILENT, Progress
 from foveal.recipe import Recipe
 from foveal.runs.scoring import scored
 from foveal.tasks.task import Scores, Task
 from foveal.training.arithmetic import freed_memory_kept, threads_used
 from foveal.training.calibrate import calibrated
 from foveal.training.fit import Fitted, begun_anew, fit
+from foveal.training.judged import Judged, judged
 from foveal.training.promise import BeginAnew
 from foveal.training.script import as_script
 from foveal.training.setup import Setup, set_up
@@ -49,7 +52,7 @@ def carried_out(
         check_storable(network)
     own = None if network is None else {name: value.clone() for name, value in network.state_dict().items()}
 
-    def laid(recipe: Recipe) -> Setup:
+    def laid(recipe: Recipe, progress: Progress = progress) -> Setup:
         if network is not None and own is not None:
             network.load_state_dict(own)  # as it was given, also where the training begins anew
         setup = set_up(task, dataset, recipe, network, progress=progress, loading_threads=loading_threads, began=began)
@@ -69,8 +72,23 @@ def carried_out(
                 setup = laid(begun_anew(recipe, folder, slower, progress))
                 fitted = fit(setup, folder, progress=progress)
         model = calibrated(setup, fitted.state)
+        if verdict := judged(setup, model):
+            progress.say(verdict.sentence)
+            if verdict.head_is_better:
+                setup = _head_of(setup, verdict, laid)
+                fitted = Fitted(None, [], fitted.seconds, 0, False)
+                model = calibrated(setup, None)
         model.save(folder / MODEL_FILE)
         return model, *scored(folder, setup, fitted, model, progress, began)
+
+
+def _head_of(setup: Setup, verdict: Judged, laid: Callable[[Recipe, Progress], Setup]) -> Setup:
+    """The same training with a head alone; its features are remembered, and so is its recipe now."""
+    recipe = setup.recipe.with_settings({"network.train": "head", "training.arithmetic": "auto"})
+    alone = laid(recipe, SILENT)
+    assert alone.transfer is not None
+    assert setup.transfer is not None
+    return replace(alone, transfer=replace(alone.transfer, reason=verdict.sentence, near=setup.transfer.near))
 
 
 def script_of(task: type[Task], dataset: Dataset, recipe: Recipe) -> str:

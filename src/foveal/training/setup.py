@@ -153,7 +153,6 @@ def set_up(
     device = recipe.training.device
     if isinstance(batches, TrainingBatches) and fits(batches, device):
         batches = DeviceBatches.upload(batches, device)
-    progress.say(f"Augmentation {in_words(recipe.augment)}.")
     plain = Arithmetic("fp32", device)
     setup = Setup(
         dataset, store, splits, preprocess, recipe, architecture, network, batches, taught, plain, given(plain.name),
@@ -163,6 +162,7 @@ def set_up(
         setup = _with_transfer(setup, progress, began)
     if setup.head_alone:
         return setup
+    progress.say(f"Augmentation {in_words(recipe.augment)}.")
     return _planned(with_arithmetic(setup, progress), progress, began)
 
 

@@ -94,12 +94,13 @@ class Transfer:
     scale: float  # that the network multiplies the classifier's outputs with
     indices: Indices  # (n,) pictures that the head has learnt from
     chosen: Chosen  # its penalty, and out-of-fold logits of the same pictures
-    head: Linear
+    head: Linear  # of the training pictures; where the head is all, of validation's as well
+    whole: Linear  # of both
     views: int  # of each picture, that it has learnt from
     right: float  # share of them that heads were right about out of fold
     features: Floats  # (n, D) of the same pictures as they are
     seconds: float  # that features, heads and curve took
-    near: Near | None = None
+    near: Near | None = None  # None: what to train was asked for, or there was no time to choose
     curve: LearningCurve | None = None
 
     def as_dict(self) -> dict[str, Any]:
@@ -158,12 +159,17 @@ def transfer_to(
         advance(1)
     train, reason, near = decide(asked, trunk, y, indices, fold, chosen, rival, room)
     curve = learning_curve(features[0], y, K, fold, chosen.decay, progress)
-    learnt = slice(None) if train == "head" else np.isin(indices, splits["train"])  # val stays unseen for what follows
-    weights = balancing(y[learnt], K) if balanced else None
-    head = fitted_head(features[:views, learnt], y[learnt], K, chosen.decay, weights, bias)
+    whole = fitted_head(features[:views], y, K, chosen.decay, weights, bias)
+    head = whole
+    if train != "head":  # validation stays unseen for what follows
+        learnt = np.isin(indices, splits["train"])
+        own = balancing(y[learnt], K) if balanced else None
+        head = fitted_head(features[:views, learnt], y[learnt], K, chosen.decay, own, bias)
     right = float((chosen.logits.argmax(1) == y).mean())
     spent = time.perf_counter() - began
-    return Transfer(train, reason, path, scale, indices, chosen, head, views, right, features[0], spent, near, curve)
+    return Transfer(
+        train, reason, path, scale, indices, chosen, head, whole, views, right, features[0], spent, near, curve
+    )
 
 
 def decide(

@@ -1,0 +1,63 @@
+"""Whether a trunk that has learnt is kept: on pictures that neither it nor the head has learnt from.
+
+Few pictures teach a trunk something, or spoil what it knew; which of the two, nobody can tell beforehand. The pictures
+of validation were kept aside from its training, and heads that had not seen them have answered them when the head's
+penalty was chosen. Whoever gives the truth the higher probability is kept, each at its own best temperature.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from foveal.files.plain_table import counted
+from foveal.model import Model
+from foveal.ops.statistics import negative_log_likelihood
+from foveal.tasks.classification_scores import fit_temperature
+from foveal.training.calibrate import evidence_of
+from foveal.training.setup import Setup
+
+__all__ = ["Judged", "judged"]
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What both gave the truth of the pictures held out, in nats."""
+
+    head: float  # of heads alone, out of fold
+    trunk: float  # of the network whose trunk has learnt
+    pictures: int
+
+    @property
+    def head_is_better(self) -> bool:
+        """Equal ones are the head's: it has learnt from all the pictures."""
+        return self.head <= self.trunk
+
+    @property
+    def sentence(self) -> str:
+        """What is kept, and why."""
+        kept = "the head alone is kept" if self.head_is_better else "what has learnt is kept"
+        return (
+            f"On {counted(self.pictures, 'picture')} held out, the loss of the trunk that has learnt is "
+            f"{self.trunk:.2f} nats, that of heads alone {self.head:.2f}: {kept}."
+        )
+
+
+def judged(setup: Setup, model: Model) -> Judged | None:
+    """None where nothing was left to foveal to choose, or nothing is held out.
+
+    Args: model, of the network whose trunk has learnt.
+    """
+    transfer, held_out = setup.transfer, setup.splits["val"]
+    if transfer is None or transfer.near is None or setup.head_alone or not len(held_out):
+        return None
+    truth = setup.dataset.labels[held_out]
+    heads = transfer.chosen.logits[np.searchsorted(transfer.indices, held_out)]
+    trunk = evidence_of(model, setup, held_out).logits
+    return Judged(_loss(heads, truth), _loss(trunk, truth), len(held_out))
+
+
+def _loss(logits: NDArray[np.float32], truth: NDArray[np.int64]) -> float:
+    return negative_log_likelihood(logits / fit_temperature(logits, truth), truth)
