@@ -30,7 +30,7 @@ $(READY): pyproject.toml requirements.lock scripts/set-up
 	@touch $@
 
 demo: $(READY)
-	$(BIN)/foveal train digits
+	$(BIN)/foveal train digits --minutes 0.75
 
 test: $(READY)
 	$(ONE_THREAD) $(BIN)/python -m pytest --ignore=tests/test_docs.py -n $(JOBS) $(TESTS)

@@ -104,7 +104,7 @@ def resolved(task: type[Task], recipe: Recipe, facts: Facts, size: tuple[int, in
     if recipe.training.minutes:
         del usual["epochs"]  # planned when a step has been timed
     if task.linear and recipe.from_weights:
-        usual.pop("blend")  # decided with what is to learn
+        del usual["blend"], usual["clip"]  # decided with what is to learn
     chosen = {key: usual[key] for key, value in recipe.training if value == "auto" and key in usual}
     settings: dict[str, Any] = {f"training.{key}": value for key, value in chosen.items()}
     settings |= {
