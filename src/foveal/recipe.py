@@ -39,7 +39,7 @@ Positive = Annotated[float, Field(gt=0, le=1e9, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]
 
 AUTO, SCRATCH, IMAGENET = "auto", "scratch", "imagenet"  # words of network.weights; others name a file
-TRAINED = ("auto", "head", "all", SCRATCH)  # and last:K
+TRAINED = ("auto", "head", "better", "all", SCRATCH)  # and last:K
 SHOWN = 80  # letters of what was typed that an error repeats
 RECIPE_MAX_BYTES = 1 << 20  # a recipe is a page of text; more is an accident or an attack
 
@@ -114,7 +114,7 @@ class NetworkRecipe(_Section):
 
     name: str = "auto"
     weights: Annotated[str, AfterValidator(_weights)] = AUTO  # SCRATCH, IMAGENET, or a file; what is started from
-    train: Annotated[str, AfterValidator(_train)] = "auto"  # head, last:K, all, scratch: what learns anew
+    train: Annotated[str, AfterValidator(_train)] = "auto"  # head, last:K, all, better, scratch: what learns
     norms: Literal["auto", "keep", "learn"] = "auto"  # with weights: what batch norms know of the pictures before
     head_decay: Positive | Auto = "auto"  # penalty of a head on frozen features; auto: by cross-validation
     detector: str = "yolo"  # what stands on the trunk where there are boxes: a name of tasks/heads

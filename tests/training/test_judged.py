@@ -14,16 +14,13 @@ from foveal.ops.statistics import negative_log_likelihood
 from foveal.training.calibrate import calibrated
 from foveal.training.judged import Judged, judged
 from foveal.training.setup import Setup
-from foveal.training.transfer import Near
 
 
 @pytest.fixture
 def setup(tmp_path: Path) -> Setup:
-    """All of a network of one's own is to learn, as foveal has chosen."""
+    """All of a network of one's own is to learn, and to be kept where that is better."""
     network, place = saved_weights(tmp_path)
-    found = quick(network=network, network__weights=str(place), network__train="all")
-    assert found.transfer is not None
-    return replace(found, transfer=replace(found.transfer, near=Near(0.9, 0.5, 0.5)))
+    return quick(network=network, network__weights=str(place), network__train="better")
 
 
 def with_heads(setup: Setup, sure: float) -> Setup:
@@ -69,7 +66,9 @@ def test_each_is_judged_at_its_own_temperature(setup: Setup) -> None:
 def test_what_was_asked_for_is_not_judged(setup: Setup) -> None:
     assert setup.transfer is not None
     model = calibrated(setup, setup.begun())
-    assert judged(replace(setup, transfer=replace(setup.transfer, near=None)), model) is None
+    for train in ("all", "last:1"):
+        asked = setup.recipe.with_settings({"network.train": train})
+        assert judged(replace(setup, recipe=asked), model) is None
     nobody = {**setup.splits, "val": np.zeros(0, np.int64)}
     assert judged(replace(setup, splits=nobody), model) is None
     assert judged(replace(setup, transfer=None), model) is None

@@ -143,3 +143,4 @@ def test_a_pass_is_timed_in_seconds_a_picture() -> None:
 def test_passes_count_views_rival_and_test() -> None:
     assert passes(341, 372) == 2 * 341 + 300 + 372
     assert passes(20_000, 0) == 20_000 + 300
+    assert passes(341, 372, minutes=1.0) == 2 * 341 + 372

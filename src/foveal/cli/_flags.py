@@ -53,7 +53,11 @@ FLAGS: dict[str, Flag] = {
         "auto|scratch|imagenet|FILE",
         "What to start from. [photographs: the best published weights that are here]",
     ),
-    "--train": Flag("network.train", "PART", "With weights: head, last:K stages, all, scratch. [what the time allows]"),
+    "--train": Flag(
+        "network.train",
+        "PART",
+        "With weights: head, last:K stages, all, better (of head and all), scratch. [what the time allows]",
+    ),
     "--detector": Flag("network.detector", "KIND", f"With boxes, what stands on the network: {HEAD_NAMES}. [yolo]"),
     "--epochs": Flag("training.epochs", "N", "Times that every picture is seen.", number=True),
     "--minutes": Flag("training.minutes", "M", "Plan the whole run so that it ends in M minutes.", number=True),

@@ -78,6 +78,11 @@ def carried_out(
                 setup = _head_of(setup, verdict, laid)
                 fitted = Fitted(None, [], fitted.seconds, 0, False)
                 model = calibrated(setup, None)
+            else:
+                setup = replace(setup, recipe=setup.recipe.with_settings({"network.train": "all"}))
+                text = setup.recipe.to_toml()
+                write_text(folder / "recipe.toml", text)
+                model = replace(model, trained={**model.trained, "train": "all", "recipe": text})
         model.save(folder / MODEL_FILE)
         return model, *scored(folder, setup, fitted, model, progress, began)
 

@@ -46,12 +46,12 @@ class Judged:
 
 
 def judged(setup: Setup, model: Model) -> Judged | None:
-    """None where nothing was left to foveal to choose, or nothing is held out.
+    """None where that is no question, or nothing is held out.
 
     Args: model, of the network whose trunk has learnt.
     """
     transfer, held_out = setup.transfer, setup.splits["val"]
-    if transfer is None or transfer.near is None or setup.head_alone or not len(held_out):
+    if transfer is None or setup.recipe.network.train != "better" or not len(held_out):
         return None
     truth = setup.dataset.labels[held_out]
     heads = transfer.chosen.logits[np.searchsorted(transfer.indices, held_out)]

@@ -66,6 +66,8 @@ def settle(
     train, weights = recipe.network.train, recipe.network.weights
     if weights == AUTO and parse_train(train)[0] in ("head", "last") and not looks_like_photographs(facts):
         raise _needs_weights(train)
+    if train == "better" and not task.linear:
+        raise BadRecipe("--train better holds a classifier against its head alone; give --train all.")
     device = choose_device(recipe.training.device)
     recipe = _with_start(task, dataset, recipe, facts, device, say)
     if task.linear and recipe.from_weights and recipe.network.train == AUTO and (asked := set_for_loop(recipe)):
@@ -130,7 +132,9 @@ def _with_start(
         start = Start(SCRATCH, recipe.network.name, "")
     else:
         held_out = len(dataset.indices("test"))
-        start = chosen_start(recipe, facts, passes(len(dataset) - held_out, held_out), device, say)
+        start = chosen_start(
+            recipe, facts, passes(len(dataset) - held_out, held_out, recipe.training.minutes), device, say
+        )
     if start.sentence:
         say(start.sentence)
     if start.weights == SCRATCH and parse_train(train)[0] in ("head", "last"):

@@ -73,10 +73,13 @@ def chosen_start(recipe: Recipe, facts: Facts, passes: int, device: str, say: Sa
     return Start(IMAGENET, chosen, f"Starts from the weights of {known} ({of}){no}.")
 
 
-def passes(pictures: int, held_out: int) -> int:
-    """How many pictures go through a frozen trunk: each view of those to learn from, those of the random rival, and
-    those to be scored on."""
-    return pictures * views_of(pictures) + min(pictures, COMPARED) + held_out
+def passes(pictures: int, held_out: int, minutes: float = 0.0) -> int:
+    """How many pictures go through a frozen trunk: each view of those to learn from, and those to be scored on.
+
+    Where no --minutes press, those of the random rival as well.
+    """
+    rival = 0 if minutes else min(pictures, COMPARED)
+    return pictures * views_of(pictures) + held_out + rival
 
 
 def views_of(pictures: int) -> int:

@@ -88,7 +88,7 @@ class Room:
 class Transfer:
     """The head that was fitted on frozen features, and what is to be trained besides."""
 
-    train: str  # "head", "last:K" or "all"
+    train: str  # "head", "last:K", "all" or "better": all of it, kept where that is better than the head alone
     reason: str  # one sentence
     path: str  # of the classifier
     scale: float  # that the network multiplies the classifier's outputs with
@@ -141,7 +141,7 @@ def transfer_to(
         first = preprocess.tensor(torch.from_numpy(store.rows(splits["train"][:2])))
         scale = scale_behind(network.to("cpu"), path, first)
     except BadRecipe as error:
-        if asked not in ("auto", "all"):
+        if asked not in ("auto", "better", "all"):
             raise
         progress.say(f"The whole network is trained: {error}")
         return None
@@ -182,7 +182,7 @@ def decide(
     rival: Callable[[], nn.Module],
     room: Room,
 ) -> tuple[str, str, Near | None]:
-    """What to train ("head", "last:K", "all"), why in one sentence, and the measurement behind it."""
+    """What to train ("head", "last:K", "all", "better"), why in one sentence, and the measurement behind it."""
     if asked != "auto":
         words = _in_words(asked)
         return asked, f"{words[0].upper()}{words[1:]}, as asked for.", None
@@ -193,7 +193,7 @@ def decide(
         return "head", f"{_in_words('head').capitalize()}: {_longer(needed)}.", None
     near, few = measure_near(trunk, y, indices, fold, chosen, rival()), len(indices) < FEW
     enough = near.near and near.weights >= ENOUGH
-    train = "head" if enough or too_long else "all"
+    train = "head" if enough or too_long else "better"
     amount = f"{len(indices):,} pictures are {'few' if few else 'many'}"
     link = "and" if near.near or not few else "but"
     reason = f"{amount}, {link} they lie {near}: {_in_words(train)}"
@@ -243,7 +243,8 @@ def _in_words(train: str) -> str:
     if word == "last":
         last = "last stage learns" if K == 1 else f"last {K} stages learn"
         return f"the head is fitted first, then the trunk's {last} with it"
-    return "the head is fitted first, then the whole network learns slowly"
+    learns = "the head is fitted first, then the whole network learns slowly"
+    return f"{learns}, and is kept where that is better" if word == "better" else learns
 
 
 def _counted(part: Floats, advance: Any) -> Floats:
