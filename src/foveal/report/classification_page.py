@@ -172,7 +172,8 @@ def _frequent_mistakes(run: FinishedRun) -> Iterator[Card]:
 
 def _class_rows(run: FinishedRun) -> list[list[str | Cell]]:
     scores, dataset = run.scores, run.setup.dataset
-    trained_on = np.bincount(dataset.labels[run.setup.splits["train"]], minlength=len(scores.classes))
+    learnt_from = run.setup.transfer.indices if run.setup.head_alone else run.setup.splits["train"]
+    trained_on = np.bincount(dataset.labels[learnt_from], minlength=len(scores.classes))
     rows: list[list[str | Cell]] = []
     for k, name in enumerate(scores.classes[:MOST_ROWS]):
         numbers = [int(trained_on[k]), int(scores.support[k])]
