@@ -139,6 +139,7 @@ class TrainingRecipe(_Section):
     label_smoothing: Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)] | Auto = "auto"
     ema: Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)] | Auto = "auto"  # decay a step; 0: off
     blend: Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)] | Auto = "auto"  # of the starting weights, kept
+    soup: Annotated[int, Field(ge=1, le=20, strict=True)] | Auto = "auto"  # trainings from weights that are averaged
     clip: NotNegative | Auto = "auto"  # largest norm of all gradients; 0: off
     accuracy: Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)] = 0.0  # that answers should have; 0: answer all
     early_stopping: Annotated[int, Field(ge=0, le=100_000, strict=True)] = 0  # epochs without a better loss; 0: off

@@ -104,7 +104,8 @@ class Classify:
     aim: ClassVar[str] = "of which the largest on a picture is its class"
     answer: ClassVar[Any] = Label
     keys: ClassVar[frozenset[str]] = SHARED_KEYS | {
-        "network.head_decay", "network.norms", "training.label_smoothing", "training.blend", "training.accuracy",
+        "network.head_decay", "network.norms", "training.label_smoothing", "training.blend", "training.soup",
+        "training.accuracy",
         "training.class_weights", "augment.cutmix",
     }  # fmt: skip
     asks: ClassVar[frozenset[str]] = frozenset({"top", "views", "accuracy"})

@@ -26,10 +26,15 @@ __all__ = [
 ]
 
 TASKS: tuple[type[Task], ...] = (Classify, Localise, Detect)
-OF_WEIGHTS = ("network.head_decay", "network.norms", "training.blend")  # read where a network starts from weights
+OF_WEIGHTS = (
+    "network.head_decay",
+    "network.norms",
+    "training.blend",
+    "training.soup",
+)  # read where a network starts from weights
 OF_LOOP = frozenset(f"training.{key}" for key in (
     "epochs", "batch_size", "optimizer", "optimizer_arithmetic", "learning_rate", "momentum", "weight_decay",
-    "schedule", "warmup", "label_smoothing", "ema", "blend", "clip", "early_stopping", "on_nan",
+    "schedule", "warmup", "label_smoothing", "ema", "blend", "soup", "clip", "early_stopping", "on_nan",
 ))  # fmt: skip
 UNSET = ("auto", "none", "", 0, 0.0, False)  # values that ask for nothing
 

@@ -23,8 +23,8 @@ from foveal.tasks.classify import LabelOutputs
 from foveal.tasks.trust import MOST_KEPT
 from foveal.training.arithmetic import Arithmetic
 from foveal.training.features import Trunk
+from foveal.training.fit import Ended
 from foveal.training.setup import Setup
-from foveal.training.train_state import TrainState
 from foveal.training.transfer import prepared
 
 __all__ = ["calibrated", "evidence_of", "outputs_of_head"]
@@ -32,7 +32,7 @@ __all__ = ["calibrated", "evidence_of", "outputs_of_head"]
 Indices = NDArray[np.int64]
 
 
-def calibrated(setup: Setup, state: TrainState | None) -> Model:
+def calibrated(setup: Setup, state: Ended | None) -> Model:
     """The model of a training that has ended. Args: state, None where a fitted head needed no loop.
 
     Raises: NotFinite when a weight is not.

