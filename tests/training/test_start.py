@@ -14,7 +14,7 @@ from foveal.networks.catalogue import NETWORKS
 from foveal.networks.index import CUSTOM
 from foveal.tasks.task import Facts
 from foveal.training import start
-from foveal.training.start import chosen_start, looks_like_photographs, passes, way_to_weights
+from foveal.training.start import chosen_start, looks_like_photographs, passes, trunk_here, way_to_weights
 
 PHOTOS = Facts(300, (400, 300), 3, (30,) * 10)
 TOP1 = {"efficientnet_lite2": 77.6, "efficientnet_lite0": 75.1, "squeezenet1_1": 58.18}
@@ -131,6 +131,15 @@ def test_a_size_too_small_for_a_network_leaves_it_out(monkeypatch: pytest.Monkey
     Here(monkeypatch, inception_v3=0.001, squeezenet1_1=0.001)
     assert begun(data__size="224").network == "inception_v3"
     assert begun(data__size="64").network == "squeezenet1_1"
+
+
+def test_boxes_are_told_of_a_trunk_whose_weights_are_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    Here(monkeypatch, efficientnet_lite2=0.01, squeezenet1_1=0.01)
+    assert "--network squeezenet1_1 --weights imagenet, whose weights are here" in trunk_here(PHOTOS)
+    assert trunk_here(Facts(3000, (400, 300), 3, (300,) * 10)) == ""
+    assert trunk_here(Facts(300, (90, 90), 3, (30,) * 10)) == ""
+    Here(monkeypatch)
+    assert trunk_here(PHOTOS) == ""
 
 
 def test_a_pass_is_timed_in_seconds_a_picture() -> None:

@@ -28,7 +28,7 @@ from foveal.tasks.registry import check_of_weights, set_for_loop
 from foveal.tasks.task import Facts, Task
 from foveal.training import planner
 from foveal.training.asking import check_device, check_start, named, start_file
-from foveal.training.start import Start, chosen_start, looks_like_photographs, passes
+from foveal.training.start import Start, chosen_start, looks_like_photographs, passes, trunk_here
 
 if TYPE_CHECKING:
     from torch import nn
@@ -129,7 +129,8 @@ def _with_start(
     if weights != AUTO and not (task.linear and weights == IMAGENET and recipe.network.name == AUTO):
         return recipe
     if not task.linear or train == SCRATCH:
-        start = Start(SCRATCH, recipe.network.name, "")
+        hint = trunk_here(facts) if train != SCRATCH and recipe.network.name == AUTO else ""
+        start = Start(SCRATCH, recipe.network.name, hint)
     else:
         held_out = len(dataset.indices("test"))
         start = chosen_start(

@@ -17,13 +17,22 @@ from foveal.networks.facts import facts_of
 from foveal.networks.index import CUSTOM
 from foveal.networks.packages import in_package, install
 from foveal.recipe import AUTO, IMAGENET, SCRATCH, Recipe, parse_size, parse_weights
-from foveal.tasks.label_defaults import WITH_WEIGHTS
+from foveal.tasks.label_defaults import FEW, WITH_WEIGHTS
 from foveal.tasks.task import Facts
 
 if TYPE_CHECKING:
     from foveal.networks.entry import Entry, Package
 
-__all__ = ["PHOTOGRAPH", "Start", "chosen_start", "looks_like_photographs", "passes", "views_of", "way_to_weights"]
+__all__ = [
+    "PHOTOGRAPH",
+    "Start",
+    "chosen_start",
+    "looks_like_photographs",
+    "passes",
+    "trunk_here",
+    "views_of",
+    "way_to_weights",
+]
 
 PHOTOGRAPH = 96  # pixels of the shorter side, from which pictures are taken for photographs
 SHARE = 0.35  # of --minutes that a frozen trunk's passes may take; head, test, baseline and report need the rest
@@ -71,6 +80,23 @@ def chosen_start(recipe: Recipe, facts: Facts, passes: int, device: str, say: Sa
     of = f"{best} of the {len(here)} networks whose weights are here" if len(here) > 1 else "its weights are here"
     known = f"{chosen}, which is right for {_top1(find(chosen)):g} % of ImageNet's pictures"
     return Start(IMAGENET, chosen, f"Starts from the weights of {known} ({of}){no}.")
+
+
+def trunk_here(facts: Facts) -> str:
+    """For boxes, whose own trunk starts from chance: that another one's weights are here, and how it is asked for.
+
+    "" where none are, or they would be of little use: small pictures, or pictures enough.
+    """
+    from foveal.networks.catalogue import forward_flops
+
+    here = [] if facts.pictures >= FEW or not looks_like_photographs(facts) else _weights_here(lambda _: None)
+    if not here:
+        return ""
+    lightest = min(here, key=lambda name: forward_flops(name, 2, 3, (224, 224)))
+    return (
+        f"The trunk starts from chance. With so few pictures one that knows ImageNet finds more: --network {lightest} "
+        f"--weights {IMAGENET}, whose weights are here."
+    )
 
 
 def passes(pictures: int, held_out: int, minutes: float = 0.0) -> int:
