@@ -1,9 +1,9 @@
 """What does the first command that a person types give, and how soon?
 
-`foveal train clothing` as a whole process from a cold cache: with the packages of `foveal[weights]` and no other option,
-for several seeds; with --minutes 1 and 10; without the packages, SqueezeNet's weights below $FOVEAL_DATA; and without any
-weights. Each on this machine as it is and, with `--classes`, as on a smaller processor. Packages are hidden from a run by
-a folder of links to all the others.
+`foveal train clothing` as a whole process from a cold cache: with the packages of `foveal[weights]` and no other
+option, for several seeds; with --minutes 1 and 10; without the packages, SqueezeNet's weights below $FOVEAL_DATA; and
+without any weights. Each on this machine as it is and as on a smaller processor (`--classes`). Packages are hidden from
+a run by a folder of links to all the others.
 """
 
 from __future__ import annotations
