@@ -14,7 +14,7 @@ from trainings import HEIGHT, WIDTH, pictures, quick, recipe
 from foveal.errors import BadRecipe
 from foveal.networks.index import CUSTOM
 from foveal.training import rehearsal
-from foveal.training.measuring import Measured, Timed, measure
+from foveal.training.measuring import Measured, Timed
 from foveal.training.rehearsal import measured_anew, planned_epochs, with_arithmetic, with_optimizer_arithmetic
 from foveal.training.setup import Setup
 
@@ -125,22 +125,6 @@ def test_what_is_timed_depends_on_optimiser_average_and_augmentation(monkeypatch
     assert all(facts[a] != facts[b] for a in range(4) for b in range(a))
     measured_anew(quick(training__seed=5, training__learning_rate=0.3))
     assert facts[4] == facts[0]
-
-
-def test_a_head_alone_is_timed_by_its_answers(monkeypatch: pytest.MonkeyPatch) -> None:
-    setup = quick()
-    head = replace(setup, recipe=setup.recipe.with_settings({"network.train": "head"}))
-    found = {}
-
-    def measuring(trial: Any, *arguments: Any, **more: Any) -> Measured:
-        found.update(more)
-        return measure(trial, *arguments, **more)
-
-    monkeypatch.setattr(rehearsal, "measure", measuring)
-    monkeypatch.setattr(rehearsal, "looping", None)
-    assert measured_anew(head).promised
-    assert found["facts"][0] == "answers"
-    assert found["seconds"] == rehearsal.HEAD_SECONDS
 
 
 def test_sums_of_other_optimisers_are_float32() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +11,6 @@ from torch import Tensor
 from trainings import quick, saved_weights
 
 from foveal.errors import Interrupted
-from foveal.progress import SILENT
-from foveal.training import setup as laying
 from foveal.training import soup
 from foveal.training.fit import fit
 from foveal.training.setup import Setup
@@ -80,12 +77,3 @@ def test_counters_are_not_averaged() -> None:
     found = mean_of(states)
     assert found["w"].tolist() == [2.0, 4.0]
     assert int(found["n"]) == 3
-
-
-@pytest.mark.parametrize(("fitting", "count", "epochs"), [(3, 1, 3), (25, 1, 25), (41, 2, 20), (500, 4, 20)])
-def test_of_many_epochs_become_several_trainings(tmp_path: Path, fitting: int, count: int, epochs: int) -> None:
-    """Twenty pictures are seen twenty times, usually."""
-    setup = started(tmp_path, 1)
-    setup = replace(setup, recipe=setup.recipe.with_settings({"training.soup": "auto"}))
-    found, planned = laying._several(setup, fitting, SILENT)
-    assert (found.recipe.training.soup, planned) == (count, epochs)

@@ -24,14 +24,13 @@ from foveal.training.baseline import baseline_seconds
 from foveal.training.measuring import Measured, Trial, given, measure
 from foveal.training.optimisers import fastest_format
 from foveal.training.trainable import Trainable, Trained, with_replaced
-from foveal.training.trials import answering, fitting_pictures, looping, rehearsed
+from foveal.training.trials import fitting_pictures, looping, rehearsed
 
 __all__ = ["measured_anew", "planned_epochs", "with_arithmetic"]
 
 SECONDS = 4.0  # of the loop, to plan the epochs
 SHARE = 0.03  # and never more than this of the minutes
 REPORT_SECONDS = 4.0  # with its charts, and the libraries that draw them
-HEAD_PICTURES, HEAD_SECONDS = 8, 1.5  # of measuring where a head alone is trained: forward passes of few pictures
 
 
 def with_arithmetic(setup: Trained, progress: Progress = SILENT) -> Trained:
@@ -61,27 +60,21 @@ def measured_anew(setup: Trainable) -> Measured:
 
 
 def _measured(setup: Trainable, anew: bool = False) -> Measured:
-    trial, facts, seconds = _trial(setup)
-    batch, device = setup.batches.batch_size, setup.arithmetic.device
-    usual: dict[str, Any] = {} if seconds is None else {"seconds": seconds}
-    return measure(trial, setup.network, batch, device, facts=facts, anew=anew, **usual)
+    trial, facts = _trial(setup)
+    return measure(trial, setup.network, setup.batches.batch_size, setup.arithmetic.device, facts=facts, anew=anew)
 
 
-def _trial(setup: Trainable) -> tuple[Trial, Sequence[Any], float | None]:
-    """What is timed, what the timing depends on, and for how long: whole steps, or, of a frozen trunk, answers."""
+def _trial(setup: Trainable) -> tuple[Trial, Sequence[Any]]:
+    """What is timed, whole steps of the loop, and what the timing depends on."""
     preprocess, t = setup.preprocess, setup.recipe.training
     size: tuple[int, int] = (preprocess.height, preprocess.width)
-    if setup.task.linear and setup.recipe.network.train == "head":
-        generator = torch.Generator().manual_seed(0)
-        images = torch.randn((HEAD_PICTURES, preprocess.channels, *size), generator=generator)
-        return answering(setup.network, images), ["answers", preprocess.channels, size], HEAD_SECONDS
     on_cpu = setup.arithmetic.device == "cpu"
     pictures = fitting_pictures(setup.batches.batch_size, size) if on_cpu else setup.batches.batch_size
     facts = [
-        "steps", t.task, setup.recipe.network.train, t.optimizer, t.optimizer_arithmetic, bool(t.ema), bool(t.blend),
-        preprocess.channels, size, pictures, setup.recipe.augment.model_dump(),
+        "steps", t.task, setup.recipe.network.train, setup.recipe.network.norms, t.optimizer, t.optimizer_arithmetic,
+        bool(t.ema), bool(t.blend), preprocess.channels, size, pictures, setup.recipe.augment.model_dump(),
     ]  # fmt: skip
-    return looping(setup, pictures), facts, None
+    return looping(setup, pictures), facts
 
 
 def with_optimizer_arithmetic(recipe: Recipe, network: nn.Module, device: str) -> Recipe:

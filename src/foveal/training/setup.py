@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import torch
@@ -23,16 +22,14 @@ from foveal.data.on_device import DeviceBatches, fits
 from foveal.data.store import PixelStore, open_store
 from foveal.data.white import measured_white
 from foveal.errors import BadData, BadRecipe, shown
-from foveal.files.plain_table import counted
 from foveal.networks.catalogue import build, find
-from foveal.networks.facts import facts_of
 from foveal.networks.head import CUSTOM, options_of, with_random_weights
 from foveal.ops.draws import evenly
 from foveal.preprocess import Preprocess
 from foveal.progress import SILENT, Progress
 from foveal.recipe import Recipe, parse_size
 from foveal.tasks.heads.head import Architecture
-from foveal.tasks.label_defaults import BLEND, FEW, epochs_started
+from foveal.tasks.label_defaults import epochs_started
 from foveal.tasks.task import Task
 from foveal.training.arithmetic import Arithmetic
 from foveal.training.features import ARITHMETIC
@@ -42,6 +39,7 @@ from foveal.training.optimisers import make_optimizer, slow_down
 from foveal.training.planner import TIME_KEPT, Plan
 from foveal.training.rehearsal import planned_epochs, seconds_afterwards, with_arithmetic
 from foveal.training.settle import usual_shape
+from foveal.training.started import NORMS, with_blend, with_norms, with_soup
 from foveal.training.train_state import Averaged, Origin, TrainState
 from foveal.training.transfer import Room, Transfer, prepared, transfer_to
 from foveal.training.unfreezing import check_stages, freeze, rates, trunk_of
@@ -53,9 +51,6 @@ STATISTICS_OF = 4096  # training pictures for mean and deviation
 SIGHT_OF = 2048  # training pictures that a network's `prepare` sees
 # Seconds for which the trunk may learn where no --minutes are given: these, or so many for each picture.
 TRUNK_SECONDS, TRUNK_A_PICTURE = 150.0, 0.3
-NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)  # whose statistics may stay: few pictures tell worse ones
-CLIP = 1.0  # largest norm of all gradients, where their statistics stay
-MOST_AVERAGED = 4  # trainings
 TRUNK_RATE = 0.3  # of the head's learning rate, where a detector's trunk starts from weights
 
 Indices = NDArray[np.int64]
@@ -219,10 +214,10 @@ def _with_transfer(setup: Setup, progress: Progress, began: float) -> Setup:
         setup.network, name, recipe, setup.preprocess, setup.store, setup.dataset, setup.splits,
         frozen, balanced, rival, _room(setup, began), progress,
     )  # fmt: skip
-    recipe = _with_norms(setup)
+    recipe = with_norms(recipe, setup.network, len(setup.splits["train"]))
     if transfer is None:
         return replace(setup, recipe=recipe.with_settings({"network.train": "all", "training.blend": 0.0}))
-    recipe = recipe.with_settings({"training.blend": _blend(setup, transfer)})
+    recipe = with_blend(recipe, transfer.near, len(setup.splits["train"]))
     prepared(setup.network, transfer)
     progress.say(transfer.reason)
     if transfer.curve is not None:
@@ -250,33 +245,6 @@ def _room(setup: Setup, began: float) -> Room:
         return minutes * 60 * (1 - TIME_KEPT) - spent
 
     return Room(left, learnt, short=True)
-
-
-def _with_norms(setup: Setup) -> Recipe:
-    """The recipe with what batch norms do decided, and how long a step may be.
-
-    Norms whose statistics stay hold nothing back that runs away: without a bound on the gradient, fine-tuning
-    EfficientNet-Lite0 ended in chance on one fold of three.
-    """
-    recipe, name = setup.recipe, setup.recipe.network.name
-    few = len(setup.splits["train"]) < FEW
-    if recipe.network.norms == "auto":
-        recipe = recipe.with_settings({"network.norms": "keep" if few else "learn"})
-    if recipe.training.clip == "auto":
-        usual = 0.0 if name == CUSTOM else float(facts_of(name).recipe.get("training.clip", 0.0))
-        kept = recipe.network.norms == "keep" and any(isinstance(m, NORMS) for m in setup.network.modules())
-        recipe = recipe.with_settings({"training.clip": CLIP if kept and not usual else usual})
-    return recipe
-
-
-def _blend(setup: Setup, transfer: Transfer) -> float:
-    """The start's share in the result. Weights that are far from the pictures are no place to go back to, and many
-    pictures lead further than a straight way back."""
-    asked = setup.recipe.training.blend
-    if asked != "auto":
-        return float(asked)
-    far = transfer.near is not None and not transfer.near.near
-    return 0.0 if far or len(setup.splits["train"]) >= FEW else BLEND
 
 
 def _without_broken(task: type[Task], dataset: Dataset, store: PixelStore) -> tuple[Dataset, dict[str, Indices]]:
@@ -324,26 +292,13 @@ def _check_batch(network: nn.Module, recipe: Recipe, pictures: int) -> None:
 
 def _planned(setup: Setup, progress: Progress, began: float) -> Setup:
     """With --minutes: the epochs that fit; mosaics end with them."""
-    if setup.recipe.training.epochs != "auto" or setup.head_alone:
-        one = setup.transfer is not None and setup.recipe.training.soup == "auto"
-        return replace(setup, recipe=setup.recipe.with_settings({"training.soup": 1})) if one else setup
-    epochs = planned_epochs(setup, progress, began)
-    if setup.transfer is not None and setup.recipe.training.soup == "auto":
-        setup, epochs = _several(setup, epochs, progress)
-    batches: Any = setup.batches
+    recipe, batches = setup.recipe, setup.batches
+    if setup.head_alone:
+        return setup
+    if recipe.training.epochs == "auto":
+        recipe = recipe.with_settings({"training.epochs": planned_epochs(setup, progress, began)})
+    if setup.transfer is not None:
+        recipe = with_soup(recipe, len(setup.splits["train"]), progress.say)
     if isinstance(batches, BoxBatches):
-        batches = replace(batches, epochs=epochs)
-    return replace(setup, recipe=setup.recipe.with_settings({"training.epochs": epochs}), batches=batches)
-
-
-def _several(setup: Setup, epochs: int, progress: Progress) -> tuple[Setup, int]:
-    """Of many epochs of few pictures several trainings, which are averaged: one that is longer only learns by heart.
-
-    On SqueezeNet 1.1 three lost 0.765 nats where each by itself lost 0.803, and were right as often as the best.
-    """
-    usual = epochs_started(len(setup.splits["train"]))
-    count = min(MOST_AVERAGED, max(1, epochs // usual)) if len(setup.splits["train"]) < FEW else 1
-    if count > 1:
-        epochs = min(usual, epochs // count)
-        progress.say(f"{count} trainings of {counted(epochs, 'epoch')} from the same start will be averaged.")
-    return replace(setup, recipe=setup.recipe.with_settings({"training.soup": count})), epochs
+        batches = replace(batches, epochs=int(recipe.training.epochs))
+    return replace(setup, recipe=recipe, batches=batches)
