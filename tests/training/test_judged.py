@@ -9,8 +9,11 @@ import numpy as np
 import pytest
 from trainings import quick, saved_weights
 
+from foveal.errors import BadRecipe
 from foveal.ops.logistic import Chosen
 from foveal.ops.statistics import negative_log_likelihood
+from foveal.runs import training_run
+from foveal.tasks.classify import Classify
 from foveal.training.calibrate import calibrated
 from foveal.training.judged import Judged, judged
 from foveal.training.setup import Setup
@@ -76,3 +79,18 @@ def test_what_was_asked_for_is_not_judged(setup: Setup) -> None:
 
 def test_equal_ones_are_the_heads() -> None:
     assert Judged(0.5, 0.5, 30).head_is_better
+
+
+def test_the_loop_that_is_shown_is_one_training_and_not_judged(
+    setup: Setup, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    several = replace(setup, recipe=setup.recipe.with_settings({"training.soup": 3}))
+    monkeypatch.setattr(training_run, "set_up", lambda *_: several)
+    script = training_run.script_of(Classify, setup.dataset, setup.recipe)
+    assert 'train = "all"' in script
+    assert "soup = 1" in script
+    network, place = saved_weights(tmp_path)
+    head = quick(network=network, network__weights=str(place), network__train="head")
+    monkeypatch.setattr(training_run, "set_up", lambda *_: head)
+    with pytest.raises(BadRecipe, match="no loop would run, since a head alone is fitted at once; give --train all"):
+        training_run.script_of(Classify, setup.dataset, setup.recipe)

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from foveal.data.dataset import Dataset
+from foveal.errors import BadRecipe
 from foveal.files.durable import write_text
 from foveal.files.model_file import MODEL_FILE
 from foveal.files.plain_table import counted
@@ -98,9 +99,18 @@ def _head_of(setup: Setup, verdict: Judged, laid: Callable[[Recipe, Progress], S
 
 
 def script_of(task: type[Task], dataset: Dataset, recipe: Recipe) -> str:
-    """The loop that would run with a settled recipe, as a script with its values in it."""
+    """The loop that would run with a settled recipe, as a script with its values in it: once, where several trainings
+    would be averaged, and kept, where it would be judged.
+
+    Raises: BadRecipe where none would run.
+    """
     with torch.random.fork_rng(devices=[]), threads_used(recipe.training.threads):
-        return as_script(set_up(task, dataset, recipe).recipe)
+        setup = set_up(task, dataset, recipe)
+    if setup.head_alone:
+        raise BadRecipe("--show-loop: no loop would run, since a head alone is fitted at once; give --train all.")
+    once = {"training.soup": 1} if setup.transfer else {}
+    kept = {"network.train": "all"} if setup.recipe.network.train == "better" else {}
+    return as_script(setup.recipe.with_settings(once | kept))
 
 
 def _tell_plan(setup: Setup, progress: Progress) -> None:

@@ -35,7 +35,7 @@ __all__ = [
 ]
 
 PHOTOGRAPH = 96  # pixels of the shorter side, from which pictures are taken for photographs
-SHARE = 0.35  # of --minutes that a frozen trunk's passes may take; head, test, baseline and report need the rest
+SHARE = 0.45  # of --minutes that a frozen trunk's passes may take; head, test, baseline and report need the rest
 VIEWS, MANY_VIEWED = 2, 10_000  # the picture and its mirror image; one view only from so many pictures on
 COMPARED = 300  # pictures on which near and far are told apart
 USUAL_SECONDS = 90.0  # of these passes, where no --minutes are asked for
