@@ -468,4 +468,6 @@ def test_minutes_plan_the_epochs(pictures: Path, tmp_path: Path) -> None:
 
     run = foveal.train(pictures, out=tmp_path / "run", settings=settings, progress=Heard())
     assert run.metrics["seconds"]["train"] < 9
-    assert any(f"{run.metrics['epochs']} epochs fit into 0.1 minutes" in line for line in told)
+    count = run.metrics["epochs"]
+    fit = "epoch fits" if count == 1 else "epochs fit"
+    assert f"{count} {fit} into 0.1 minutes." in told

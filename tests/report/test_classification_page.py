@@ -57,6 +57,7 @@ def finished(
     )  # fmt: skip
     setup = SimpleNamespace(
         dataset=dataset, splits={"train": every, "val": every, "test": every}, transfer=transfer,
+        head_alone=False,
         store=SimpleNamespace(rows=lambda chosen: pictures[chosen]),
         batches=SimpleNamespace(shown=lambda epoch, chosen: pictures[chosen]),
         recipe=Recipe().with_settings({"data.source": source, **OFF}),

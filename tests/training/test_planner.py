@@ -36,6 +36,8 @@ def test_nothing_stays_open_but_what_is_measured(facts):
         "dropout",
         "batch_norm",
         "weights",
+        "norms",
+        "soup",
         "train",
         "head_decay",
         "mosaic",

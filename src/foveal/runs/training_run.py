@@ -24,12 +24,12 @@ from foveal.runs.scoring import scored
 from foveal.tasks.task import Scores, Task
 from foveal.training.arithmetic import freed_memory_kept, threads_used
 from foveal.training.calibrate import calibrated
-from foveal.training.fit import Fitted, begun_anew
+from foveal.training.fit import Fitted, begun_anew, fit
 from foveal.training.judged import Judged, judged
 from foveal.training.promise import BeginAnew
 from foveal.training.script import as_script
 from foveal.training.setup import Setup, set_up
-from foveal.training.soup import fit_several
+from foveal.training.soup import averaged, others_of
 
 __all__ = ["carried_out", "script_of"]
 
@@ -68,11 +68,14 @@ def carried_out(
         if setup.head_alone and setup.transfer is not None:
             fitted = Fitted(None, [], setup.transfer.seconds, 0, False)
         else:
+            others = others_of(setup)
             try:
-                fitted = fit_several(setup, folder, resume=going_on, progress=progress)
+                fitted = fit(setup, folder, resume=going_on, progress=progress)
             except BeginAnew as slower:
                 setup = laid(begun_anew(recipe, folder, slower, progress))
-                fitted = fit_several(setup, folder, progress=progress)
+                others = others_of(setup)
+                fitted = fit(setup, folder, progress=progress)
+            fitted = averaged(fitted, others, folder, resume=going_on, progress=progress)
         model = calibrated(setup, fitted.state)
         if verdict := judged(setup, model):
             progress.say(verdict.sentence)

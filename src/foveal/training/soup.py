@@ -15,10 +15,11 @@ from pathlib import Path
 from torch import Tensor
 
 from foveal.progress import SILENT, Progress
+from foveal.recipe import AUTO
 from foveal.training.fit import Fitted, fit
 from foveal.training.setup import Setup
 
-__all__ = ["Soup", "fit_several", "mean_of"]
+__all__ = ["Soup", "averaged", "mean_of", "others_of"]
 
 FOLDER = "soup-{}"  # of the second training and those after it, in the run's folder
 
@@ -35,24 +36,31 @@ class Soup:
         return self.weights
 
 
-def fit_several(setup: Setup, folder: Path, *, resume: bool = False, progress: Progress = SILENT) -> Fitted:
-    """As many trainings as `training.soup` says, each as `fit` does; their history is that of the first.
+def others_of(setup: Setup) -> list[Setup]:
+    """The same training with other draws, as often as `training.soup` says besides; before the first step of any."""
+    asked = setup.recipe.training.soup
+    count = 1 if asked == AUTO else int(asked)  # left open where no training starts from weights
+    return [_with_seed(setup, setup.recipe.training.seed + number) for number in range(1, count)]
+
+
+def averaged(
+    first: Fitted, others: Sequence[Setup], folder: Path, *, resume: bool = False, progress: Progress = SILENT
+) -> Fitted:
+    """The mean of a training that has ended and of the others, which are run now; its history is that of the first.
 
     Raises: as `fit`; resuming goes on with the first that had not ended.
     """
-    count = int(setup.recipe.training.soup)
-    others = [_other(setup, number) for number in range(1, count)]
-    first = fit(setup, folder, resume=resume, progress=progress)
-    if not others or first.state is None:
+    if not others:
         return first
     results, seconds = [_kept(first)], first.seconds
     for number, other in enumerate(others, 2):
-        progress.say(f"Training {number} of {count}, with other draws from the same start.")
+        progress.say(f"Training {number} of {len(others) + 1}, with other draws from the same start.")
         place = folder / FOLDER.format(number)
         place.mkdir(exist_ok=True)
         fitted = fit(other, place, resume=resume and (place / "checkpoint").is_dir(), progress=progress)
         results.append(_kept(fitted))
         seconds += fitted.seconds
+    assert first.state is not None
     return replace(first, state=Soup(mean_of(results), first.state.epoch), seconds=seconds)
 
 
@@ -65,9 +73,8 @@ def mean_of(states: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
     }
 
 
-def _other(setup: Setup, number: int) -> Setup:
-    """The same training with other draws, on a copy of the network as it is before the first step."""
-    seed = setup.recipe.training.seed + number
+def _with_seed(setup: Setup, seed: int) -> Setup:
+    """On a copy of the network."""
     return replace(
         setup,
         recipe=setup.recipe.with_settings({"training.seed": seed}),
