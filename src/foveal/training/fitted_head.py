@@ -21,7 +21,7 @@ from foveal.training.arithmetic import threads_used
 from foveal.training.curve import LearningCurve, fit_curve
 from foveal.training.features import remembered
 
-__all__ = ["balancing", "chosen_head", "fitted_head", "learning_curve", "tell_tiny"]
+__all__ = ["balancing", "chosen_head", "few_threads", "fitted_head", "learning_curve", "tell_tiny"]
 
 Indices = NDArray[np.int64]
 Floats = NDArray[np.float32]
@@ -50,7 +50,7 @@ def _by_decay(
     """`choose_decay`, remembered: nothing in it is drawn, so another seed finds the same."""
 
     def compute() -> dict[str, NDArray[Any]]:
-        with _few_threads(features):
+        with few_threads(features):
             found = choose_decay(features, y, K, fold, tried, weights, intercept=bias)
         losses = np.array(list(found.losses.items()), np.float64)
         return {"logits": found.logits, "decay": np.array([found.decay]), "losses": losses}
@@ -65,7 +65,7 @@ def fitted_head(features: Floats, y: Indices, K: int, decay: float, weights: Any
     """`fit_logistic`, remembered."""
 
     def compute() -> dict[str, NDArray[Any]]:
-        with _few_threads(features):
+        with few_threads(features):
             layer = fit_logistic(features, y, K, decay, weights, intercept=bias)
         return {"weight": layer.weight, "bias": layer.bias}
 
@@ -97,7 +97,7 @@ def _shares(
             for number in folds:
                 inside, outside = np.flatnonzero(fold != number), np.flatnonzero(fold == number)
                 inside = _some_of_each(inside[:CURVE_PICTURES], y, share, rng)
-                with _few_threads(features):
+                with few_threads(features):
                     head = fit_logistic(features[inside], y[inside], K, decay, roughly=True)
                 row.append(float((head.logits(features[outside]).argmax(1) != y[outside]).mean()))
                 sizes.append(len(inside))
@@ -107,7 +107,7 @@ def _shares(
     return {"pictures": np.array(pictures, np.int64), "errors": np.array(errors)}
 
 
-def _few_threads(features: Floats) -> AbstractContextManager[None]:
+def few_threads(features: Floats) -> AbstractContextManager[None]:
     """One thread where there is little to compute: two would mostly wait, and stand still beside a busy program."""
     return threads_used(1 if features.nbytes <= ONE_THREAD else torch.get_num_threads())
 

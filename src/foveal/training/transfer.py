@@ -9,6 +9,9 @@ it has not seen, than one on the features of the same network with random weight
     many, near   the whole network, slowly
     many, far    the whole network
 
+And there must be the time for it: where the whole network would take longer than there is, the head is all. What a
+trunk has learnt is kept only where that is better (`judged.py`).
+
 Whatever is trained starts from the fitted head, not from a random one, so that the first steps do not undo what the
 trunk knows. Source: Kumar et al. 2022, arXiv:2202.10054, "linear probing then fine-tuning"; Yosinski et al. 2014,
 arXiv:1411.1792.
@@ -40,7 +43,7 @@ from foveal.training.arithmetic import Arithmetic
 from foveal.training.baseline import hog_features
 from foveal.training.curve import LearningCurve
 from foveal.training.features import Trunk
-from foveal.training.fitted_head import balancing, chosen_head, fitted_head, learning_curve, tell_tiny
+from foveal.training.fitted_head import balancing, chosen_head, few_threads, fitted_head, learning_curve, tell_tiny
 from foveal.training.start import COMPARED, views_of
 
 __all__ = ["Near", "Room", "Transfer", "decide", "prepared", "transfer_to"]
@@ -95,7 +98,6 @@ class Transfer:
     indices: Indices  # (n,) pictures that the head has learnt from
     chosen: Chosen  # its penalty, and out-of-fold logits of the same pictures
     head: Linear  # of the training pictures; where the head is all, of validation's as well
-    whole: Linear  # of both
     views: int  # of each picture, that it has learnt from
     right: float  # share of them that heads were right about out of fold
     features: Floats  # (n, D) of the same pictures as they are
@@ -159,17 +161,12 @@ def transfer_to(
         advance(1)
     train, reason, near = decide(asked, trunk, y, indices, fold, chosen, rival, room)
     curve = learning_curve(features[0], y, K, fold, chosen.decay, progress)
-    whole = fitted_head(features[:views], y, K, chosen.decay, weights, bias)
-    head = whole
-    if train != "head":  # validation stays unseen for what follows
-        learnt = np.isin(indices, splits["train"])
-        own = balancing(y[learnt], K) if balanced else None
-        head = fitted_head(features[:views, learnt], y[learnt], K, chosen.decay, own, bias)
+    learnt = slice(None) if train == "head" else np.isin(indices, splits["train"])  # val stays unseen for what follows
+    weights = balancing(y[learnt], K) if balanced else None
+    head = fitted_head(features[:views, learnt], y[learnt], K, chosen.decay, weights, bias)
     right = float((chosen.logits.argmax(1) == y).mean())
     spent = time.perf_counter() - began
-    return Transfer(
-        train, reason, path, scale, indices, chosen, head, whole, views, right, features[0], spent, near, curve
-    )
+    return Transfer(train, reason, path, scale, indices, chosen, head, views, right, features[0], spent, near, curve)
 
 
 def decide(
@@ -221,7 +218,8 @@ def measure_near(trunk: Trunk, y: Indices, indices: Indices, fold: Indices, chos
     other = replace(trunk, network=rival)
 
     def right(features: Floats) -> float:
-        answered = choose_decay(features, y[some], K, fold[some], (RIVAL_DECAY,))
+        with few_threads(features):
+            answered = choose_decay(features, y[some], K, fold[some], (RIVAL_DECAY,))
         return float((answered.logits.argmax(1) == y[some]).mean())
 
     own = float((chosen.logits[some].argmax(1) == y[some]).mean())
