@@ -30,7 +30,7 @@ __all__ = ["measured_anew", "planned_epochs", "with_arithmetic"]
 
 SECONDS = 4.0  # of the loop, to plan the epochs
 SHARE = 0.03  # and never more than this of the minutes
-REPORT_SECONDS = 4.0  # with its charts, and the libraries that draw them
+REPORT_SECONDS = 6.0  # with its charts, the libraries that draw them, and how long Python took to start
 
 
 def with_arithmetic(setup: Trained, progress: Progress = SILENT) -> Trained:
