@@ -28,6 +28,7 @@ __all__ = ["Scores", "finite_logits", "fit_temperature", "score_labels"]
 
 CLASSES_IN_MATRIX = 20  # more do not fit a terminal; --json has them all
 TOP5_FROM = 6  # classes: with five or fewer, the truth is always among the first five
+BY_CHANCE = 1.0  # nats, of all pictures together, that a temperature is worth where it is worth nothing
 COLDEST, HOTTEST = 0.05, 20.0  # temperatures beyond these say that validation is too small or too odd to calibrate on
 
 Floats = NDArray[np.float64]
@@ -138,7 +139,8 @@ def fit_temperature(logits: Tensor | NDArray[Any], labels: ArrayLike) -> float:
     Minimises the mean negative log-likelihood over β = 1/T, in which it is convex, by Newton steps kept inside a
     shrinking bracket. The truth's target is (n + 1) / (n + 2) and not 1, as in Platt's scaling: on a validation set
     without a mistake the plain likelihood would have T fall without end, and every answer claim 100 %. T is returned
-    only where the plain likelihood is better than at 1 as well.
+    only where it explains the labels better than one more number would by chance: by a nat in all [Akaike 1974, "A new
+    look at the statistical model identification"].
 
     Args:     logits (N, K), labels (N,) class indices, of pictures that were not trained on.
     Returns:  T in [0.05, 20]; 1.0 when there is nothing to fit on or to gain.
@@ -156,8 +158,8 @@ def fit_temperature(logits: Tensor | NDArray[Any], labels: ArrayLike) -> float:
     doubt = 1 / (n + 2)
     wanted = ((1 - doubt) * truth + doubt * (z.sum(axis=1) - truth) / (K - 1)).mean()  # mean of Σₖ targetₖ zₖ
     temperature = 1 / _newton(z, wanted, low=1 / HOTTEST, high=1 / COLDEST)
-    better = negative_log_likelihood(z / temperature, y) < negative_log_likelihood(z, y)
-    return temperature if better else 1.0
+    gained = n * (negative_log_likelihood(z, y) - negative_log_likelihood(z / temperature, y))
+    return temperature if gained > BY_CHANCE else 1.0
 
 
 def _newton(z: Floats, wanted: float, low: float, high: float, steps: int = 60) -> float:
