@@ -17,7 +17,7 @@ from foveal.networks.facts import facts_of
 from foveal.networks.index import CUSTOM, full_name, without_weights
 from foveal.recipe import AUTO, IMAGENET, SCRATCH, Recipe, parse_train, parse_weights
 
-__all__ = ["check_asked", "check_device", "check_start", "named", "start_file"]
+__all__ = ["check_asked", "check_device", "check_start", "named", "needs_weights", "start_file"]
 
 DEVICES = ("cpu", "cuda", "mps")
 
@@ -67,7 +67,7 @@ def check_start(recipe: Recipe) -> None:
         return
     if not recipe.from_weights:
         if parse_train(recipe.network.train)[0] in ("head", "last"):
-            raise BadRecipe(f"--train {recipe.network.train} needs weights to start from; give --weights imagenet.")
+            raise needs_weights(recipe.network.train)
         return
     if asked == IMAGENET:
         if name == CUSTOM:
@@ -78,6 +78,11 @@ def check_start(recipe: Recipe) -> None:
     if not os.path.exists(start_file(asked)):
         words = did_you_mean(asked, (AUTO, SCRATCH, IMAGENET))
         raise Missing(f"--weights {shown(asked)}: no such file{words or f'; give {SCRATCH}, {IMAGENET} or a file'}")
+
+
+def needs_weights(train: str) -> BadRecipe:
+    """The refusal of a part of a network to be trained that starts from chance."""
+    return BadRecipe(f"--train {train} needs weights to start from; give --weights {IMAGENET}.")
 
 
 def start_file(asked: str) -> Path:

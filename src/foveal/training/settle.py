@@ -27,7 +27,7 @@ from foveal.tasks.label_defaults import WITH_WEIGHTS
 from foveal.tasks.registry import check_of_weights, set_for_loop
 from foveal.tasks.task import Facts, Task
 from foveal.training import planner
-from foveal.training.asking import check_device, check_start, named, start_file
+from foveal.training.asking import check_device, check_start, named, needs_weights, start_file
 from foveal.training.start import Start, chosen_start, looks_like_photographs, passes, trunk_here
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def settle(
     _check(task, recipe, facts, _size_of_start(task, recipe))
     train, weights = recipe.network.train, recipe.network.weights
     if weights == AUTO and parse_train(train)[0] in ("head", "last") and not looks_like_photographs(facts):
-        raise _needs_weights(train)
+        raise needs_weights(train)
     if train == "better" and not task.linear:
         raise BadRecipe("--train better holds a classifier against its head alone; give --train all.")
     device = choose_device(recipe.training.device)
@@ -79,10 +79,6 @@ def settle(
     if not task.whole and recipe.data.size == AUTO:
         _tell_cut(facts.side, size, say)
     return resolved(task, recipe.with_settings({"network.name": name}), facts, size, device)
-
-
-def _needs_weights(train: str) -> BadRecipe:
-    return BadRecipe(f"--train {train} needs weights to start from; give --weights imagenet or a file.")
 
 
 def _tell_cut(side: tuple[int, int], size: tuple[int, int], say: Callable[[str], None]) -> None:
@@ -139,7 +135,7 @@ def _with_start(
     if start.sentence:
         say(start.sentence)
     if start.weights == SCRATCH and parse_train(train)[0] in ("head", "last"):
-        raise _needs_weights(train)
+        raise needs_weights(train)
     recipe = recipe.with_settings({"network.weights": start.weights, "network.name": start.network})
     check_of_weights(recipe)
     return recipe
