@@ -9,9 +9,8 @@ from typing import Any
 from foveal.errors import shown
 from foveal.files.plain_table import percent
 from foveal.recipe import SCRATCH, Recipe
-from foveal.tasks.task import Facts
 from foveal.training.baseline import Baseline
-from foveal.training.settle import usual_shape
+from foveal.training.settle import facts_about
 from foveal.training.setup import Setup
 from foveal.training.start import looks_like_photographs, way_to_weights
 
@@ -36,9 +35,8 @@ def mend(setup: Setup, top1: float, baseline: Baseline | None) -> Mend | None:
     """None where the network is at least as good as the baseline, or nothing was compared."""
     if baseline is None or baseline.top1 <= top1:
         return None
-    recipe, (height, width, channels) = setup.recipe, usual_shape(setup.dataset)
-    facts = Facts(len(setup.splits["train"]), (height, width), channels, tuple(setup.dataset.counts("train")))
-    why, command = _way(recipe, looks_like_photographs(facts), setup.head_alone)
+    photographs = looks_like_photographs(facts_about(setup.dataset))
+    why, command = _way(setup.recipe, photographs, setup.head_alone)
     return Mend(
         f"The classic method was right more often than the network, {percent(baseline.top1)} against "
         f"{percent(top1)}: {why}.",

@@ -33,7 +33,7 @@ from foveal.training.start import Start, chosen_start, looks_like_photographs, p
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["choose_device", "resolved", "settle", "usual_shape"]
+__all__ = ["choose_device", "facts_about", "resolved", "settle", "usual_shape"]
 
 BY_TIME_BATCH = 64  # pictures a step, where --minutes chooses the network
 LEAST_SEEN = 0.5  # share of a usual picture that the network sees: less is told
@@ -60,8 +60,7 @@ def settle(
     check_start(recipe)
     if task.linear and recipe.from_weights and recipe.network.name == AUTO and (file := _file_of_start(recipe)):
         recipe = recipe.with_settings({"network.name": _network_in(file)})
-    height, width, channels = usual_shape(dataset)
-    facts = Facts(len(dataset.indices("train")), (height, width), channels, tuple(dataset.counts("train")))
+    facts = facts_about(dataset)
     _check(task, recipe, facts, _size_of_start(task, recipe))
     train, weights = recipe.network.train, recipe.network.weights
     if weights == AUTO and parse_train(train)[0] in ("head", "last") and not looks_like_photographs(facts):
@@ -231,6 +230,12 @@ def choose_device(asked: str) -> str:
     if kind == "mps" and mps and not number:
         return asked
     raise Missing(f"there is no {shown(asked)} device here; use --device cpu.")
+
+
+def facts_about(dataset: Dataset) -> Facts:
+    """What is known of the data before anything is trained. Raises: BadData as `usual_shape`."""
+    height, width, channels = usual_shape(dataset)
+    return Facts(len(dataset.indices("train")), (height, width), channels, tuple(dataset.counts("train")))
 
 
 def usual_shape(dataset: Dataset) -> tuple[int, int, int]:
