@@ -103,6 +103,8 @@ class DataRecipe(_Section):
     unlabelled: Literal["leave-out", "background"] = "leave-out"  # with boxes: pictures without annotation
     box_origin: Literal["auto", "0", "1"] = "auto"  # with boxes: what their source calls its first pixel
     white: Annotated[float, Field(gt=0, le=1e30, allow_inf_nan=False)] | Literal["auto", "by type"] = "auto"
+    labels: Literal["auto", "one", "several"] = "auto"  # that a picture may have, where a table says what it shows
+    label_separator: Annotated[str, Field(min_length=1, max_length=8)] = "auto"  # between labels in a cell; or "none"
     contradictions: Literal["leave-out", "refuse"] = "leave-out"  # equal pictures under two labels
     size: Annotated[str, AfterValidator(_size)] = "auto"  # "224" or "192x256", pixels
     store: Literal["auto", "pixels", "jpeg", "none"] = "auto"

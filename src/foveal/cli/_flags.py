@@ -42,6 +42,8 @@ READING = (
     "--unlabelled",
     "--box-origin",
     "--contradictions",
+    "--labels",
+    "--label-separator",
 )
 HEAD_NAMES = ", ".join(heads_for("detect"))
 TASKS = ", ".join(f"{name} ({gives})" for name, gives in TASK_NAMES.items())
@@ -81,6 +83,12 @@ FLAGS: dict[str, Flag] = {
     ),
     "--contradictions": Flag(
         "data.contradictions", "KIND", "Equal pictures under two labels: leave-out, refuse. [leave-out]"
+    ),
+    "--labels": Flag(
+        "data.labels", "auto|one|several", "Of a picture in a table; several may be none. [as it has them]"
+    ),
+    "--label-separator": Flag(
+        "data.label_separator", "TEXT", "Between several labels in a cell, such as ; or |; none: one label. [auto]"
     ),
     "--group-by": Flag("data.group_by", "REGEX|COLUMN", "What it names alike (a patient, a plant) stays in one split."),
     "--held-out": Flag("data.held_out", "test|val", "What a source's val is where it has no test. [test]"),

@@ -17,14 +17,19 @@ if TYPE_CHECKING:
 
 __all__ = ["convert"]
 
-FORMS: tuple[Form, ...] = ("folders", "csv", "shards", "idx", "voc", "coco", "yolo", "boxes-csv")
+FORMS: tuple[Form, ...] = ("folders", "csv", "classes-csv", "shards", "idx", "voc", "coco", "yolo", "boxes-csv")
 
 
 Source = Annotated[str, typer.Argument(metavar="SOURCE", help="Labelled pictures, as `foveal train` takes them.")]
 Out = Annotated[Path, typer.Argument(metavar="DIR", help="Where the copy goes: a new or empty folder.")]
 To = Annotated[
     str | None,
-    typer.Option("--to", metavar="FORM", help="folders, csv, shards or idx; with boxes voc, coco, yolo or boxes-csv."),
+    typer.Option(
+        "--to",
+        metavar="FORM",
+        help="folders, csv, classes-csv, shards or idx; several labels: csv, classes-csv, coco; "
+        "boxes: voc, coco, yolo, boxes-csv.",
+    ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print what was written as JSON.")]
 
@@ -46,6 +51,8 @@ def convert(
       foveal data convert flowers/ flowers-tar/ --to shards     WebDataset .tar files
       foveal data convert digits digits-idx/ --to idx           grey pictures of one size, as MNIST ships them
       foveal data convert raccoons/ raccoons-yolo/ --to yolo    boxes: as voc, coco, yolo or boxes-csv have them
+
+      foveal data convert films.csv films/ --to classes-csv     several labels a picture: csv, classes-csv or coco
 
     Files are copied byte for byte; pictures that are no files (idx, CIFAR, arrays) become PNG, which loses nothing.
     """

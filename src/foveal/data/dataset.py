@@ -34,6 +34,7 @@ __all__ = [
     "Sample",
     "Skipped",
     "TarPictures",
+    "rarest",
 ]
 
 SPLITS = ("train", "val", "test")
@@ -139,14 +140,16 @@ class Sample:
 
     name: str
     path: Path | None  # of its file, where it is one
-    label: str | None  # its class; with boxes that of the largest, None without any
-    boxes: tuple[Box, ...] | None  # None where the data set has a label a picture
+    label: str | None  # its class; with boxes that of the largest, None without any or where there may be several
+    boxes: tuple[Box, ...] | None  # None where the data set has no boxes
     split: str | None  # train, val or test; None while it is not decided
+    labels: tuple[str, ...] | None = None  # all of its classes, where it may have several or none; else None
 
     @property
     def row(self) -> dict[str, Any]:
-        """Plain values for a table; boxes as they are."""
-        told = {"name": self.name, "path": self.path, "label": self.label, "split": self.split}
+        """Plain values for a table; boxes and several labels as they are."""
+        label = {"label": self.label} if self.labels is None else {"labels": self.labels}
+        told = {"name": self.name, "path": self.path, **label, "split": self.split}
         return told if self.boxes is None else {**told, "boxes": self.boxes}
 
 
@@ -168,6 +171,15 @@ class Origin:
     split_by: str = ""  # one phrase: "folders train/ and test/", "content hash, 10 % val and 10 % test", …
 
 
+def rarest(multi_hot: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """(N, K) which classes each picture shows -> (N,) the rarest of them, NOTHING where it shows none."""
+    if not multi_hot.shape[1]:
+        return np.full(len(multi_hot), NOTHING, np.int64)
+    counts = multi_hot.sum(0)
+    best = np.where(multi_hot, counts, len(multi_hot) + 1).argmin(1)
+    return np.where(multi_hot.any(1), best, NOTHING).astype(np.int64)
+
+
 @dataclass(frozen=True, repr=False)
 class Dataset:
     """Pictures with labels, class names and a split each.
@@ -176,7 +188,8 @@ class Dataset:
     """
 
     pictures: Pictures
-    labels: NDArray[np.int64]  # (N,) index into classes; with boxes the class of the largest, NOTHING without any
+    labels: NDArray[np.int64]  # (N,) index into classes; with boxes the class of the largest, with several labels the
+    # rarest of them; NOTHING without any
     classes: tuple[str, ...]  # K names, distinct
     splits: NDArray[np.int8]  # (N,) index into SPLITS, or UNSPLIT while the source has not decided
     origin: Origin
@@ -185,6 +198,8 @@ class Dataset:
     digests: NDArray[np.uint8] | None = field(default=None, repr=False)  # (N, 16) content hash of each picture
     groups: NDArray[np.int64] | None = field(default=None, repr=False)  # (N,) equal for what belongs together
     boxes: Boxes | None = field(default=None, repr=False)  # where the objects are, for localisation and detection
+    multi_hot: NDArray[np.bool_] | None = field(default=None, repr=False)  # (N, K) which classes each picture shows,
+    # where it may show several or none
     val_share: float = 0.1  # of the training pictures, where the source has no val of its own
 
     def __post_init__(self) -> None:
@@ -195,7 +210,12 @@ class Dataset:
             )
         if len(set(self.classes)) != len(self.classes):
             raise BadData(f"{self.origin.place}: a class name appears twice in {', '.join(self.classes)}.")
-        least = 0 if self.boxes is None else NOTHING
+        if self.multi_hot is not None and self.multi_hot.shape != (n, len(self.classes)):
+            raise BadData(
+                f"{self.origin.place}: {n} pictures and {len(self.classes)} classes, but a table of labels of "
+                f"{' x '.join(map(str, self.multi_hot.shape))}."
+            )
+        least = 0 if self.boxes is None and self.multi_hot is None else NOTHING
         if n and not (self.labels.min() >= least and self.labels.max() < len(self.classes)):
             raise BadData(
                 f"{self.origin.place}: label {int(self.labels.max())}, but {len(self.classes)} class names "
@@ -227,10 +247,17 @@ class Dataset:
         return Sample(
             self.pictures.name(index),
             content,
-            None if label == NOTHING else self.classes[label],
+            None if label == NOTHING or self.multi_hot is not None else self.classes[label],
             None if self.boxes is None else self.boxes.told(index, self.classes),
             None if split == UNSPLIT else SPLITS[split],
+            None if self.multi_hot is None else self.names(index),
         )
+
+    def names(self, index: int) -> tuple[str, ...]:
+        """The classes that a picture is labelled with; with boxes that of its largest, () without any."""
+        if self.multi_hot is None:
+            return () if self.labels[index] == NOTHING else (self.classes[self.labels[index]],)
+        return tuple(self.classes[k] for k in np.flatnonzero(self.multi_hot[index]))
 
     def __repr__(self) -> str:
         boxes = "" if self.boxes is None else f", {len(self.boxes)} boxes"
@@ -267,7 +294,8 @@ class Dataset:
             pandas = import_module("pandas")
         except ModuleNotFoundError:
             raise Missing("data frames need pandas: pip install pandas.") from None
-        columns = ["name", "path", "label", "split", *["boxes"] * (self.boxes is not None)]
+        label = "label" if self.multi_hot is None else "labels"
+        columns = ["name", "path", label, "split", *["boxes"] * (self.boxes is not None)]
         return pandas.DataFrame([sample.row for sample in self], columns=columns)
 
     def indices(self, split: str) -> NDArray[np.int64]:
@@ -276,6 +304,9 @@ class Dataset:
 
     def counts(self, split: str) -> NDArray[np.int64]:
         """(K,) pictures of each class in one split."""
+        if self.multi_hot is not None:
+            shows: NDArray[np.int64] = self.multi_hot[self.indices(split)].sum(0, dtype=np.int64)
+            return shows
         labels = self.labels[self.indices(split)]
         return np.bincount(labels[labels != NOTHING], minlength=len(self.classes)).astype(np.int64)
 
@@ -289,6 +320,7 @@ class Dataset:
             digests=None if self.digests is None else self.digests[indices],
             groups=None if self.groups is None else self.groups[indices],
             boxes=None if self.boxes is None else self.boxes.take(indices),
+            multi_hot=None if self.multi_hot is None else self.multi_hot[indices],
         )
 
     def noted(self, *notes: str, skipped: Sequence[Skipped] = ()) -> Dataset:

@@ -33,7 +33,7 @@ Arrays = Mapping[str, NDArray[Any]]
 
 SHARED_KEYS = frozenset({
     "data.source", "data.split", "data.test_if", "data.exclude", "data.group_by", "data.held_out",
-    "data.contradictions", "data.size",
+    "data.contradictions", "data.labels", "data.label_separator", "data.size",
     "data.store", "data.max_megapixels", "data.white",
     "network.name", "network.weights", "network.train", "network.dropout", "network.batch_norm",
     "training.task", "training.epochs", "training.minutes", "training.batch_size", "training.optimizer",
