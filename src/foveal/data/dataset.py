@@ -304,10 +304,14 @@ class Dataset:
 
     def counts(self, split: str) -> NDArray[np.int64]:
         """(K,) pictures of each class in one split."""
+        return self.counts_of(self.indices(split))
+
+    def counts_of(self, indices: NDArray[np.int64]) -> NDArray[np.int64]:
+        """(K,) pictures of each class among some."""
         if self.multi_hot is not None:
-            shows: NDArray[np.int64] = self.multi_hot[self.indices(split)].sum(0, dtype=np.int64)
+            shows: NDArray[np.int64] = self.multi_hot[indices].sum(0, dtype=np.int64)
             return shows
-        labels = self.labels[self.indices(split)]
+        labels = self.labels[indices]
         return np.bincount(labels[labels != NOTHING], minlength=len(self.classes)).astype(np.int64)
 
     def take(self, indices: NDArray[np.int64]) -> Dataset:

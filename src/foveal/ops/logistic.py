@@ -1,6 +1,6 @@
 """Logistic regression: planes between classes, fitted to convergence and judged by cross-validation.
 
-Of one class a picture, (N,) labels, it is the multinomial one; of several or none, (N, K) truth values, one plane a label.
+Of one class a picture, (N,) labels, it is the multinomial one; of several, (N, K) truth values, a plane a label.
 
 The head of a network on features that stay: the problem is convex, so there is one answer, no learning rate and no
 epoch, and L-BFGS finds it in seconds. Pictures may come in several views; those of one picture stay on one side of

@@ -31,15 +31,14 @@ class Mend:
         return vars(self)
 
 
-def mend(setup: Setup, top1: float, baseline: Baseline | None) -> Mend | None:
+def mend(setup: Setup, score: float, baseline: Baseline | None) -> Mend | None:
     """None where the network is at least as good as the baseline, or nothing was compared."""
-    if baseline is None or baseline.top1 <= top1:
+    if baseline is None or baseline.score <= score:
         return None
     photographs = looks_like_photographs(facts_about(setup.dataset))
     why, command = _way(setup.recipe, photographs, setup.head_alone)
     return Mend(
-        f"The classic method was right more often than the network, {percent(baseline.top1)} against "
-        f"{percent(top1)}: {why}.",
+        f"The classic method did better than the network, {percent(baseline.score)} against {percent(score)}: {why}.",
         command,
     )
 

@@ -25,7 +25,7 @@ from foveal.tasks.box_defaults import box_size, trunk_name, usual_boxes
 from foveal.tasks.detection_trust import DetectionTrust, DetectionTrustFacts
 from foveal.tasks.heads import head_of
 from foveal.tasks.heads.head import Architecture, DetectorNetwork, Surroundings
-from foveal.tasks.task import SHARED_KEYS, Arrays, Ask, Facts, Indices
+from foveal.tasks.task import SHARED_KEYS, Arrays, Ask, Facts, Indices, LabelsRead
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -111,6 +111,7 @@ class BoxTask:
     whole: ClassVar[bool] = True
     tried_as: ClassVar[str] = "tried"
     linear: ClassVar[bool] = False
+    reads: ClassVar[LabelsRead] = "auto"
     facts: ClassVar[Any] = BoxFacts
 
     @classmethod
