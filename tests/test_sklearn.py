@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import doctest
 import os
 import pickle
@@ -9,6 +10,7 @@ import signal
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +28,7 @@ import foveal
 import foveal.sklearn
 from foveal.errors import BadData, BadRecipe
 from foveal.sklearn import ImageClassifier
+from foveal.tasks.classify import LabelCalibration
 
 NAMES = np.array(["nought", "one", "two"])
 
@@ -86,6 +89,15 @@ def test_probabilities_sum_to_one_and_their_columns_are_those_of_classes(fitted,
         assert probabilities[y == name, k].mean() > 0.7
     assert (fitted.predict(X) == fitted.classes_[probabilities.argmax(axis=1)]).all()
     assert fitted.score(X, y) == np.mean(fitted.predict(X) == y) > 0.9
+
+
+def test_probabilities_are_those_of_the_models_temperature(fitted, digits) -> None:
+    """Twice the temperature: the root of each, summing to one again."""
+    X, _ = digits
+    calm = copy.copy(fitted)
+    calm.model_ = replace(fitted.model_, calibration=LabelCalibration(2 * fitted.model_.temperature))
+    roots = np.sqrt(fitted.predict_proba(X))
+    np.testing.assert_allclose(calm.predict_proba(X), roots / roots.sum(axis=1, keepdims=True), rtol=1e-9)
 
 
 def test_rows_and_pictures_give_the_same_answer(fitted, digits) -> None:
