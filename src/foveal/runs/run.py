@@ -89,9 +89,11 @@ def train(
         _tell(task, dataset, told)
         for note in notes:
             told.say(note)
-        from foveal.runs.training_run import carried_out  # with PyTorch
+        from foveal.runs.training_run import carried_out, computing, finished  # with PyTorch
 
-        return Run(folder, *carried_out(task, folder, dataset, recipe, network, told, began, loading_threads))
+        with computing(recipe):
+            done = carried_out(task, folder, dataset, recipe, network, told, began, loading_threads)
+            return Run(folder, *finished(folder, *done, told, began))
 
 
 def resume(
@@ -118,9 +120,11 @@ def resume(
         opened = opened_as_asked(source if source is not None else recipe.data.source, changed, told)
         write_text(folder / "recipe.toml", changed.to_toml())
         task, dataset = asked_task(opened, changed)
-        from foveal.runs.training_run import carried_out
+        from foveal.runs.training_run import carried_out, computing, finished
 
-        return Run(folder, *carried_out(task, folder, dataset, changed, network, told, began, going_on=True))
+        with computing(changed):
+            done = carried_out(task, folder, dataset, changed, network, told, began, going_on=True)
+            return Run(folder, *finished(folder, *done, told, began))
 
 
 def _of_ones_own(recipe: Recipe) -> Recipe:
