@@ -138,12 +138,14 @@ class TrainingRecipe(_Section):
     weight_decay: NotNegative | Auto = "auto"
     schedule: Literal["auto", "one-cycle", "cosine", "linear", "constant"] = "auto"
     warmup: Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)] | Auto = "auto"  # share of all steps
+    loss: Literal["auto", "cross-entropy", "asymmetric"] = "auto"  # of several labels a picture
     label_smoothing: Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)] | Auto = "auto"
     ema: Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)] | Auto = "auto"  # decay a step; 0: off
     blend: Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)] | Auto = "auto"  # of the starting weights, kept
     soup: Annotated[int, Field(ge=1, le=20, strict=True)] | Auto = "auto"  # trainings from weights that are averaged
     clip: NotNegative | Auto = "auto"  # largest norm of all gradients; 0: off
     accuracy: Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)] = 0.0  # that answers should have; 0: answer all
+    precision: Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)] = 0.0  # of each of several labels; 0: best F1
     early_stopping: Annotated[int, Field(ge=0, le=100_000, strict=True)] = 0  # epochs without a better loss; 0: off
     class_weights: Literal["auto", "none", "balanced"] = "auto"
     on_nan: Literal["stop", "skip"] = "stop"

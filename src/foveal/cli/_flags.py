@@ -70,6 +70,12 @@ FLAGS: dict[str, Flag] = {
     "--accuracy": Flag(
         "training.accuracy", "A", "Share of answers to be right, such as 0.99; abstains on the rest.", number=True
     ),
+    "--precision": Flag(
+        "training.precision",
+        "P",
+        "Of several labels a picture: target precision of each, such as 0.95. [best F1]",
+        number=True,
+    ),
     "--device": Flag("training.device", "D", "cpu, cuda, mps. [the best present]"),
     "--threads": Flag("training.threads", "N", "Threads that compute.", number=True),
     "--split": Flag("data.split", "FILE", "CSV of path and split."),

@@ -67,6 +67,10 @@ def evaluate(
         task = task_of(model_file(model))  # a wrong path or wish is told before anything is read
         if task is not None:
             ask.check(task)
+    else:
+        task = type(model.task)
+    if task is not None and task.reads == "several":
+        reading.setdefault("labels", "several")
     if isinstance(source, str | Path):
         check_source(str(source))
     dataset = open_dataset(source, **reading, min_classes=1, progress=progress)

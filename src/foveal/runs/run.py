@@ -22,7 +22,7 @@ from foveal.model_files import check_keepable
 from foveal.networks.index import CUSTOM
 from foveal.progress import SILENT, Progress
 from foveal.recipe import Recipe, read_recipe
-from foveal.tasks.registry import asked_task, check_keys
+from foveal.tasks.registry import asked_task, check_keys, labels_read
 from foveal.tasks.task import Task
 from foveal.training.asking import check_asked
 from foveal.training.settle import settle
@@ -160,13 +160,16 @@ def asked_data(source: Source, recipe: Recipe, progress: Progress) -> tuple[type
 
 def opened_as_asked(source: Source, recipe: Recipe, progress: Progress) -> Dataset:
     """The pictures, as a recipe says how to read and split them."""
-    return open_dataset(source, **reading_of(recipe.data), progress=progress)
+    reading = reading_of(recipe.data)
+    reading["labels"] = labels_read(recipe)
+    return open_dataset(source, **reading, progress=progress)
 
 
 def _tell(task: type[Task], dataset: Dataset, progress: Progress) -> None:
     counts = ", ".join(f"{len(dataset.indices(s))} {s}" for s in SPLITS)
     of = counted(len(dataset.classes), "class", "classes")
     what = of if dataset.boxes is None else f"{counted(len(dataset.boxes), 'object')} of {of}, {task.aim}"
+    what += ", several a picture or none" if dataset.multi_hot is not None else ""
     pictures = f"{len(dataset)} picture{'s' * (len(dataset) != 1)}"
     progress.say(
         f"{shown(dataset.origin.source or 'arrays')}: {dataset.origin.format}, {pictures} of {what} "

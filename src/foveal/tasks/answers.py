@@ -28,6 +28,7 @@ class Answer(Protocol):
     """What a task says of one picture."""
 
     NOTHING: ClassVar[Mapping[str, Any]]  # `as_dict` of a picture without an answer
+    EMPTY: ClassVar[str]  # what is said of an answer without rows
     HEADINGS: ClassVar[tuple[str, ...]]  # of `lines`
     DIGITS: ClassVar[Mapping[str, int]]  # behind the point, of the columns of `rows` that are fractions
 
@@ -69,6 +70,7 @@ class Label:
     unlike: bool = False  # the picture is unlike those of the training: nothing is known about such answers
 
     NOTHING: ClassVar[Mapping[str, Any]] = {"label": None}
+    EMPTY: ClassVar[str] = ""
     HEADINGS: ClassVar[tuple[str, ...]] = ("answer", "probability", "runners-up")
     DIGITS: ClassVar[Mapping[str, int]] = {"probability": 6}
 
@@ -128,6 +130,7 @@ class Labels:
     unlike: bool = False  # as of `Label`
 
     NOTHING: ClassVar[Mapping[str, Any]] = {"labels": None}
+    EMPTY: ClassVar[str] = "no label"
     HEADINGS: ClassVar[tuple[str, ...]] = ("labels",)
     DIGITS: ClassVar[Mapping[str, int]] = {"probability": 6}
 
@@ -169,6 +172,7 @@ class Detections:
     classes: tuple[str, ...] = ()  # their names; without them a label is its number
 
     NOTHING: ClassVar[Mapping[str, Any]] = {"objects": None}
+    EMPTY: ClassVar[str] = "no object"
     HEADINGS: ClassVar[tuple[str, ...]] = ("object", "score", "box")
     DIGITS: ClassVar[Mapping[str, int]] = {"score": 4, "x1": 1, "y1": 1, "x2": 1, "y2": 1}
 
@@ -244,7 +248,7 @@ class Prediction:
     def rows(self) -> list[Row]:
         """The answer's rows with the picture's name before and a reason behind; one row where it has none."""
         rows = self.answer.rows() if self.answer is not None else []
-        reason = self.reason or ("" if rows else "no object")
+        reason = self.reason or ("" if rows or self.answer is None else self.answer.EMPTY)
         return [{"picture": self.name, **row, "reason": reason} for row in rows or [{}]]
 
     def to_pandas(self) -> Any:

@@ -236,6 +236,10 @@ class Classify(LabelTask):
 
         Raises: BadData where there is none.
         """
+        if dataset.multi_hot is not None:
+            raise BadData(
+                f"{shown(dataset.origin.place)}: its pictures may have several labels or none, and this model gives one."
+            )
         index_of = {name: i for i, name in enumerate(self.classes)}
         labels = np.array([index_of.get(dataset.classes[k], NOTHING) for k in dataset.labels], np.int64)
         unknown = sorted(set(dataset.classes) - set(self.classes))

@@ -81,7 +81,7 @@ def labels_of_lists(values: Sequence[Any], sheet: Sheet, column: int, asked: Ask
     where, name = shown(sheet.path), shown(sheet.header[column])
     if asked.labels == "one":
         raise BadData(
-            f'{where}: column "{name}" holds several labels a picture, and one is asked for; leave data.labels out.'
+            f'{where}: column "{name}" holds several labels a picture, and one is asked for; leave --labels one or --task classify out.'
         )
     found, reasons = list[tuple[str, ...]](), list[str]()
     for (line, _), value in zip(sheet.rows, values, strict=True):
@@ -174,5 +174,5 @@ def refused_several(sheet: Sheet, line: int, name: str, labels: Sequence[str]) -
     """What is said where one label a picture is asked for, and a row has two."""
     return BadData(
         f"{shown(sheet.path)}, line {line}: {shown(name)} has several labels ({listed(labels)}), and one is asked for; "
-        "leave data.labels out, or one 1 in each row."
+        "leave --labels one or --task classify out, or one 1 in each row."
     )
