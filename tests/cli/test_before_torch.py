@@ -51,7 +51,7 @@ REFUSED = {
     "train nowhere/": ['"nowhere/"', "no such file, folder or data set"],
     "train flower": ['did you mean "flowers"?'],
     "train link": ["link", "points to nothing"],
-    "train https://example.org/flowers": ["does not open addresses"],
+    "train https://example.org/flowers": ["does not open web addresses"],
     "train --resume nowhere": ["nowhere is no run's folder"],
     "train --resume empty": ["empty is no run's folder"],
     "train flowers --recipe none.toml": ["recipe none.toml does not exist"],

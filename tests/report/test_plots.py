@@ -153,7 +153,7 @@ def test_the_learning_curve_goes_on_to_twice_the_pictures():
     curve = fit_curve(pictures, (0.1 + 2.0 * pictures**-0.5)[:, None] + np.array([[-0.01, 0.0, 0.01]]))
     figure = plots.plot_learning_curve(curve)
     (axes,) = figure.axes
-    assert figure.get_suptitle().startswith("Twice the pictures: about")
+    assert figure.get_suptitle().startswith("Twice the pictures would add about")
     assert max(line.get_xdata().max() for line in axes.lines) == 480
     seen = next(line for line in axes.lines if len(line.get_xdata()) == 4)
     np.testing.assert_allclose(seen.get_ydata(), 100 * curve.accuracy)

@@ -42,5 +42,5 @@ def test_only_a_result_below_the_baseline_is_mended() -> None:
     assert mend(setup, HOG.top1, HOG) is None
     found = mend(setup, 0.14, HOG)
     assert found is not None
-    assert "right more often than the network, 53.12 % against 14.00 %: let it learn longer" in found.sentence
+    assert "more accurate than the network, 53.12 % against 14.00 %: train for more epochs" in found.sentence
     assert mend(setup, 0.14, replace(HOG, top1=0.13)) is None

@@ -93,7 +93,9 @@ def _check_addresses(arguments: list[str]) -> None:
     for word in arguments:
         typed = word.partition("=")[2] if word.startswith("--") else word
         if re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", typed):
-            raise FovealError(f"{shown(typed)}: foveal does not open addresses; download it, and give its path.")
+            raise FovealError(
+                f"{shown(typed)}: foveal does not open web addresses; download the file and give its path."
+            )
 
 
 def _usage(error: typer.TyperException) -> str:

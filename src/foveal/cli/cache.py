@@ -72,7 +72,7 @@ def _clear(keys: list[str] | None, yes: bool) -> None:
 def _asked(count: int, size: str) -> bool:
     """Whether the person at the terminal says yes; where there is none, --yes is asked for."""
     if not sys.stdin.isatty():
-        raise BadRecipe(f"this deletes {_stores(count)} ({size}); add --yes to go on.")
+        raise BadRecipe(f"this deletes {_stores(count)} ({size}); add --yes to confirm.")
     return typer.confirm(f"Delete {_stores(count)} ({size})?", err=True)
 
 

@@ -85,7 +85,7 @@ def _tell(found: Findings, folder: Path, as_json: bool) -> None:
     said = answer(found)
     pictures, classes = counted(len(found.dataset), "picture"), counted(len(found.dataset.classes), "class", "classes")
     print(f"{pictures} in {classes}"
-          f"{':' if said else '; nothing to mend was found.'}")  # fmt: skip
+          f"{':' if said else '; no problems were found.'}")  # fmt: skip
     for what, why in said:
         print(f"  {what} - {why}")
     for word, name in zip(("page", "list"), WRITTEN, strict=True):

@@ -66,5 +66,5 @@ def evaluate(
     for note in result.notes:
         progress.say(note)
     if result.skipped:
-        progress.say(f"{len(result.skipped)} pictures were left out (--json lists them).")
+        progress.say(f"{len(result.skipped)} pictures were skipped (--json lists them).")
     print("\n".join([*result.scores.lines(on, views), *(("", *result.tried.sentences) if result.tried else ())]))

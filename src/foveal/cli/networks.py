@@ -69,9 +69,7 @@ def networks(
     if compare:
         return _compare(names, size, channels, classes, as_json)
     if len(names) > 1:
-        raise BadRecipe(
-            f"one network at a time, or --compare {' '.join(map(shown, names))}; a notation stands in quotes."
-        )
+        raise BadRecipe(f"give one network, or --compare {' '.join(map(shown, names))}; put a notation in quotes.")
     return _show(names[0], size, channels, classes, diagram, as_csv, as_json, html)
 
 
@@ -79,7 +77,7 @@ def _check_forms(forms: dict[str, Any], compare: bool) -> None:
     """Raises: BadRecipe for what would not be written."""
     given = [name for name, asked in forms.items() if asked]
     if compare and set(given) - {"--json"}:
-        raise BadRecipe(f"--compare is printed, or with --json; leave {given[0]} out.")
+        raise BadRecipe(f"--compare prints a table, or JSON with --json; drop {given[0]}.")
     if len(given) > 1:
         raise BadRecipe(f"{given[0]} and {given[1]} both say how to show the network; give one of them.")
 
@@ -198,8 +196,8 @@ def _told(table: LayerTable) -> str:
         f"parameters       {table.parameters:,}",
         f"multiply-adds    {table.multiply_adds:,} for one picture of {table.size[0]}x{table.size[1]}",
         f"receptive field  {in_sides(totals['receptive_field'])} pixels, of the last feature map",
-        f"memory           {in_bytes(table.inference_bytes)} to answer, "
-        f"{in_bytes(table.training_bytes)} to learn, one picture at a time in float32",
+        f"memory           {in_bytes(table.inference_bytes)} for prediction, "
+        f"{in_bytes(table.training_bytes)} for training, one picture at a time in float32",
     ]
     return "\n".join(lines)
 
@@ -222,8 +220,8 @@ def _compare(names: Sequence[str], size: str | None, channels: int | None, class
     if as_json:
         print(_texts.json_text([one.as_dict() for one in compared]))
         return
-    head = ["network", "size", "classes", "parameters", "multiply-adds", "field", "to answer", "to learn",
-            "ImageNet top-1", "learns here, pictures/s"]  # fmt: skip
+    head = ["network", "size", "classes", "parameters", "multiply-adds", "field", "to predict", "to train",
+            "ImageNet top-1", "trains here, pictures/s"]  # fmt: skip
     rows = []
     for one in compared:
         totals = one.as_dict()

@@ -141,13 +141,13 @@ def _recipe(file: Path | None, changes: Sequence[Change], source: str | None) ->
 def _refuse_beside_resume(given: dict[str, object]) -> None:
     for name, value in given.items():
         if value is not None:
-            raise BadRecipe(f"--resume goes on with the run as it was started; leave {name} out.")
+            raise BadRecipe(f"--resume continues the run with its own settings; drop {name}.")
 
 
 def _refuse_beside_compare(typed: dict[str, str]) -> None:
     for key in ("network.train", "training.epochs"):
         if key in typed:
-            raise BadRecipe(f"--compare tries every way to start, each in its share of --minutes; leave {key} out.")
+            raise BadRecipe(f"--compare tries every way to start, each in its share of --minutes; drop {key}.")
 
 
 def _print(run: Run, as_json: bool) -> None:
@@ -169,20 +169,20 @@ def _print(run: Run, as_json: bool) -> None:
 def summary(metrics: dict[str, Any], headline: Sequence[str]) -> list[str]:
     """What came out, in few lines.
 
-    >>> summary({"test": {"split": "test"}, "baseline": {"top1": 0.975}}, ["99.17 % of 360 pictures right"])
-    ['test      99.17 % of 360 pictures right', 'baseline  97.50 % (HOG and a linear classifier)']
+    >>> summary({"test": {"split": "test"}, "baseline": {"top1": 0.975}}, ["accuracy 99.17 % on 360 pictures"])
+    ['test      accuracy 99.17 % on 360 pictures', 'baseline  97.50 % (HOG features and a linear classifier)']
     """
     from foveal.cli._texts import percent
 
     lines = [f"{metrics['test']['split'] if number == 0 else '':9} {line}" for number, line in enumerate(headline)]
     if leak := metrics.get("leak"):
-        lines.append(f"          too good: {leak} pictures held out are also in train")
+        lines.append(f"          too optimistic: {leak} held-out pictures are also in train")
     if (baseline := metrics.get("baseline") or {}).get("top1") is not None:
         note = f", {baseline['note']}" if baseline.get("note") else ""
         better = baseline["top1"] > metrics["test"].get("top1", 1.0)
         said = ": better than the network" if better else ""
-        lines.append(f"baseline  {percent(baseline['top1'])} (HOG and a linear classifier{note}){said}")
+        lines.append(f"baseline  {percent(baseline['top1'])} (HOG features and a linear classifier{note}){said}")
     if seconds := metrics.get("seconds"):
         whole, training = console.duration(seconds["total"]), console.duration(seconds["train"])
-        lines.append(f"time      {whole}, of which training {training}")
+        lines.append(f"time      {whole} ({training} of it training)")
     return lines
