@@ -13,7 +13,7 @@ __all__ = ["doctor"]
 
 
 def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False) -> None:
-    """Look at the machine and the installation, on one screen to paste into a bug report.
+    """Check the machine and the installation; prints one screen to paste into a bug report.
 
     \b
     Examples:

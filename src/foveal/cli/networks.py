@@ -19,18 +19,21 @@ __all__ = ["networks"]
 
 
 Names = Annotated[
-    list[str] | None, typer.Argument(metavar="[NAME]…", help="A name, a notation in quotes, or a file with one.")
+    list[str] | None,
+    typer.Argument(metavar="[NAME]…", help="A network's name, a notation in quotes, or a file with one."),
 ]
 Size = Annotated[
-    str | None, typer.Option(metavar="S|HxW", help="Pixels a side, or height x width. [what it was made for]")
+    str | None, typer.Option(metavar="S|HxW", help="Input size: pixels a side, or height x width. [the network's own]")
 ]
-Channels = Annotated[int | None, typer.Option(metavar="C", min=1, help="Channels of the picture. [the network's]")]
-Classes = Annotated[int | None, typer.Option(metavar="K", min=1, help="Classes to tell apart. [the network's]")]
+Channels = Annotated[int | None, typer.Option(metavar="C", min=1, help="Input channels. [the network's own]")]
+Classes = Annotated[int | None, typer.Option(metavar="K", min=1, help="Number of classes. [the network's own]")]
 Html = Annotated[
-    Path | None, typer.Option(metavar="FILE", help="Write the layer table and a picture to an offline page.")
+    Path | None, typer.Option(metavar="FILE", help="Write the layer table and a drawing to an offline HTML page.")
 ]
-Diagram = Annotated[bool, typer.Option("--diagram", help="Draw the block that the network is known for, or all of it.")]
-Why = Annotated[str | None, typer.Option("--why-convolve", metavar="HxWxC", help="A convolution beside a dense layer.")]
+Diagram = Annotated[bool, typer.Option("--diagram", help="Draw the network's typical block, or all of it.")]
+Why = Annotated[
+    str | None, typer.Option("--why-convolve", metavar="HxWxC", help="Compare a convolution with a dense layer.")
+]
 
 
 def networks(
@@ -38,14 +41,16 @@ def networks(
     size: Size = None,
     channels: Channels = None,
     classes: Classes = None,
-    compare: Annotated[bool, typer.Option("--compare", help="Put several networks side by side, timed here.")] = False,
+    compare: Annotated[
+        bool, typer.Option("--compare", help="Compare several networks, with their speed on this machine.")
+    ] = False,
     diagram: Diagram = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print the layer table as CSV.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
     html: Html = None,
     why: Why = None,
-    filters: Annotated[int, typer.Option(metavar="N", min=1, help="Of --why-convolve.")] = 6,
-    kernel: Annotated[int, typer.Option(metavar="K", min=1, help="Pixels a side; of --why-convolve.")] = 5,
+    filters: Annotated[int, typer.Option(metavar="N", min=1, help="Filters, with --why-convolve.")] = 6,
+    kernel: Annotated[int, typer.Option(metavar="K", min=1, help="Kernel size in pixels, with --why-convolve.")] = 5,
 ) -> None:
     """List the networks, or show one layer by layer.
 
