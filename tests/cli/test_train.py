@@ -106,7 +106,7 @@ def test_what_cannot_be_trained_is_refused_in_a_sentence(foveal, tmp_path, argum
         ("--compare --weights imagenet --epochs 3", "drop training.epochs"),
         ("--compare --weights imagenet --train head", "drop network.train"),
         ("--set training.blend=0.5", "only a network that starts from weights"),
-        ("--detector yolov3", "--task classify does not read it"),
+        ("--detector yolov3", "--task classify does not use it"),
     ],
 )
 def test_what_nothing_would_read_is_refused(foveal, tmp_path, arguments, words):
