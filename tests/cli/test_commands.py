@@ -56,14 +56,14 @@ def test_version_is_the_packages(foveal):
         (["train", "digits", "--set", "training.learning_rat=1"], ['"training.learning_rat"', '"learning_rate"']),
         (["train", "digits", "--set", "nonsense"], ["--set takes section.key=value"]),
         (["train", "digits", "--recipe", "none.toml"], ["none.toml"]),
-        (["train", "digits", "--resume", "run"], ["leave SOURCE out"]),
+        (["train", "digits", "--resume", "run"], ["drop SOURCE"]),
         (["predict"], ["foveal predict", "MODEL"]),
         (["predict", "model", "a.png", "--csv", "--json"], ["--csv and --json"]),
         (["predict", "model", "a.png", "-o", "nowhere/out.csv"], ["nowhere"]),
         (["predict", "model", "a.png", "--top", "0"], ["--top"]),
         (["evaluate", "model", "digits", "--on", "tset"], ['"tset"', 'did you mean "test"?']),
         (["cache", "claer"], ['"claer"', 'did you mean "clear"?']),
-        (["networks", "too", "many"], ["one network at a time", "--compare too many"]),
+        (["networks", "too", "many"], ["give one network", "--compare too many"]),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,
 )
@@ -152,7 +152,7 @@ def test_an_address_is_refused_as_it_was_typed_wherever_a_path_is_due(command, t
     done = command(*words.split())
     assert done.exit_code == 2
     typed = next(word.rpartition("=")[2] for word in words.split() if "://" in word)
-    assert done.stderr == f"{typed}: foveal does not open addresses; download it, and give its path.\n"
+    assert done.stderr == f"{typed}: foveal does not open web addresses; download the file and give its path.\n"
     assert list(tmp_path.iterdir()) == []
 
 

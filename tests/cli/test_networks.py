@@ -102,7 +102,7 @@ def test_weight_sharing_is_set_against_a_dense_layer(answer):
         (("resnet-50",), 'no such network: "resnet-50"; did you mean "resnet50"'),
         (("resnet50", "--size", "big"), "--size must be a side or HxW in pixels"),
         (("inception_v3", "--size", "32"), "inception_v3 needs pictures of at least 75x75"),
-        (("resnet18", "resnet34"), "one network at a time, or --compare resnet18 resnet34"),
+        (("resnet18", "resnet34"), "give one network, or --compare resnet18 resnet34"),
         (("--diagram",), "name the networks to show"),
         (("--why-convolve", "32x32"), "--why-convolve 32x32: it takes HxWxC"),
         (("--why-convolve", "3x3x1", "--kernel", "5"), "does not fit"),
@@ -139,4 +139,4 @@ def test_a_notation_may_stand_in_a_file(answer, tmp_path):
 def test_what_would_not_be_shown_is_refused(answer, words):
     code, out, err = answer(*words.split())
     assert (code, out) == (2, "")
-    assert "both say how" in err or "--compare is printed" in err or "name the networks" in err
+    assert "both say how" in err or "--compare prints a table" in err or "name the networks" in err

@@ -79,7 +79,7 @@ def test_who_has_not_ended_after_a_while_is_ended():
     running.send_signal(signal.SIGTERM)
     _, said = running.communicate(timeout=30)
     assert running.returncode == 143
-    assert said == "Stopped by SIGTERM, in the middle of its work; what was saved before stands.\n"
+    assert said == "Stopped by SIGTERM, in the middle of its work; everything saved before that is kept.\n"
 
 
 def test_a_second_signal_ends_at_once():
@@ -88,7 +88,7 @@ def test_a_second_signal_ends_at_once():
     time.sleep(0.1)
     running.send_signal(signal.SIGINT)
     _, said = running.communicate(timeout=30)
-    assert (running.returncode, said) == (130, "Stopped by SIGINT, at once; what was saved before stands.\n")
+    assert (running.returncode, said) == (130, "Stopped by SIGINT, at once; everything saved before that is kept.\n")
 
 
 def test_signals_are_left_alone_where_foveal_is_no_command():
@@ -117,7 +117,7 @@ def test_a_run_in_which_something_was_trained_says_how_to_go_on(tmp_path, traine
     folder = tmp_path / "run"
     (folder / trained).parent.mkdir(parents=True)
     (folder / trained).touch()
-    assert stop_in(folder) == f"Stopped by SIGTERM; go on with: foveal train --resume {folder}"
+    assert stop_in(folder) == f"Stopped by SIGTERM; resume with: foveal train --resume {folder}"
     assert (folder / "recipe.toml").exists()
     with pytest.raises(BadData), begun_run(folder):
         raise BadData("a refusal after the training")

@@ -25,7 +25,7 @@ def within_this_process(command):
 def test_training_ends_with_the_result_and_what_to_type_next(digits_run):
     folder, done = digits_run
     assert done.stdout.splitlines()[0].startswith("test      ")
-    assert "of 360 pictures right (95 % interval" in done.stdout
+    assert "on 360 pictures (95 % interval" in done.stdout
     for word in ("baseline", "run/model.safetensors", "run/report.html", "foveal predict run"):
         assert word in done.stdout
     assert (folder / "report.html").exists()
@@ -53,7 +53,7 @@ def test_evaluate_gives_the_figures_of_the_report(foveal, digits_run):
 def test_evaluate_prints_a_page_with_every_class_and_what_is_taken_for_what(foveal, digits_run):
     done = foveal("evaluate", digits_run[0], "digits", "--views", "mirror")
     assert done.exit_code == 0, done.stderr
-    assert "of 360 pictures right" in done.stdout
+    assert "on 360 pictures" in done.stdout
     assert "views: mirror" in done.stdout
     matrix = done.stdout.split("truth \\ answer")[1].split("\n\n")[0].splitlines()[1:]
     assert sum(int(count) for line in matrix for count in line.split()[1:]) == 360
@@ -103,10 +103,10 @@ def test_what_cannot_be_trained_is_refused_in_a_sentence(foveal, tmp_path, argum
     ("arguments", "words"),
     [
         ("--set training.epochs=3 --minutes 2", "--epochs and --minutes both say how long"),
-        ("--compare --weights imagenet --epochs 3", "leave training.epochs out"),
-        ("--compare --weights imagenet --train head", "leave network.train out"),
+        ("--compare --weights imagenet --epochs 3", "drop training.epochs"),
+        ("--compare --weights imagenet --train head", "drop network.train"),
         ("--set training.blend=0.5", "only a network that starts from weights"),
-        ("--detector yolov3", "--task classify does not read it"),
+        ("--detector yolov3", "--task classify does not use it"),
     ],
 )
 def test_what_nothing_would_read_is_refused(foveal, tmp_path, arguments, words):
@@ -165,8 +165,8 @@ def test_a_folder_in_use_is_left_alone(foveal, tmp_path):
 
 def test_a_score_that_a_leak_makes_too_good_is_marked():
     metrics = {"test": {"n": 10, "top1": 1.0}, "leak": 3}
-    assert any("too good: 3" in line for line in summary(metrics, []))
-    assert not any("too good" in line for line in summary({**metrics, "leak": 0}, []))
+    assert any("too optimistic: 3" in line for line in summary(metrics, []))
+    assert not any("too optimistic" in line for line in summary({**metrics, "leak": 0}, []))
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals as Linux and macOS have them")

@@ -122,7 +122,7 @@ def test_a_tilde_is_the_home_folder(data, monkeypatch, tmp_path):
             "qqqqqqqq",
             "names that need no path are digits, scenes, mnist, fashion-mnist, cifar10, cifar100 and folders of FOVEAL",
         ),
-        ("https://example.org/flowers.zip", "foveal does not open addresses"),
+        ("https://example.org/flowers.zip", "foveal does not open web addresses"),
         ("a\0b", "no such file, folder or data set"),
         ("", "no such file, folder or data set"),
         ("../data/clothing/../../../x", "no such file, folder or data set"),

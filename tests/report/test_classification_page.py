@@ -93,11 +93,11 @@ def page(html) -> Reader:
 def test_the_answer_stands_first_with_its_interval_and_the_baseline(page):
     scores = finished().scores
     text = " ".join(page.text.replace("\u202f", " ").split())
-    assert f"Right on {scores.right} of 120 test pictures" in text
+    assert f"Correct on {scores.right} of 120 test pictures" in text
     low, high = scores.top1_interval
-    assert f"between {100 * low:.1f} % and {100 * high:.1f} % of pictures like these" in text
+    assert f"interval of the accuracy: {100 * low:.1f} % to {100 * high:.1f} %" in text
     assert f"HOG + linear: 50.0 % → {100 - 100 * scores.top1:.1f} %" in text
-    assert text.index("Right on") < text.index("Where it was wrong") < text.index("The recipe")
+    assert text.index("Correct on") < text.index("Mistakes") < text.index("The recipe")
 
 
 def test_the_page_is_well_formed_and_names_are_unique(page):
@@ -164,7 +164,7 @@ def test_the_page_tells_how_far_the_answers_carry() -> None:
     trust = Trust.of(logits, np.arange(200) % 3, 1.0, 0.9)
     tried = trust.tried(logits, np.arange(200) % 3, 1.0, np.zeros(200, bool))
     page = Reader(rendered(tried=tried, trust=trust))
-    assert "surest half" in page.text
+    assert "most confident half" in page.text
     assert trust.promise in page.text
     assert "abstains on the rest" in page.text
 
@@ -186,7 +186,7 @@ def test_a_score_on_validation_is_not_called_test():
 def test_the_page_stays_small_and_whole_with_many_classes(K):
     html = rendered(classes=[f"class number {k}" for k in range(K)], n=4 * K + 20, skill=2.0)
     assert len(html.encode()) < 2_000_000
-    assert ("first five" in html) == (K > 5)
+    assert ("Top-5 accuracy" in html) == (K > 5)
     assert "class number 1" in html
 
 
@@ -216,8 +216,8 @@ def test_what_a_run_lacks_is_left_out(less):
 def test_a_perfect_score_still_has_an_interval():
     text = rendered(skill=50.0).replace("\u202f", " ")
     assert "100.0 %" in text
-    assert "every one of the 120 test pictures" in text
-    assert "between 96.9 % and 100.0 %" in text
+    assert "all 120 test pictures" in text
+    assert "96.9 % to 100.0 %" in text
 
 
 def test_the_file_is_written_as_it_was_rendered(tmp_path, html):

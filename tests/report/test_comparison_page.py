@@ -19,7 +19,7 @@ def test_the_page_tells_what_the_weights_brought_and_leads_to_each_report() -> N
     assert reader.open == []
     text = " ".join(reader.text.replace("\u202f", " ").split())
     assert gain(RUNS, 200).replace("\u202f", " ") in text
-    assert "Starting from weights brought +35.0 points" in text
+    assert "Pretrained weights change the accuracy by +35.0 points" in text
     assert "Each way had 2 min, the same 200 test pictures" in text
     assert [link["href"] for link in reader.of("a")] == [run.page for run in RUNS]
     assert len(reader.of("svg")) == 1

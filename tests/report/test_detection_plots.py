@@ -56,7 +56,9 @@ def test_precision_by_recall_tells_both_means_and_names_the_weakest() -> None:
 def test_the_confusion_counts_misses_and_false_alarms() -> None:
     scores, _ = scored()
     figure = plots.plot_confusion_with_background(scores)
-    assert figure.get_suptitle().replace("\n", " ").endswith("2 missed, 1 false alarms, 0 taken for another class")
+    assert (
+        figure.get_suptitle().replace("\n", " ").endswith("2 missed, 1 false positives, 0 predicted as another class")
+    )
     written = {tuple(round(v) for v in t.get_position()[::-1]): t.get_text() for t in figure.axes[0].texts}
     assert written == {(t, g): str(scores.confusion[t, g]) for t, g in np.argwhere(scores.confusion).tolist()}
     saved(figure)
@@ -78,7 +80,7 @@ def test_charts_of_nothing_to_find_say_so() -> None:
     truth = truth_of(2, 1).take(np.zeros(0, np.int64))
     scores = score_objects([], truth, ["$x$"])
     assert plots.plot_average_precision(scores).get_suptitle() == "No class could be scored"
-    assert texts(plots.plot_ap_by_size(scores)) == ["none to find"] * 4
+    assert texts(plots.plot_ap_by_size(scores)) == ["no objects"] * 4
     saved(plots.plot_precision_recall(scores))
     saved(plots.plot_confusion_with_background(scores))
 

@@ -27,11 +27,11 @@ def _texts(figure):
 
 def test_confusion_tells_the_most_frequent_mistake_and_every_count():
     figure = plots.plot_confusion(_scores([[8, 1, 0], [3, 5, 0], [0, 0, 9]]))
-    assert figure.get_suptitle() == "Most often confused: c1 taken for c0 (3×)"
+    assert figure.get_suptitle() == "Most frequent confusion: c1 predicted as c0 (3×)"
     (axes,) = figure.axes
     written = {(round(t.get_position()[1]), round(t.get_position()[0])): t.get_text() for t in axes.texts}
     assert written == {(0, 0): "8", (0, 1): "1", (1, 0): "3", (1, 1): "5", (2, 2): "9"}
-    assert axes.get_ylabel() == "truth"
+    assert axes.get_ylabel() == "true class"
     assert axes.get_ylim()[0] > axes.get_ylim()[1]
 
 
@@ -71,7 +71,7 @@ def test_reliability_puts_each_full_bin_at_its_place():
     (dots,) = figure.axes[0].collections
     np.testing.assert_allclose(sorted(dots.get_offsets().tolist()), [[60, 60], [90, 80]])
     assert "5.0 points" in figure.get_suptitle()
-    assert "too sure" in figure.get_suptitle()
+    assert "overconfident" in figure.get_suptitle()
 
 
 def test_weakest_classes_stand_on_top():
@@ -118,9 +118,9 @@ def test_what_the_network_bought_is_said_in_errors():
         baseline = Baseline("HOG + linear", top1, interval, 9, 200, 1.0, "")
         return sentences.bought(scores, baseline).replace("\u202f", " ")
 
-    assert against(0.95, (0.91, 0.97)) == "The network made 90 % fewer errors than HOG + linear: 5.0 % → 0.5 %"
-    assert against(0.999, (0.998, 1.0)).startswith("HOG + linear did better here: 0.1 % errors against 0.5 %")
-    assert against(0.995, (0.97, 0.999)).startswith("HOG + linear does equally well")
+    assert against(0.95, (0.91, 0.97)) == "The network makes 90 % fewer errors than HOG + linear: 5.0 % → 0.5 %"
+    assert against(0.999, (0.998, 1.0)).startswith("HOG + linear is better here: 0.1 % errors against 0.5 %")
+    assert against(0.995, (0.97, 0.999)).startswith("HOG + linear is equally good")
 
 
 def test_intervals_that_overlap_are_owned_up_to():
@@ -153,7 +153,7 @@ def test_the_learning_curve_goes_on_to_twice_the_pictures():
     curve = fit_curve(pictures, (0.1 + 2.0 * pictures**-0.5)[:, None] + np.array([[-0.01, 0.0, 0.01]]))
     figure = plots.plot_learning_curve(curve)
     (axes,) = figure.axes
-    assert figure.get_suptitle().startswith("Twice the pictures: about")
+    assert figure.get_suptitle().startswith("Twice the pictures would add about")
     assert max(line.get_xdata().max() for line in axes.lines) == 480
     seen = next(line for line in axes.lines if len(line.get_xdata()) == 4)
     np.testing.assert_allclose(seen.get_ydata(), 100 * curve.accuracy)

@@ -123,9 +123,9 @@ def test_a_hundred_thousand_pictures_need_no_more_memory_than_a_thousand(tmp_pat
 def test_what_cannot_be_used_is_told_at_most_twenty_times() -> None:
     said = Said()
     predict_to(Fake(), ["a.png", *(f"bad\u202e{number}.png" for number in range(25))], io.StringIO(), progress=said)
-    assert said.sentences[0] == "left out: bad\\u202e0.png is cut short"
+    assert said.sentences[0] == "skipped: bad\\u202e0.png is cut short"
     assert said.sentences[19:] == [
-        "left out: bad\\u202e19.png is cut short",
+        "skipped: bad\\u202e19.png is cut short",
         "and 5 more; their rows say why.",
         "25 of 26 pictures could not be used.",
     ]
@@ -140,12 +140,12 @@ def test_more_answers_than_classes_are_not_written_and_that_is_said() -> None:
     most = len(model.classes)
     predict_to(model, ["a.png"], out, format="csv", top=100, progress=said)
     assert out.getvalue().splitlines()[0].count("label") == most
-    assert said.sentences == [f"The model tells {most} classes apart: a picture gets {most} answers, not 100."]
+    assert said.sentences == [f"The model has {most} classes: each picture gets {most} answers, not 100."]
 
 
 def test_where_none_can_be_used_nothing_is_written(tmp_path: Path) -> None:
     out, said = io.StringIO(), Said()
-    with pytest.raises(BadData, match="no usable picture among the 30 that were given"):
+    with pytest.raises(BadData, match="no usable picture among the 30 given"):
         predict_to(Fake(), ["bad.png"] * 30, out, format="csv", progress=said)
     assert out.getvalue() == ""
     assert len(said.sentences) == 21

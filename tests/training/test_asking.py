@@ -41,7 +41,7 @@ def test_a_word_that_is_no_device_is_refused_with_those_that_are(word: str) -> N
         (
             {"network__weights": "imagenet", "network__name": CUSTOM},
             BadRecipe,
-            "nobody published weights for a network of one's own; give --weights FILE",
+            "a custom network has no published weights; give --weights FILE",
         ),
         (
             {"network__weights": "imagenet", "network__name": "lenet5"},

@@ -117,7 +117,10 @@ def test_weights_that_are_no_numbers_are_no_model() -> None:
     state = learnt(setup)
     with torch.no_grad():
         state.network.get_parameter("dense1.weight").view(-1)[3] = torch.inf
-    with pytest.raises(NotFinite, match=r"After training, dense1\.weight has values that are not finite; try a lower"):
+    with pytest.raises(
+        NotFinite,
+        match=r"After training, dense1\.weight has values that are not finite \(NaN or infinity\); try a lower",
+    ):
         calibrated(setup, state)
 
 

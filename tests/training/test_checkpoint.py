@@ -94,7 +94,7 @@ def test_a_damaged_newest_one_is_told_and_the_one_before_is_taken(tmp_path: Path
 def test_where_none_is_whole_the_folder_is_named_with_the_way_out(tmp_path: Path) -> None:
     assert newest(tmp_path) == (None, [])
     save(tmp_path, begun(), {}).write_bytes(b"nothing of the kind")
-    with pytest.raises(BadModel, match=rf"{tmp_path.name}: no checkpoint is whole .* with another --out"):
+    with pytest.raises(BadModel, match=rf"{tmp_path.name}: every checkpoint is damaged .* with another --out"):
         newest(tmp_path)
 
 

@@ -20,7 +20,7 @@ def test_a_law_is_found_and_foretells():
     assert 1 - curve.doubled == pytest.approx(0.1 + 2.0 * 600**-0.5, abs=1e-3)
     np.testing.assert_allclose(1 - curve.predicted(np.array([45, 1000])), 0.1 + 2.0 * np.array([45, 1000.0]) ** -0.5,
                                atol=5e-3)  # fmt: skip
-    assert "about 3.4 points more" in curve.sentence
+    assert "about 3.4 points of accuracy" in curve.sentence
 
 
 def test_the_truth_lies_within_the_doubt_and_more_folds_mean_less_of_it():
@@ -32,7 +32,7 @@ def test_the_truth_lies_within_the_doubt_and_more_folds_mean_less_of_it():
 
 
 def test_errors_that_stay_promise_nothing():
-    assert "hardly a difference" in fit_curve(PICTURES, np.full((6, 5), 0.3)).sentence
+    assert "would hardly help" in fit_curve(PICTURES, np.full((6, 5), 0.3)).sentence
 
 
 def test_too_few_points_are_told():
@@ -49,6 +49,6 @@ def test_what_is_told_lies_within_its_interval_as_it_is_printed(seed):
     low, middle, high = curve.gain
     assert low <= middle <= high
     assert curve.doubled_low <= curve.doubled <= curve.doubled_high
-    if found := re.search(r"about ([\d.]+) points more \(([\d.]+) to ([\d.]+)\)", curve.sentence):
+    if found := re.search(r"about ([\d.]+) points of accuracy \(([\d.]+) to ([\d.]+)\)", curve.sentence):
         told, least, most = map(float, found.groups())
         assert least <= told <= most

@@ -153,7 +153,7 @@ def test_a_signal_saves_says_how_to_go_on_and_the_rest_gives_the_same_bits(
 
     watching = Watching()
     rest = fit(quick(**LONG), tmp_path / "b", resume=True, progress=watching)
-    assert any("Going on from epoch 2, step 3" in line for line in watching.said)
+    assert any("Resuming from epoch 2, step 3" in line for line in watching.said)
     assert whole.state is not None
     assert rest.state is not None
     assert same(whole.state.result(), rest.state.result())
@@ -183,8 +183,8 @@ def test_a_damaged_checkpoint_is_told_and_the_one_before_taken(tmp_path: Path, m
     watching = Watching()
     fit(quick(training__epochs=1), tmp_path, resume=True, progress=watching)
     assert "epoch-00000-step-00000003" in watching.said[0]
-    assert watching.said[0].endswith("Going on from the one before.")
-    assert "Going on from epoch 1, step 3 (epoch-00000-step-00000002.safetensors)." in watching.said
+    assert watching.said[0].endswith("Resuming from the one before.")
+    assert "Resuming from epoch 1, step 3 (epoch-00000-step-00000002.safetensors)." in watching.said
 
 
 def test_a_run_is_not_taken_up_with_other_pictures_labels_splits_or_classes(tmp_path: Path) -> None:
@@ -196,7 +196,7 @@ def test_a_run_is_not_taken_up_with_other_pictures_labels_splits_or_classes(tmp_
     splits[[train[0], some.indices("test")[0]]] = 2, 0
     assert some.digests is not None
     for other in (replace(some, labels=labels), replace(some, splits=splits), pictures(seed=1)):
-        with pytest.raises(BadData, match="the pictures have changed since the run was started; train anew"):
+        with pytest.raises(BadData, match="the pictures have changed since the run was started; start a new run"):
             fit(quick(other, **LONG), tmp_path, resume=True)
     with pytest.raises(BadModel, match="was started with other classes"):
         fit(quick(replace(some, classes=("bright", "dark")), **LONG), tmp_path, resume=True)
@@ -222,7 +222,7 @@ def test_a_training_that_begins_anew_leaves_nothing_of_the_first(tmp_path: Path)
     assert not (tmp_path / "history.csv").exists()
     assert (recipe.training.arithmetic, recipe.training.threads) == ("bf16", 1)
     assert recipe.training.minutes == 4.0  # what has passed of them is counted when the epochs are planned again
-    assert "begins anew with bf16" in watching.said[0]
+    assert "starts again with bf16" in watching.said[0]
 
 
 def test_a_history_is_written_whole_each_time(tmp_path: Path) -> None:

@@ -110,7 +110,7 @@ def test_the_saved_recipe_repeats_the_run_and_refuses_another_file(digits, tmp_p
     states = [run.model.network.state_dict() for run in (first, again)]
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
     torch.save(build("lenet5", 5, 1, (32, 40)).state_dict(), mine)
-    with pytest.raises(BadModel, match=r"mine.pth is not the file that the recipe means .*add --weights"):
+    with pytest.raises(BadModel, match=r"mine.pth is not the file that the recipe names .*add --weights"):
         foveal.train(digits, out=tmp_path / "three", recipe=recipe)
     assert not (tmp_path / "three").exists()
     foveal.train(digits, out=tmp_path / "three", recipe=recipe.with_settings({"network.weights": str(mine)}))
@@ -135,8 +135,8 @@ def test_a_network_of_ones_own_takes_a_file_too(digits, tmp_path):
     settings = QUICK | {"network.weights": str(tmp_path / "own.pt")}
     run = foveal.train(digits, out=tmp_path / "run", settings=settings, network=ours)
     assert (run.model.network.state_dict()["0.weight"] - state["0.weight"]).abs().max() < 1e-6
-    assert "Mean and deviation are those of the training pictures." in (run.folder / "log.txt").read_text()
-    with pytest.raises(BadRecipe, match="nobody published weights for a network of one's own"):
+    assert "Mean and standard deviation are those of the training pictures." in (run.folder / "log.txt").read_text()
+    with pytest.raises(BadRecipe, match="a custom network has no published weights"):
         foveal.train(digits, settings={"network.weights": "imagenet"}, network=ours, out=tmp_path / "other")
 
 

@@ -46,8 +46,8 @@ def test_whoever_is_surer_of_the_truth_is_kept(setup: Setup) -> None:
     assert not wrong.head_is_better
     assert right.trunk == wrong.trunk
     assert right.pictures == len(setup.splits["val"])
-    assert "the head alone is kept" in right.sentence
-    assert "what has learnt is kept" in wrong.sentence
+    assert "the frozen trunk is kept" in right.sentence
+    assert "the fine-tuned trunk is kept" in wrong.sentence
 
 
 def test_each_is_judged_at_its_own_temperature(setup: Setup) -> None:
@@ -92,5 +92,7 @@ def test_the_loop_that_is_shown_is_one_training_and_not_judged(
     network, place = saved_weights(tmp_path)
     head = quick(network=network, network__weights=str(place), network__train="head")
     monkeypatch.setattr(training_run, "set_up", lambda *_: head)
-    with pytest.raises(BadRecipe, match="no loop would run, since a head alone is fitted at once; give --train all"):
+    with pytest.raises(
+        BadRecipe, match="there is no training loop, since only the head is fitted, in one step; give --train all"
+    ):
         training_run.script_of(Classify, setup.dataset, setup.recipe)

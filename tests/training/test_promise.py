@@ -63,7 +63,7 @@ def test_a_speed_that_is_not_kept_is_said_and_measured_once_more(steps):
         learning.step(promise, 59, 1.0)
     promise.after_epoch()
     assert len(looks) == 1
-    assert "promised 100 pictures/s, and 59 are reached" in said.sentences[0]
+    assert "reaches 59 pictures/s, the measurement said 100" in said.sentences[0]
     assert "fp32 is still the fastest" in said.sentences[1]
     for _ in range(steps):
         learning.step(promise, 1, 1.0)
@@ -114,7 +114,7 @@ def test_a_run_that_begins_anew_has_one_arithmetic_and_repeats_to_the_bit(tmp_pa
     said.task = foveal_silent().task
     run = runs.train("digits", out=tmp_path / "anew", settings=settings, progress=said)
     assert not found
-    assert any("begins anew with fp32" in sentence for sentence in said.sentences)
+    assert any("starts again with fp32" in sentence for sentence in said.sentences)
     assert run.metrics["arithmetic"]["chosen"] == "fp32"
     assert run.metrics["epochs"] == 2
     rows = (run.folder / "history.csv").read_text().splitlines()

@@ -117,7 +117,7 @@ def test_a_size_below_the_networks_smallest_is_refused() -> None:
 def test_a_file_of_weights_does_not_say_whose_they_are(tmp_path: Path) -> None:
     (tmp_path / "w.pth").write_bytes(b"?")
     asked = recipe(network__weights=str(tmp_path / "w.pth"))
-    with pytest.raises(BadRecipe, match=r"w\.pth needs --network: a file of weights does not say whose they are"):
+    with pytest.raises(BadRecipe, match=r"w\.pth needs --network: a weights file does not say which network it is for"):
         settle(Classify, pictures(), asked)
 
 
@@ -189,9 +189,10 @@ def test_validation_and_test_do_not_tell_the_usual_shape(tmp_path: Path) -> None
 
 @pytest.mark.parametrize(
     ("side", "told"),
-    [((400, 300), ""), ((97, 4000), "2% of it: they are 97 × 4000 pixels, and its input is 128 × 128; --size 64x256"),
-     ((4000, 97), "2% of it: they are 4000 × 97 pixels, and its input is 128 × 128; --size 256x64"),
-     ((300, 900), "33% of it: they are 300 × 900 pixels, and its input is 128 × 128; --size 74x222")],
+    [((400, 300), ""),
+     ((97, 4000), "2% of each picture: pictures are 97 × 4000 pixels, its input is 128 × 128; --size 64x256"),
+     ((4000, 97), "2% of each picture: pictures are 4000 × 97 pixels, its input is 128 × 128; --size 256x64"),
+     ((300, 900), "33% of each picture: pictures are 300 × 900 pixels, its input is 128 × 128; --size 74x222")],
 )  # fmt: skip
 def test_what_is_cut_away_of_long_pictures_is_told(side: tuple[int, int], told: str) -> None:
     said: list[str] = []

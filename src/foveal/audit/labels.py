@@ -79,7 +79,7 @@ def judge(features: Floats, labels: Labels, K: int, progress: Progress = SILENT)
         return None
     own, N = compact.astype(np.int64), len(judgeable)
     unit = features[judgeable] / (np.linalg.norm(features[judgeable], axis=1, keepdims=True) + 1e-12)
-    with progress.task("judging labels", N) as advance:
+    with progress.task("checking labels", N) as advance:
         planes = by_planes(unit, own, len(known))
         advance(N // 2)
         near = by_neighbours(unit, own, len(known))
@@ -99,7 +99,7 @@ def judge(features: Floats, labels: Labels, K: int, progress: Progress = SILENT)
             )
             for i in ranked[likely[ranked] != own[ranked]][:listed].tolist()
         ),
-        (Judge("planes between the classes", right[0] / N), Judge("the nearest pictures", right[1] / N)),
+        (Judge("a linear classifier", right[0] / N), Judge("nearest neighbours", right[1] / N)),
         right[2] / N,
         chance,
         needed / N,

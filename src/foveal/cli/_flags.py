@@ -53,22 +53,23 @@ FLAGS: dict[str, Flag] = {
     "--weights": Flag(
         "network.weights",
         "auto|scratch|imagenet|FILE",
-        "What to start from. [photographs: the best published weights that are here]",
+        "Initial weights. [photographs: the best pretrained weights on this machine]",
     ),
     "--train": Flag(
         "network.train",
         "PART",
-        "With weights: head, last:K stages, all, better (of head and all), scratch. [what the time allows]",
+        "With pretrained weights, what to train: head, last:K stages, all, better (of head and all), scratch. "
+        "[what the time allows]",
     ),
-    "--detector": Flag("network.detector", "KIND", f"With boxes, what stands on the network: {HEAD_NAMES}. [yolo]"),
-    "--epochs": Flag("training.epochs", "N", "Times that every picture is seen.", number=True),
-    "--minutes": Flag("training.minutes", "M", "Plan the whole run so that it ends in M minutes.", number=True),
-    "--size": Flag("data.size", "S|HxW", "Pixels a side, or height x width."),
-    "--batch": Flag("training.batch_size", "B", "Pictures a step.", number=True),
-    "--seed": Flag("training.seed", "N", "Another seed, other random draws. [0]", number=True),
+    "--detector": Flag("network.detector", "KIND", f"Detection head, with boxes: {HEAD_NAMES}. [yolo]"),
+    "--epochs": Flag("training.epochs", "N", "Passes over the training pictures.", number=True),
+    "--minutes": Flag("training.minutes", "M", "Plan the whole run to finish within M minutes.", number=True),
+    "--size": Flag("data.size", "S|HxW", "Input size: pixels a side, or height x width."),
+    "--batch": Flag("training.batch_size", "B", "Batch size: pictures a step.", number=True),
+    "--seed": Flag("training.seed", "N", "Seed of all random numbers. [0]", number=True),
     "--task": Flag("training.task", "KIND", f"{TASKS}. [detect where there are boxes]"),
     "--accuracy": Flag(
-        "training.accuracy", "A", "Share of answers to be right, such as 0.99; abstains on the rest.", number=True
+        "training.accuracy", "A", "Target accuracy, such as 0.99; abstains when less sure.", number=True
     ),
     "--precision": Flag(
         "training.precision",
@@ -76,19 +77,21 @@ FLAGS: dict[str, Flag] = {
         "Of several labels a picture: target precision of each, such as 0.95. [best F1]",
         number=True,
     ),
-    "--device": Flag("training.device", "D", "cpu, cuda, mps. [the best present]"),
-    "--threads": Flag("training.threads", "N", "Threads that compute.", number=True),
-    "--split": Flag("data.split", "FILE", "CSV of path and split."),
-    "--test-if": Flag("data.test_if", "REGEX", "Pictures whose path matches are test."),
-    "--exclude": Flag("data.exclude", "FILE", "CSV of paths to leave out."),
+    "--device": Flag("training.device", "D", "cpu, cuda, mps. [the best available]"),
+    "--threads": Flag("training.threads", "N", "Number of compute threads.", number=True),
+    "--split": Flag("data.split", "FILE", "CSV with columns path and split."),
+    "--test-if": Flag("data.test_if", "REGEX", "Pictures whose path matches become the test set."),
+    "--exclude": Flag("data.exclude", "FILE", "CSV of paths to exclude."),
     "--unlabelled": Flag(
-        "data.unlabelled", "KIND", "With boxes, pictures without annotation: leave-out, background. [leave-out]"
+        "data.unlabelled",
+        "KIND",
+        "With boxes, what to do with pictures without annotation: leave-out, background. [leave-out]",
     ),
-    "--box-origin": Flag(
-        "data.box_origin", "auto|0|1", "With boxes in pixels, what their source calls the first pixel. [auto]"
-    ),
+    "--box-origin": Flag("data.box_origin", "auto|0|1", "Index of the first pixel in box coordinates: 0 or 1. [auto]"),
     "--contradictions": Flag(
-        "data.contradictions", "KIND", "Equal pictures under two labels: leave-out, refuse. [leave-out]"
+        "data.contradictions",
+        "KIND",
+        "What to do with identical pictures under two labels: leave-out, refuse. [leave-out]",
     ),
     "--labels": Flag(
         "data.labels", "auto|one|several", "Of a picture in a table; several may be none. [as it has them]"
@@ -96,12 +99,16 @@ FLAGS: dict[str, Flag] = {
     "--label-separator": Flag(
         "data.label_separator", "TEXT", "Between several labels in a cell, such as ; or |; none: one label. [auto]"
     ),
-    "--group-by": Flag("data.group_by", "REGEX|COLUMN", "What it names alike (a patient, a plant) stays in one split."),
-    "--held-out": Flag("data.held_out", "test|val", "What a source's val is where it has no test. [test]"),
-    "--white": Flag("data.white", "auto|V", "Value that is white in pictures of more than 8 bits. [auto]"),
-    "--store": Flag("data.store", "KIND", "How pictures are kept: pixels, jpeg, none."),
-    "--max-megapixels": Flag("data.max_megapixels", "M", "Larger pictures are left out. [100]", number=True),
-    "--exact": Flag("training.arithmetic", "", "Compute in fp32; nothing faster is tried.", value="fp32"),
+    "--group-by": Flag(
+        "data.group_by", "REGEX|COLUMN", "Keep pictures of one group (a patient, a plant) in one split."
+    ),
+    "--held-out": Flag(
+        "data.held_out", "test|val", "What to use val as when the source has no test: test, val. [test]"
+    ),
+    "--white": Flag("data.white", "auto|V", "Pixel value of white in pictures with more than 8 bits. [auto]"),
+    "--store": Flag("data.store", "KIND", "How decoded pictures are cached: pixels, jpeg, none."),
+    "--max-megapixels": Flag("data.max_megapixels", "M", "Skip larger pictures. [100]", number=True),
+    "--exact": Flag("training.arithmetic", "", "Compute in fp32 only; do not try faster formats.", value="fp32"),
 }
 
 

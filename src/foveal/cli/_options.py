@@ -13,12 +13,12 @@ __all__ = ["Accuracy", "Precision", "one_of"]
 
 Accuracy = Annotated[
     float | None,
-    typer.Option(metavar="A", help="Wished share of right answers, such as 0.99: abstains where it is less sure."),
+    typer.Option(metavar="A", help="Classifiers: target accuracy, such as 0.99; abstains when less sure."),
 ]
 
 Precision = Annotated[
     float | None,
-    typer.Option(metavar="P", min=0, max=1, help="Detectors: wished share of right boxes, such as 0.9."),
+    typer.Option(metavar="P", min=0, max=1, help="Detectors: target precision, such as 0.9."),
 ]
 
 Word = TypeVar("Word", bound=str)

@@ -31,7 +31,7 @@ app = typer.Typer(
 )
 for command in (train, predict, evaluate, networks, cache, doctor):
     app.command(short_help=(command.__doc__ or "").split("\n")[0])(command)
-app.add_typer(data, name="data", short_help="Look at a data set, or write it in another form.")
+app.add_typer(data, name="data", short_help="Check a data set, or convert it to another format.")
 
 
 def _tell_version(wanted: bool) -> None:
@@ -43,20 +43,20 @@ def _tell_version(wanted: bool) -> None:
 @app.callback()
 def main(
     version: Annotated[
-        bool, typer.Option("--version", callback=_tell_version, is_eager=True, help="Print the version and leave.")
+        bool, typer.Option("--version", callback=_tell_version, is_eager=True, help="Print the version and exit.")
     ] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the full traceback when something fails.")] = False,
 ) -> None:
-    """Train, open up and ship convolutional networks for pictures.
+    """Train, explain and deploy convolutional networks for pictures.
 
     \b
     Examples:
       foveal train flowers/                  a folder of pictures -> a trained model and a report
-      foveal train digits                    the same with built-in data, in a minute at most
+      foveal train digits                    the same on built-in data, within a minute
       foveal predict runs/flowers-resnet18-1 photo.jpg
       foveal evaluate runs/flowers-resnet18-1 more-flowers/
 
-    `foveal COMMAND --help` tells more about each.
+    `foveal COMMAND --help` explains each command.
     """
 
 
@@ -93,7 +93,9 @@ def _check_addresses(arguments: list[str]) -> None:
     for word in arguments:
         typed = word.partition("=")[2] if word.startswith("--") else word
         if re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", typed):
-            raise FovealError(f"{shown(typed)}: foveal does not open addresses; download it, and give its path.")
+            raise FovealError(
+                f"{shown(typed)}: foveal does not open web addresses; download the file and give its path."
+            )
 
 
 def _usage(error: typer.TyperException) -> str:

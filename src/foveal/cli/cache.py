@@ -17,14 +17,16 @@ ACTIONS = ("list", "clear")
 
 
 def cache(
-    action: Annotated[str, typer.Argument(metavar="[list|clear]", help="List what is kept, or delete it.")] = "list",
+    action: Annotated[
+        str, typer.Argument(metavar="[list|clear]", help="List the cached pixel stores, or delete them.")
+    ] = "list",
     keys: Annotated[
-        list[str] | None, typer.Argument(metavar="[KEY…]", help="Only these; as `list` shows them.")
+        list[str] | None, typer.Argument(metavar="[KEY…]", help="Only these, by the keys that `list` shows.")
     ] = None,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Delete without asking.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Delete without asking for confirmation.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the list as JSON.")] = False,
 ) -> None:
-    """List or clear the pixel stores: decoded pictures, kept so that a second training starts at once.
+    """List or clear the pixel stores: decoded pictures, cached so that a second training starts at once.
 
     \b
     Examples:
@@ -32,7 +34,7 @@ def cache(
       foveal cache clear 3f9a6c --yes
       foveal cache clear --yes
 
-    Whatever is deleted here is made anew from your pictures when it is needed; they are never touched.
+    Deleted stores are rebuilt from your pictures when needed; the pictures themselves are never changed.
     """
     if one_of("foveal cache", action, ACTIONS) == "clear":
         _clear(keys or None, yes)
@@ -72,7 +74,7 @@ def _clear(keys: list[str] | None, yes: bool) -> None:
 def _asked(count: int, size: str) -> bool:
     """Whether the person at the terminal says yes; where there is none, --yes is asked for."""
     if not sys.stdin.isatty():
-        raise BadRecipe(f"this deletes {_stores(count)} ({size}); add --yes to go on.")
+        raise BadRecipe(f"this deletes {_stores(count)} ({size}); add --yes to confirm.")
     return typer.confirm(f"Delete {_stores(count)} ({size})?", err=True)
 
 

@@ -18,7 +18,7 @@ for command in COMMANDS:
 
 @data.callback()
 def main() -> None:
-    """Look at a data set, or write it in another form. What is yours is never changed.
+    """Check a data set, or convert it to another format. What is yours is never changed.
 
     \b
     Examples:

@@ -21,11 +21,13 @@ __all__ = ["check"]
 
 WRITTEN = ("check.html", "findings.csv")
 
-Source = Annotated[str, typer.Argument(metavar="SOURCE", help="Labelled pictures, as `foveal train` takes them.")]
-Out = Annotated[
-    Path | None, typer.Option("--out", metavar="DIR", help="Folder of the page and the list. [SOURCE-check-<n>]")
+Source = Annotated[
+    str, typer.Argument(metavar="SOURCE", help="Labelled pictures, in any form that `foveal train` takes.")
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Print what was found as JSON.")]
+Out = Annotated[
+    Path | None, typer.Option("--out", metavar="DIR", help="Folder for the page and the list. [SOURCE-check-<n>]")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")]
 
 
 @with_flags({flag: FLAGS[flag] for flag in (*reading_flags(), "--white") if flag != "--contradictions"})
@@ -35,7 +37,7 @@ def check(
     as_json: AsJson = False,
     **given: str | None,
 ) -> None:
-    """Look for wrong labels, copies, broken files and outliers; nothing of yours is touched.
+    """Look for wrong labels, duplicates, broken files and outliers; your files are not changed.
 
     \b
     Examples:
@@ -44,7 +46,7 @@ def check(
       foveal data check flowers/ --test-if "^2024"  copies between those pictures and the others
       foveal data check flowers/ --json             for a program
 
-    Write yes under "exclude" in findings.csv where a picture should be left out, then:
+    Write yes in the column "exclude" of findings.csv for each picture to leave out, then:
       foveal train flowers/ --exclude flowers-check-1/findings.csv
     """
     from foveal.data.finding import check_source
@@ -85,7 +87,7 @@ def _tell(found: Findings, folder: Path, as_json: bool) -> None:
     said = answer(found)
     pictures, classes = counted(len(found.dataset), "picture"), counted(len(found.dataset.classes), "class", "classes")
     print(f"{pictures} in {classes}"
-          f"{':' if said else '; nothing to mend was found.'}")  # fmt: skip
+          f"{':' if said else '; no problems were found.'}")  # fmt: skip
     for what, why in said:
         print(f"  {what} - {why}")
     for word, name in zip(("page", "list"), WRITTEN, strict=True):

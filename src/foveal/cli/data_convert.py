@@ -20,18 +20,20 @@ __all__ = ["convert"]
 FORMS: tuple[Form, ...] = ("folders", "csv", "classes-csv", "shards", "idx", "voc", "coco", "yolo", "boxes-csv")
 
 
-Source = Annotated[str, typer.Argument(metavar="SOURCE", help="Labelled pictures, as `foveal train` takes them.")]
-Out = Annotated[Path, typer.Argument(metavar="DIR", help="Where the copy goes: a new or empty folder.")]
+Source = Annotated[
+    str, typer.Argument(metavar="SOURCE", help="Labelled pictures, in any form that `foveal train` takes.")
+]
+Out = Annotated[Path, typer.Argument(metavar="DIR", help="Folder for the copy; new or empty.")]
 To = Annotated[
     str | None,
     typer.Option(
         "--to",
         metavar="FORM",
-        help="folders, csv, classes-csv, shards or idx; several labels: csv, classes-csv, coco; "
+        help="Format: folders, csv, classes-csv, shards or idx; several labels: csv, classes-csv, coco; "
         "boxes: voc, coco, yolo, boxes-csv.",
     ),
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Print what was written as JSON.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print a summary as JSON.")]
 
 
 @with_flags(reading_flags())
@@ -42,7 +44,7 @@ def convert(
     as_json: AsJson = False,
     **given: str | None,
 ) -> None:
-    """Write a data set in another form: pictures, labels and splits as they are, in a folder of their own.
+    """Convert a data set to another format, in a new folder: same pictures, labels and splits.
 
     \b
     Examples:
@@ -54,10 +56,10 @@ def convert(
 
       foveal data convert films.csv films/ --to classes-csv     several labels a picture: csv, classes-csv or coco
 
-    Files are copied byte for byte; pictures that are no files (idx, CIFAR, arrays) become PNG, which loses nothing.
+    Files are copied byte for byte; pictures that are not files (idx, CIFAR, arrays) become PNG, which is lossless.
     """
     if to is None:
-        raise BadRecipe(f"foveal data convert needs --to FORM: {', '.join(FORMS[:-1])} or {FORMS[-1]}.")
+        raise BadRecipe(f"foveal data convert needs --to FORMAT: {', '.join(FORMS[:-1])} or {FORMS[-1]}.")
     form = one_of("--to", to, FORMS)
     from foveal.data.finding import check_source
 

@@ -13,7 +13,7 @@ __all__ = ["doctor"]
 
 
 def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False) -> None:
-    """Look at the machine and the installation, on one screen to paste into a bug report.
+    """Check the machine and the installation; prints one screen to paste into a bug report.
 
     \b
     Examples:
@@ -32,14 +32,14 @@ def _lines(found: Checkup) -> list[str]:
     from foveal.files.safely import in_bytes
 
     first, *others = (f"{name} {version}" for name, version in found.versions.items())
-    played = f" (held back: {', '.join(f'{k}={v}' for k, v in found.limits.items())})" if found.limits else ""
+    played = f" (limited by {', '.join(f'{k}={v}' for k, v in found.limits.items())})" if found.limits else ""
     rates = ", ".join(f"{name} {rate / 1e9:.0f} GFLOP/s" for name, rate in found.convolution.items())
-    waits = ", ".join(f"{name}={value}" for name, value in found.waiting.items()) or "as the runtime has it"
+    waits = ", ".join(f"{name}={value}" for name, value in found.waiting.items()) or "the runtime's default"
     facts = {
         "versions": ", ".join([first, *others]),
         "system": found.system,
         "processor": f"{found.processor}: {found.instructions}{played}",
-        "cores": f"{found.cores_allowed} of {found.cores} may be used, {found.threads} threads compute",
+        "cores": f"{found.cores_allowed} of {found.cores} usable, {found.threads} compute threads",
         "waiting": waits,
         "convolution": f"{rates}, on one core; bf16 {'is tried' if found.bf16_pays else 'is slower here: not tried'}",
         "memory": "unknown"
@@ -57,4 +57,4 @@ def _lines(found: Checkup) -> list[str]:
     width = max(map(len, facts)) + 2
     lines = [f"{name:{width}}{value}" for name, value in facts.items()]
     amiss = [f"- {sentence}" for sentence in found.amiss]
-    return [*lines, "", *(["amiss:", *amiss] if amiss else ["nothing is amiss"])]
+    return [*lines, "", *(["problems:", *amiss] if amiss else ["no problems found"])]

@@ -16,13 +16,13 @@ __all__ = ["evaluate"]
 SPLITS = ("test", "val", "train", "all")
 
 
-Model = Annotated[Path, typer.Argument(metavar="MODEL", help="A run's folder, or a .safetensors file.")]
-Source = Annotated[str, typer.Argument(metavar="SOURCE", help="Labelled pictures, as `foveal train` takes them.")]
-On = Annotated[str, typer.Option(metavar="SPLIT", help="test, val, train or all.")]
-Views = Annotated[
-    str, typer.Option(metavar="KIND", help="Average over views of each picture: none, mirror, mirror+shift.")
+Model = Annotated[Path, typer.Argument(metavar="MODEL", help="A run folder, or a .safetensors file.")]
+Source = Annotated[
+    str, typer.Argument(metavar="SOURCE", help="Labelled pictures, in any form that `foveal train` takes.")
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Print every figure as JSON.")]
+On = Annotated[str, typer.Option(metavar="SPLIT", help="Which split to score: test, val, train or all.")]
+Views = Annotated[str, typer.Option(metavar="KIND", help="Test-time augmentation: none, mirror, mirror+shift.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print all metrics as JSON.")]
 
 
 @with_flags(reading_flags())
@@ -36,13 +36,13 @@ def evaluate(
     as_json: AsJson = False,
     **given: str | None,
 ) -> None:
-    """Score a model on labelled pictures: accuracy, calibration, each class, and what is taken for what.
+    """Score a model on labelled pictures: accuracy, calibration, per-class scores and confusions.
 
     \b
     Examples:
       foveal evaluate runs/digits-speednet_small-1 digits
       foveal evaluate runs/flowers-resnet18-1 more-flowers/ --on all
-      foveal evaluate runs/flowers-resnet18-1 flowers --accuracy 0.99      how many answers are that good?
+      foveal evaluate runs/flowers-resnet18-1 flowers --accuracy 0.99      how many pictures can it answer at 99 %?
       foveal evaluate runs/raccoon-squeezenet1_1-1 raccoon --precision 0.9   how many boxes are right, and found?
       foveal evaluate flowers.safetensors more-flowers/ --on all --json > figures.json
     """
@@ -66,5 +66,5 @@ def evaluate(
     for note in result.notes:
         progress.say(note)
     if result.skipped:
-        progress.say(f"{len(result.skipped)} pictures were left out (--json lists them).")
+        progress.say(f"{len(result.skipped)} pictures were skipped (--json lists them).")
     print("\n".join([*result.scores.lines(on, views), *(("", *result.tried.sentences) if result.tried else ())]))

@@ -89,16 +89,16 @@ def _told(error: BaseException) -> tuple[str, int]:
     if isinstance(error, KeyboardInterrupt):
         return "stopped.", INTERRUPTED
     if isinstance(error, MemoryError):
-        return "out of memory; a smaller --batch or --size needs less.", STOPPED
+        return "out of memory; try a smaller --batch or --size.", STOPPED
     if isinstance(error, OSError):
         place = f"{shown(error.filename)}: " if isinstance(error.filename, str) else ""
-        return f"{place}{error.strerror or error} (--debug shows where).", STOPPED
+        return f"{place}{error.strerror or error} (--debug shows the traceback).", STOPPED
     from foveal.cli.app import usage
 
     if wrong := usage(error):
         return wrong, REFUSED
     what = ": ".join([type(error).__name__, *str(error).splitlines()[:1]])
-    return f"a fault of foveal's own: {what} (--debug shows where).", FAULT
+    return f"a bug in foveal: {what} (--debug shows the traceback).", FAULT
 
 
 def _tell(error: BaseException, sentence: str, code: int, debug: bool) -> int:

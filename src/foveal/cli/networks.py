@@ -19,18 +19,21 @@ __all__ = ["networks"]
 
 
 Names = Annotated[
-    list[str] | None, typer.Argument(metavar="[NAME]…", help="A name, a notation in quotes, or a file with one.")
+    list[str] | None,
+    typer.Argument(metavar="[NAME]…", help="A network's name, a notation in quotes, or a file with one."),
 ]
 Size = Annotated[
-    str | None, typer.Option(metavar="S|HxW", help="Pixels a side, or height x width. [what it was made for]")
+    str | None, typer.Option(metavar="S|HxW", help="Input size: pixels a side, or height x width. [the network's own]")
 ]
-Channels = Annotated[int | None, typer.Option(metavar="C", min=1, help="Channels of the picture. [the network's]")]
-Classes = Annotated[int | None, typer.Option(metavar="K", min=1, help="Classes to tell apart. [the network's]")]
+Channels = Annotated[int | None, typer.Option(metavar="C", min=1, help="Input channels. [the network's own]")]
+Classes = Annotated[int | None, typer.Option(metavar="K", min=1, help="Number of classes. [the network's own]")]
 Html = Annotated[
-    Path | None, typer.Option(metavar="FILE", help="Write the layer table and a picture to an offline page.")
+    Path | None, typer.Option(metavar="FILE", help="Write the layer table and a drawing to an offline HTML page.")
 ]
-Diagram = Annotated[bool, typer.Option("--diagram", help="Draw the block that the network is known for, or all of it.")]
-Why = Annotated[str | None, typer.Option("--why-convolve", metavar="HxWxC", help="A convolution beside a dense layer.")]
+Diagram = Annotated[bool, typer.Option("--diagram", help="Draw the network's typical block, or all of it.")]
+Why = Annotated[
+    str | None, typer.Option("--why-convolve", metavar="HxWxC", help="Compare a convolution with a dense layer.")
+]
 
 
 def networks(
@@ -38,14 +41,16 @@ def networks(
     size: Size = None,
     channels: Channels = None,
     classes: Classes = None,
-    compare: Annotated[bool, typer.Option("--compare", help="Put several networks side by side, timed here.")] = False,
+    compare: Annotated[
+        bool, typer.Option("--compare", help="Compare several networks, with their speed on this machine.")
+    ] = False,
     diagram: Diagram = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print the layer table as CSV.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
     html: Html = None,
     why: Why = None,
-    filters: Annotated[int, typer.Option(metavar="N", min=1, help="Of --why-convolve.")] = 6,
-    kernel: Annotated[int, typer.Option(metavar="K", min=1, help="Pixels a side; of --why-convolve.")] = 5,
+    filters: Annotated[int, typer.Option(metavar="N", min=1, help="Filters, with --why-convolve.")] = 6,
+    kernel: Annotated[int, typer.Option(metavar="K", min=1, help="Kernel size in pixels, with --why-convolve.")] = 5,
 ) -> None:
     """List the networks, or show one layer by layer.
 
@@ -69,9 +74,7 @@ def networks(
     if compare:
         return _compare(names, size, channels, classes, as_json)
     if len(names) > 1:
-        raise BadRecipe(
-            f"one network at a time, or --compare {' '.join(map(shown, names))}; a notation stands in quotes."
-        )
+        raise BadRecipe(f"give one network, or --compare {' '.join(map(shown, names))}; put a notation in quotes.")
     return _show(names[0], size, channels, classes, diagram, as_csv, as_json, html)
 
 
@@ -79,7 +82,7 @@ def _check_forms(forms: dict[str, Any], compare: bool) -> None:
     """Raises: BadRecipe for what would not be written."""
     given = [name for name, asked in forms.items() if asked]
     if compare and set(given) - {"--json"}:
-        raise BadRecipe(f"--compare is printed, or with --json; leave {given[0]} out.")
+        raise BadRecipe(f"--compare prints a table, or JSON with --json; drop {given[0]}.")
     if len(given) > 1:
         raise BadRecipe(f"{given[0]} and {given[1]} both say how to show the network; give one of them.")
 
@@ -198,8 +201,8 @@ def _told(table: LayerTable) -> str:
         f"parameters       {table.parameters:,}",
         f"multiply-adds    {table.multiply_adds:,} for one picture of {table.size[0]}x{table.size[1]}",
         f"receptive field  {in_sides(totals['receptive_field'])} pixels, of the last feature map",
-        f"memory           {in_bytes(table.inference_bytes)} to answer, "
-        f"{in_bytes(table.training_bytes)} to learn, one picture at a time in float32",
+        f"memory           {in_bytes(table.inference_bytes)} for prediction, "
+        f"{in_bytes(table.training_bytes)} for training, one picture at a time in float32",
     ]
     return "\n".join(lines)
 
@@ -222,8 +225,8 @@ def _compare(names: Sequence[str], size: str | None, channels: int | None, class
     if as_json:
         print(_texts.json_text([one.as_dict() for one in compared]))
         return
-    head = ["network", "size", "classes", "parameters", "multiply-adds", "field", "to answer", "to learn",
-            "ImageNet top-1", "learns here, pictures/s"]  # fmt: skip
+    head = ["network", "size", "classes", "parameters", "multiply-adds", "field", "to predict", "to train",
+            "ImageNet top-1", "trains here, pictures/s"]  # fmt: skip
     rows = []
     for one in compared:
         totals = one.as_dict()

@@ -16,27 +16,35 @@ from foveal.tasks.formats import FORMATS, format_of
 __all__ = ["predict"]
 
 
-Model = Annotated[Path, typer.Argument(metavar="MODEL", help="A run's folder, a .safetensors file, or a Darknet .cfg.")]
-Pictures = Annotated[list[str], typer.Argument(metavar="PICTURES…", help="Files, folders, patterns such as '*.jpg'.")]
-Top = Annotated[int | None, typer.Option(metavar="K", min=1, help="Classifiers: how many answers a picture. [3]")]
-Format = Annotated[str | None, typer.Option("--format", metavar="NAME", help=f"How to print: {', '.join(FORMATS)}.")]
-AsCsv = Annotated[bool, typer.Option("--csv", help="As --format csv.")]
-AsJson = Annotated[bool, typer.Option("--json", help="As --format json.")]
+Model = Annotated[Path, typer.Argument(metavar="MODEL", help="A run folder, a .safetensors file, or a Darknet .cfg.")]
+Pictures = Annotated[
+    list[str], typer.Argument(metavar="PICTURES…", help="Files, folders, or patterns such as '*.jpg'.")
+]
+Top = Annotated[int | None, typer.Option(metavar="K", min=1, help="Classifiers: number of top classes a picture. [3]")]
+Format = Annotated[str | None, typer.Option("--format", metavar="NAME", help=f"Output format: {', '.join(FORMATS)}.")]
+AsCsv = Annotated[bool, typer.Option("--csv", help="Same as --format csv.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Same as --format json.")]
 Output = Annotated[
-    Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write to a new file; its name tells the format.")
+    Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write to a new file; its ending sets the format.")
 ]
 Views = Annotated[
     str,
-    typer.Option(metavar="KIND", help="Classifiers: average over views of each picture: none, mirror, mirror+shift."),
+    typer.Option(metavar="KIND", help="Classifiers: test-time augmentation: none, mirror, mirror+shift."),
 ]
 Score = Annotated[
-    float | None, typer.Option(metavar="S", min=0, max=1, help="Detectors: least score that is told. [its own]")
+    float | None, typer.Option(metavar="S", min=0, max=1, help="Detectors: minimum score of a box. [the model's own]")
 ]
-Tile = Annotated[int, typer.Option(metavar="PIXELS", min=0, help="Detectors: look at large pictures piece by piece.")]
+Tile = Annotated[
+    int,
+    typer.Option(
+        metavar="PIXELS", min=0, help="Detectors: predict large pictures in tiles of this many pixels a side."
+    ),
+]
 Draw = Annotated[
-    Path | None, typer.Option(metavar="FOLDER", help="Detectors: write the pictures with their boxes there.")
+    Path | None,
+    typer.Option(metavar="FOLDER", help="Detectors: save the pictures with their boxes drawn into this folder."),
 ]
-AsCoco = Annotated[bool, typer.Option("--coco", help="Detectors: as --format coco.")]
+AsCoco = Annotated[bool, typer.Option("--coco", help="Detectors: same as --format coco.")]
 
 
 def predict(
@@ -55,20 +63,20 @@ def predict(
     draw: Draw = None,
     as_coco: AsCoco = False,
 ) -> None:
-    """Tell what is on pictures, with calibrated probabilities; of a detector, where.
+    """Classify pictures, or find the objects on them, with calibrated probabilities.
 
     \b
     Examples:
       foveal predict runs/flowers-resnet18-1 photo.jpg
       foveal predict runs/flowers-resnet18-1 holidays/ --csv > answers.csv
       foveal predict flowers.safetensors 'holidays/**/*.jpg' --top 5 -o answers.json
-      foveal predict runs/flowers-resnet18-1 holidays/ --accuracy 0.99       abstain where it is not that sure
-      foveal predict runs/raccoon-squeezenet1_1-1 garden/ --draw drawn/      boxes, written and drawn
-      foveal predict runs/raccoon-squeezenet1_1-1 garden/ --precision 0.95   only boxes that are mostly right
+      foveal predict runs/flowers-resnet18-1 holidays/ --accuracy 0.99       abstain when less sure
+      foveal predict runs/raccoon-squeezenet1_1-1 garden/ --draw drawn/      print the boxes, and draw them
+      foveal predict runs/raccoon-squeezenet1_1-1 garden/ --precision 0.95   only reliable boxes: 95 % of them right
       foveal predict yolo-fastest-1.1-xl.cfg photos/ --draw drawn/           Darknet's files: .weights and .names beside
 
-    A picture that cannot be used becomes a row with its reason, and the rest goes on. `abstained` marks answers that
-    are less sure than the wished accuracy asks for, `unlike` pictures unlike those of the training.
+    A picture that cannot be read becomes a row with the reason; the others are predicted. `abstained` marks answers
+    below the minimum confidence of --accuracy, `unlike` pictures that differ from all training pictures.
     """
     chosen = _format(named, {"csv": as_csv, "json": as_json, "coco": as_coco}, output)
     from foveal.files.durable import check_new_file

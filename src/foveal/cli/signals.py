@@ -63,7 +63,7 @@ class Signals:
                 if all(signal.getsignal(number) in (self._raise, signal.SIG_IGN) for number in NAMES):
                     self._leave(first, "in the middle of its work")
                 told.settimeout(None)  # the loop of a training has them: it ends its step and saves
-                _say(f"{NAMES[first]} came: the training saves after this step; a second one ends it at once.")
+                _say(f"{NAMES[first]} received: training saves after this step; a second one stops it at once.")
 
     def _next(self, told: socket.socket) -> int:
         """The next signal that asks to stop. Raises: TimeoutError."""
@@ -72,7 +72,7 @@ class Signals:
         return number
 
     def _leave(self, number: int, how: str) -> None:
-        _say(f"Stopped by {NAMES[number]}, {how}; what was saved before stands.")
+        _say(f"Stopped by {NAMES[number]}, {how}; everything saved before that is kept.")
         os._exit(128 + number)
 
     def _swallowed(self, lost: sys.UnraisableHookArgs) -> None:

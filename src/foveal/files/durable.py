@@ -204,7 +204,7 @@ def new_folder(path: Path) -> None:
     try:
         path.mkdir(parents=True, exist_ok=True)
         if any(path.iterdir()):
-            raise NotWritable(f"{shown(path)} exists and is not empty; choose another, or go on with --resume.")
+            raise NotWritable(f"{shown(path)} exists and is not empty; choose another, or continue it with --resume.")
         _try_to_write(path)
     except (OSError, ValueError) as error:
         raise NotWritable(f"cannot write to {shown(path)} ({_plainly(error)}); choose another folder.") from None

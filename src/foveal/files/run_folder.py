@@ -73,7 +73,7 @@ def begun_run(folder: Path) -> Iterator[None]:
 
 def way_on(folder: Path) -> str:
     """What a stopped run leaves, as the end of a sentence; "" where that is nothing."""
-    return f"go on with: foveal train --resume {shown(folder)}" if (folder / RECIPE).exists() else ""
+    return f"resume with: foveal train --resume {shown(folder)}" if (folder / RECIPE).exists() else ""
 
 
 def leave_no_folder(folder: Path) -> None:
@@ -100,7 +100,7 @@ def write_skipped(folder: Path, rows: Iterable[tuple[str, str]]) -> None:
 def tell_left_out(rows: Sequence[tuple[str, str]], progress: Progress) -> None:
     """The first of what was left out, and why."""
     for name, reason in rows[:TOLD_AT_MOST]:
-        progress.say(f"{shown(name)} {reason}: left out.")
+        progress.say(f"skipped: {shown(name)} {reason}.")
     if len(rows) > TOLD_AT_MOST:
         progress.say(f"and {len(rows) - TOLD_AT_MOST} more, see skipped.csv.")
 

@@ -50,11 +50,14 @@ SHEET_ROWS, SHEET_VERSIONS = 6, 7
 FILTER_WIDTH = 62  # pixels of the page for each filter of a row
 
 CURVE_NOTE = (
-    "Heads on frozen features, asked about pictures they had not seen; the shade is a 95 % band, dashes are the power "
-    "law fitted to them."
+    "Accuracy on held-out pictures of heads fitted on frozen features; the shaded band is a 95 % interval, the dashed "
+    "line a fitted power law."
 )
-SHOWN = "What the network was shown"
-PRECISION_AND_RECALL = "Precision: of what was called so, how much is. Recall: of what is, how much was found."
+SHOWN = "Training pictures"
+PRECISION_AND_RECALL = (
+    "Precision: share of the pictures predicted as this class that are of it. Recall: share of its pictures that are "
+    "predicted as it."
+)
 
 
 def page(run: FinishedRun) -> Page:
@@ -94,9 +97,9 @@ def _answer(run: FinishedRun) -> Answer:
         doubt = sentences.doubt(scores, run.baseline)
         chart = inline_chart(plots.plot_comparison(scores, run.baseline), "comparison", doubt)
     return Answer(
-        marked("Right on <strong>{}</strong> of {} {} pictures.", count(scores.right), count(scores.n),
+        marked("Correct on <strong>{}</strong> of {} {} pictures.", count(scores.right), count(scores.n),
                split_word(run.on)),
-        f"With 95 % confidence, between {low} and {high} of pictures like these.",
+        f"95 % confidence interval of the accuracy: {low} to {high}.",
         percent(scores.top1, digits),
         chart,
     )  # fmt: skip
@@ -107,23 +110,23 @@ def _facts(run: FinishedRun) -> list[Fact]:
     facts = [Fact("Calibration error", percent(scores.ece), f"loss {scores.loss:.3f} nats"), *facts_of_training(run)]
     if scores.top5 is None:
         return facts
-    return [Fact("Truth among the first five", percent(scores.top5, decimals(scores.n))), *facts]
+    return [Fact("Top-5 accuracy", percent(scores.top5, decimals(scores.n))), *facts]
 
 
 def _mistakes_section(run: FinishedRun, probabilities: Probabilities) -> Section:
     """The pictures that were taken for something else, the surest first."""
     scores, split = run.scores, split_word(run.on)
     errors, cards = scores.n - scores.right, list(_mistakes(run, probabilities))
-    title = "Where it was wrong"
+    title = "Mistakes"
     if not cards:
-        return Section(title, [], f"Nowhere: every one of the {count(scores.n)} {split} pictures was recognised.")
+        return Section(title, [], f"No mistakes: all {count(scores.n)} {split} pictures are classified correctly.")
     if errors == 1:
         amount = "The only mistake."
     elif len(cards) < errors:
         amount = f"{len(cards)} of {count(errors)} mistakes, the most confident first."
     else:
         amount = f"{'Both' if errors == 2 else f'All {errors}'} mistakes, the most confident first."
-    return Section(title, [Pictures(cards, small=True)], f"{amount} Look closely: a label may be wrong, too.")
+    return Section(title, [Pictures(cards, small=True)], f"{amount} Look closely: the label itself may be wrong.")
 
 
 def _mistakes(run: FinishedRun, probabilities: Probabilities) -> Iterator[Picture]:
@@ -134,10 +137,10 @@ def _mistakes(run: FinishedRun, probabilities: Probabilities) -> Iterator[Pictur
     for i, pixels in zip(wrong.tolist(), run.setup.store.rows(indices[wrong]), strict=True):
         is_, taken_for = dataset.classes[truth[i]], dataset.classes[guess[i]]
         words = marked(
-            '<strong>{}</strong> taken for <b>{}</b>, {} sure<small title="{name}">{name}</small>',
+            '<strong>{}</strong> predicted as <b>{}</b>, {} confident<small title="{name}">{name}</small>',
             is_, taken_for, percent(sure[i]), name=dataset.pictures.name(int(indices[i])),
         )  # fmt: skip
-        alt = f"{is_}, taken for {taken_for}"
+        alt = f"{is_}, predicted as {taken_for}"
         yield Picture(data_uri(shrunk(pixels, MISTAKE_SIDE)), words, alt, sharp=max(pixels.shape[:2]) < 64)
 
 
@@ -147,23 +150,23 @@ def _confusion_section(run: FinishedRun) -> Section:
     left = [inline_chart(plots.plot_confusion(scores), "confusion"), *([] if few else frequent)]
     right = [inline_chart(plots.plot_class_f1(scores), "class_f1"), *(frequent if few else [])]
     hidden = max(0, len(scores.classes) - MOST_ROWS)
-    more = f" {count(hidden)} more classes stand in metrics.json." if hidden else ""
+    more = f" {count(hidden)} more classes are in metrics.json." if hidden else ""
     table = Table(
         _class_rows(run),
         ("class", "trained on", split_word(run.on), "precision", "recall", "F1"),
         "sortable",
-        about="Figures of each class",
+        about="Scores of each class",
     )
     return Section(
-        "What is taken for what",
-        [Columns([left, right]), Card([table, Paragraph(PRECISION_AND_RECALL + more)], "Class by class")],
-        "A row is what a picture shows, a column what it was taken for. Hits on the diagonal, mistakes beside it.",
+        "Confusions",
+        [Columns([left, right]), Card([table, Paragraph(PRECISION_AND_RECALL + more)], "Scores of each class")],
+        "Rows are the true classes, columns the predicted ones. Correct answers are on the diagonal, mistakes off it.",
     )
 
 
 def _frequent_mistakes(run: FinishedRun) -> Iterator[Card]:
     rows = [
-        (marked("<b>{}</b> taken for <b>{}</b>", truth, guess), f"{count(times)}×")
+        (marked("<b>{}</b> predicted as <b>{}</b>", truth, guess), f"{count(times)}×")
         for truth, guess, times in sentences.confusions(run.scores)
     ]
     if rows:
@@ -197,10 +200,10 @@ def _trust_section(run: FinishedRun, probabilities: Probabilities) -> Section:
         figure = plots.plot_learning_curve(setup.transfer.curve)
         charts.append(inline_chart(figure, "learning_curve", CURVE_NOTE))
     return Section(
-        "How far to trust a probability",
+        "Calibration of the probabilities",
         [Columns([chart for chart in charts if chart])],
-        "On the dashed line, of the answers given with 80 % just 80 % were right. Above it the network was too modest, "
-        "below it too sure.",
+        "On the dashed line the probabilities are calibrated: of the answers given with 80 %, 80 % are correct. Above "
+        "it the network is underconfident, below it overconfident.",
     )
 
 
@@ -213,7 +216,7 @@ def _learning_section(run: FinishedRun) -> Section:
     ]
     timings = [Heading("Arithmetic, measured on this machine"), Table(rows)] if rows else []
     columns = [curve_chart(run, "top1"), time_card(run, *timings)]
-    return Section("How it learnt", [Columns([column for column in columns if column])])
+    return Section("Training", [Columns([column for column in columns if column])])
 
 
 def _shown_section(run: FinishedRun) -> Section | None:
@@ -233,7 +236,7 @@ def _shown_section(run: FinishedRun) -> Section | None:
         SHOWN,
         [Sheet(data_uri(contact_sheet(originals, drawn)), alt)],
         marked(
-            "Left, the picture as it is stored; beside it, {} of the versions drawn of it. <br>Drawn by {}.",
+            "Left, the stored picture; to its right, {} augmented versions of it. <br>Augmentation: {}.",
             SHEET_VERSIONS, in_words(setup.recipe.augment),
         ),
     )  # fmt: skip
@@ -246,12 +249,12 @@ def _views_section(setup: Setup, chosen: NDArray[np.int64], originals: NDArray[n
     views = [view_of(setup.store, chosen, view, setup.recipe.augment, setup.preprocess) for view in range(1, number)]
     mirrored = number == 2 and setup.recipe.augment.flip in ("horizontal", "both")
     other = "its mirror image" if mirrored else "its other views"
-    told = f"Above, pictures as they are stored; below each, {other}." if views else "Pictures as they are stored."
+    told = f"Above, the stored pictures; below each, {other}." if views else "The stored pictures."
     return Section(
         SHOWN,
         [Sheet(data_uri(sheet([list(rows) for rows in (originals, *views)])), told)],
-        f"{told} They went through the trunk once, which stayed as it was, and the head learnt from what it saw there: "
-        "nothing else was drawn.",
+        f"{told} The head was fitted on the features that the frozen trunk computed from these, without any other "
+        "augmentation.",
     )
 
 
@@ -267,9 +270,9 @@ def _filters_section(run: FinishedRun) -> Section | None:
         width=FILTER_WIDTH * min(count_, FILTER_COLUMNS),
     )
     return Section(
-        "What the first layer looks for",
+        "Filters of the first layer",
         [small],
-        f"Its filters, {height} × {width} weights each, stretched to the largest of them; mid-grey is 0.",
+        f"{height} × {width} weights each, scaled to the largest weight; mid-grey is 0.",
     )
 
 

@@ -41,13 +41,13 @@ def write_comparison(name: str, runs: Sequence[Compared], n: int, share: float, 
 
 def comparison(name: str, runs: Sequence[Compared], n: int, share: float) -> Page:
     """What is told of runs beside each other."""
-    figure = plot_shares([(run.train, run.top1, run.interval) for run in runs], "Right, by what was trained")
+    figure = plot_shares([(run.train, run.top1, run.interval) for run in runs], "Accuracy, by what was trained")
     conditions = f"Each way had {seconds_in_words(share)}, the same {count(n)} test pictures and the same seed."
     return Page(
         name,
-        "what of a network that starts from weights is trained, side by side",
+        "ways to train a pretrained network, side by side",
         "ways to start",
-        [Section("Way by way", [Card([Table([_row(run) for run in runs], HEAD)])])],
+        [Section("Each way", [Card([Table([_row(run) for run in runs], HEAD)])])],
         Answer(gain(runs, n), f"{conditions} Bars are 95 % intervals.", chart=inline_chart(figure, "ways")),
     )
 
@@ -66,10 +66,10 @@ def gain(runs: Sequence[Compared], n: int) -> str:
     started = [run for run in runs if run.train != SCRATCH]
     best = max(started, key=lambda run: run.top1)
     if chance is None:
-        return f"Best: --train {best.train}, {percent(best.top1)} right."
+        return f"Best: --train {best.train}, accuracy {percent(best.top1)}."
     low, high = difference_interval(round(best.top1 * n), n, round(chance.top1 * n), n)
     points = 100 * (best.top1 - chance.top1)
     return (
-        f"Starting from weights brought {points:+.1f} points (95 % interval {100 * low:+.1f} to {100 * high:+.1f}): "
-        f"--train {best.train} is right for {percent(best.top1)}, from scratch {percent(chance.top1)}."
+        f"Pretrained weights change the accuracy by {points:+.1f} points (95 % interval {100 * low:+.1f} to "
+        f"{100 * high:+.1f}): {percent(best.top1)} with --train {best.train}, {percent(chance.top1)} from scratch."
     )

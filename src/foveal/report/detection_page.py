@@ -77,8 +77,7 @@ def _answer(run: FinishedRun) -> Answer:
             "Average precision at IoU 0.5 on <strong>{}</strong> objects of {} {} pictures.",
             count(scores.objects), count(scores.n), split_word(run.on),
         ),
-        f"With 95 % confidence, between {low} and {high} on pictures like these. Mean over IoU 0.5 to 0.95: "
-        f"{in_thousandths(scores.ap)}.",
+        f"95 % confidence interval: {low} to {high}. Mean over IoU 0.5 to 0.95: {in_thousandths(scores.ap)}.",
         in_thousandths(scores.ap50),
         inline_chart(detection_plots.plot_precision_recall(scores), "precision_recall"),
     )  # fmt: skip
@@ -87,11 +86,11 @@ def _answer(run: FinishedRun) -> Answer:
 def _facts(run: FinishedRun) -> list[Fact]:
     scores, threshold = run.scores, run.model.threshold
     low, high = map(in_thousandths, scores.ap_interval)
-    best = f"at a score of {scores.threshold:.2f}; predict tells what is above {threshold:.2f}"
+    best = f"at a score of {scores.threshold:.2f}; predict shows boxes from {threshold:.2f} on"
     return [
-        Fact("AP", in_thousandths(scores.ap), f"between {low} and {high}"),
-        Fact("AP75", in_thousandths(scores.ap75), "boxes that fit well"),
-        Fact("Found of 100 tries", in_thousandths(scores.ar100), "average recall"),
+        Fact("AP", in_thousandths(scores.ap), f"95 % interval {low} to {high}"),
+        Fact("AP75", in_thousandths(scores.ap75), "at IoU 0.75"),
+        Fact("AR100", in_thousandths(scores.ar100), "average recall with 100 boxes a picture"),
         Fact("Best F1", in_thousandths(scores.f1), best),
         *facts_of_training(run),
     ]
@@ -105,9 +104,9 @@ def _found_section(run: FinishedRun) -> Section:
         words = counted(len(sure), "object") + " found"
         cards.append(with_boxes(picture(i), truth, sure, i, scores.classes, words))
     return Section(
-        "What was found",
+        "Detections",
         [Pictures(cards)],
-        f"Some of the {split_word(run.on)} pictures. Dashed: what is there; in colour: what was found, with its score.",
+        f"Some {split_word(run.on)} pictures. Dashed: the true boxes; in colour: the detected ones, with their score.",
     )
 
 
@@ -115,15 +114,15 @@ def _errors_section(run: FinishedRun) -> Section:
     truth, picture = truth_of(run), scored_pictures(run)
     misses = _errors(detection_plots.worst_misses(run.scores, truth), truth, picture)
     alarms = _errors(detection_plots.worst_alarms(run.scores), truth, picture)
-    blocks: list[Block] = [Paragraph("Nothing was missed.")]
+    blocks: list[Block] = [Paragraph("No misses.")]
     if misses:
-        blocks = [Heading("Missed, the largest first"), Pictures(misses)]
+        blocks = [Heading("Misses, the largest first"), Pictures(misses)]
     if alarms:
-        look = Paragraph("Look closely: a box may be missing from the labels.")
-        blocks += [Heading("Found where nothing is, the surest first"), Pictures(alarms), look]
+        look = Paragraph("Look closely: the box may be missing from the labels.")
+        blocks += [Heading("False positives, the most confident first"), Pictures(alarms), look]
     else:
-        blocks.append(Paragraph("Nothing was found where nothing is."))
-    return Section("Where it was wrong", blocks)
+        blocks.append(Paragraph("No false positives."))
+    return Section("Mistakes", blocks)
 
 
 def _errors(
@@ -145,8 +144,8 @@ def _objects_section(scores: DetectionScores) -> Section:
     ]
     if len(scores.classes) > 1:
         charts.append(inline_chart(detection_plots.plot_average_precision(scores), "by_class"))
-    table = Table(_class_rows(scores), ("class", "objects", "AP", "AP50"), "sortable", about="Figures of each class")
-    return Section("Which objects are hard", [Columns(charts), Card([table], "Class by class")])
+    table = Table(_class_rows(scores), ("class", "objects", "AP", "AP50"), "sortable", about="Scores of each class")
+    return Section("Scores by size and class", [Columns(charts), Card([table], "Scores of each class")])
 
 
 def _class_rows(scores: DetectionScores) -> list[list[str | Cell]]:
@@ -160,20 +159,20 @@ def _class_rows(scores: DetectionScores) -> list[list[str | Cell]]:
 
 def _trust_section(run: FinishedRun) -> Section:
     if remark := run.model.calibration.remark:
-        return Section("How far to trust a score", [Card([Paragraph(remark)])])
+        return Section("Calibration of the scores", [Card([Paragraph(remark)])])
     chart = inline_chart(plots.plot_reliability(reliability(run.scores)), "reliability")
-    blocks: list[Block] = [Paragraph("There were no validation pictures with objects to set bounds on.")]
+    blocks: list[Block] = [Paragraph("There were no validation pictures with objects to choose thresholds on.")]
     if rows := _promises(run.model.trust, run.scores):
-        command = marked("The bounds were set on validation pictures: <code>{}</code>.",
+        command = marked("The thresholds were chosen on validation pictures: <code>{}</code>.",
                          "foveal predict MODEL PICTURES --precision 0.9")  # fmt: skip
-        head = ("wished", "from a score of", "right here", "objects found")
+        head = ("target precision", "minimum score", "precision here", "recall here")
         blocks = [Table(rows, head), Paragraph(command)]
     calibration = run.metrics["test"]["calibration"]
     if calibration.get("ece_before") is not None:
         gap, before = in_thousandths(calibration["ece"]), in_thousandths(calibration["ece_before"])
-        words = "Scores are calibrated class by class: mean gap between score and share of right boxes"
-        blocks.append(Paragraph(f"{words} {gap}, before it {before}."))
-    return Section("How far to trust a score", [Columns([chart, Card(blocks, "Boxes as right as wished")])])
+        words = "Scores are calibrated class by class: mean gap between score and share of correct boxes"
+        blocks.append(Paragraph(f"{words} {gap}, before calibration {before}."))
+    return Section("Calibration of the scores", [Columns([chart, Card(blocks, "Target precision")])])
 
 
 def _promises(trust: DetectionTrust | None, scores: DetectionScores) -> list[tuple[str, str, str, str]]:
@@ -183,7 +182,7 @@ def _promises(trust: DetectionTrust | None, scores: DetectionScores) -> list[tup
     rows = []
     for precision in PRECISIONS:
         tried = trust.tried(scores, precision).as_dict()
-        bound = "out of reach" if tried["bound"] is None else f"{tried['bound']:.2f}"
+        bound = "not reached" if tried["bound"] is None else f"{tried['bound']:.2f}"
         right = "–" if tried["right"] is None else f"{100 * tried['right']:.0f} % of {tried['told']}"
         found = f"{100 * tried['found']:.0f} %" if tried["found"] is not None and tried["told"] else "–"
         rows.append((f"{100 * precision:g} %", bound, right, found))
@@ -194,11 +193,11 @@ def _learning_section(run: FinishedRun) -> Section:
     columns = [curve_chart(run, "loss"), time_card(run)]
     blocks: list[Block] = [
         Columns([column for column in columns if column]),
-        Heading("What the network was shown"),
-        Paragraph(f"Drawn by {in_words(run.setup.recipe.augment)}. The boxes move with the pictures."),
+        Heading("Training pictures"),
+        Paragraph(f"Augmentation: {in_words(run.setup.recipe.augment)}. The boxes move with the pictures."),
         Pictures(training_pictures(run.setup)),
     ]
     assigned, words = assigned_pictures(run)
     if assigned:
-        blocks += [Heading("What answers for which object"), Paragraph(words), Pictures(assigned)]
-    return Section("How it learnt", blocks)
+        blocks += [Heading("Which predictions are assigned to which object"), Paragraph(words), Pictures(assigned)]
+    return Section("Training", blocks)

@@ -110,7 +110,7 @@ def plot_ap_by_size(scores: DetectionScores) -> Figure:
     figure, [[axes]] = canvas(title, 1.9)
     for y, (_, value) in enumerate(rows):
         if math.isnan(value):
-            axes.annotate("none to find", (0, y), (4, 0), textcoords="offset points", va="center", color=INKS["muted"])
+            axes.annotate("no objects", (0, y), (4, 0), textcoords="offset points", va="center", color=INKS["muted"])
             continue
         axes.barh([y], [100 * value], color=INKS["accent" if y == 0 else "muted"], height=0.6, alpha=0.85)
         end = 100 * (scores.ap_interval[1] if y == 0 and not math.isnan(scores.ap_interval[1]) else value)
@@ -131,8 +131,8 @@ def plot_confusion_with_background(scores: DetectionScores) -> Figure:
     K = len(scores.classes)
     missed, alarms = int(scores.confusion[:K, K].sum()), int(scores.confusion[K, :K].sum())
     mistaken = int(scores.confusion[:K, :K].sum() - np.trace(scores.confusion[:K, :K]))
-    told = f"{missed} missed, {alarms} false alarms" + (f", {mistaken} taken for another class" if K > 1 else "")
-    title = f"Of {scores.objects} objects, from a score of {scores.threshold:.2f} on: {told}"
+    told = f"{missed} missed, {alarms} false positives" + (f", {mistaken} predicted as another class" if K > 1 else "")
+    title = f"Of {scores.objects} objects, at a minimum score of {scores.threshold:.2f}: {told}"
     figure, [[axes]] = canvas(title, 4.9)
     inks = _cell_inks(scores.confusion)
     axes.imshow(inks, interpolation="none")
@@ -145,7 +145,7 @@ def plot_confusion_with_background(scores: DetectionScores) -> Figure:
     axes.axhline(K - 0.5, color=INKS["rule"], linewidth=1)
     axes.axvline(K - 0.5, color=INKS["rule"], linewidth=1)
     axes.tick_params(length=0, labelsize=8.5 if K <= 16 else 5.5)
-    axes.set(xlabel="taken for", ylabel="truth")
+    axes.set(xlabel="predicted class", ylabel="true class")
     for side in ("left", "bottom"):
         axes.spines[side].set_visible(False)
     return figure

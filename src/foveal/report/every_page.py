@@ -22,7 +22,7 @@ def facts_of_training(run: FinishedRun) -> list[Fact]:
     """How large the model is, and how long it took."""
     ways = "a head on frozen features" if run.setup.head_alone else counted(len(run.history), "epoch")
     return [
-        Fact("The model", count(run.metrics["parameters"]["all"]), f"parameters, {bytes_in_words(run.file_bytes)}"),
+        Fact("Model", count(run.metrics["parameters"]["all"]), f"parameters, {bytes_in_words(run.file_bytes)}"),
         Fact(
             "Trained in",
             seconds_in_words(run.metrics["seconds"]["train"]),
@@ -51,7 +51,7 @@ def origin_section(run: FinishedRun) -> Section:
     summary = marked("The recipe: <code>foveal train --recipe recipe.toml</code> repeats it")
     without = UNREAD_BY_HEADS if run.setup.head_alone else frozenset()
     recipe = Details(summary, recipe_groups(run.setup.recipe.to_toml(), without))
-    return Section("Where it comes from", [Columns([_data_card(run), machine]), recipe])
+    return Section("Data, machine and recipe", [Columns([_data_card(run), machine]), recipe])
 
 
 def _data_card(run: FinishedRun) -> Card:
@@ -62,7 +62,7 @@ def _data_card(run: FinishedRun) -> Card:
         objects = f", {count(metrics['boxes'][split])} objects" if "boxes" in metrics else ""
         rows.append((split, f"{count(n)} pictures{objects}"))
     rows += [("split by", origin.split_by)] if origin.split_by else []
-    rows.append(("left out", count(left_out) + (" (listed in skipped.csv)" if left_out else "")))
+    rows.append(("skipped", count(left_out) + (" (listed in skipped.csv)" if left_out else "")))
     return Card([Table(rows, look="terms"), *map(Paragraph, dataset.notes)], "Data")
 
 

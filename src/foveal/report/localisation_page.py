@@ -34,9 +34,9 @@ def page(run: FinishedRun) -> Page:
         _answer(run),
         warnings=run.warnings,
         facts=[
-            Fact("Presence", percent(scores.presence), "seen that there is an object, or none"),
-            Fact("Class", percent(scores.top1), "right, wherever the box lies"),
-            Fact("Placed", percent(scores.located), "IoU of 0.5 at least, and the class right"),
+            Fact("Presence", percent(scores.presence), "object or no object predicted correctly"),
+            Fact("Class", percent(scores.top1), "correct, whatever the box"),
+            Fact("Placed", percent(scores.located), "IoU of at least 0.5 and the class correct"),
             *facts_of_training(run),
         ],
         description=f"Mean IoU {overlap} on {count(scores.n)} {split_word(run.on)} pictures",
@@ -48,11 +48,11 @@ def _answer(run: FinishedRun) -> Answer:
     low, high = map(in_thousandths, scores.mean_iou_interval)
     return Answer(
         marked(
-            "Mean overlap (IoU) of the box that was said with the true one, on <strong>{}</strong> {} pictures.",
+            "Mean overlap (IoU) of the predicted box with the true one, on <strong>{}</strong> {} pictures.",
             count(scores.objects), split_word(run.on),
         ),
-        f"With 95 % confidence, between {low} and {high} on pictures like these. The same box on every picture, the "
-        f"best there is: {in_thousandths(scores.constant_iou)}.",
+        f"95 % confidence interval: {low} to {high}. Baseline, the best constant box on every picture: "
+        f"{in_thousandths(scores.constant_iou)}.",
         in_thousandths(scores.mean_iou),
         inline_chart(plots.plot_overlaps(scores.iou, scores.constant_iou), "overlaps"),
     )  # fmt: skip
@@ -63,9 +63,9 @@ def _placed_section(run: FinishedRun) -> Section:
     some = pictures[evenly(len(pictures), SHOWN)]
     worst = pictures[np.argsort(run.scores.iou, kind="stable")[:SHOWN]]
     return Section(
-        "Where it was placed",
+        "Predicted boxes",
         [Pictures(_cards(run, some.tolist())), Heading("The worst"), Pictures(_cards(run, worst.tolist()))],
-        f"Some of the {split_word(run.on)} pictures. Dashed: where the object is; in colour: where it was said to be.",
+        f"Some of the {split_word(run.on)} pictures. Dashed: the true box; in colour: the predicted one.",
     )
 
 
@@ -79,11 +79,11 @@ def _cards(run: FinishedRun, numbers: Sequence[int]) -> list[Picture]:
 def _learning_section(run: FinishedRun) -> Section:
     columns = [curve_chart(run, "loss"), time_card(run)]
     return Section(
-        "How it learnt",
+        "Training",
         [
             Columns([column for column in columns if column]),
-            Heading("What the network was shown"),
-            Paragraph(f"Drawn by {in_words(run.setup.recipe.augment)}. The boxes move with the pictures."),
+            Heading("Training pictures"),
+            Paragraph(f"Augmentation: {in_words(run.setup.recipe.augment)}. The boxes move with the pictures."),
             Pictures(training_pictures(run.setup)),
         ],
     )

@@ -27,9 +27,9 @@ LOOKS = {
     "other": "other",
 }
 ABOUT_DRAWING = (
-    "From the picture on the left to the answer on the right. A box is as high as √side of its map and as wide as "
-    "√channels, so that large and small ones fit on one page; how many activations it stands for is in its row. Rest "
-    "on a box to read it, click to go there."
+    "From the picture on the left to the output on the right. The height of a box is the square root of its map's "
+    "side, its width that of its channels, so that large and small ones fit on one page. Hover over a box to read it, "
+    "click to go to its row."
 )
 HEAD = (
     "layer", "kind", "output", "activations", "parameters", "multiply-adds", "memory", "receptive field", "stride",
@@ -99,8 +99,10 @@ def _facts(table: LayerTable) -> list[Fact]:
         Fact("parameters", count(totals["parameters"])),
         Fact("multiply-adds", count(totals["multiply_adds"]), f"for one picture of {height}×{width} pixels"),
         Fact("receptive field", in_sides(totals["receptive_field"]), "of the last feature map, in pixels"),
-        Fact("memory to answer", bytes_in_words(totals["inference_bytes"]), "weights and live activations, float32"),
-        Fact("memory to learn", bytes_in_words(totals["training_bytes"]), kept),
+        Fact(
+            "memory for prediction", bytes_in_words(totals["inference_bytes"]), "weights and live activations, float32"
+        ),
+        Fact("memory for training", bytes_in_words(totals["training_bytes"]), kept),
     ]
 
 

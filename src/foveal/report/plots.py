@@ -70,7 +70,7 @@ def plot_learning_curve(curve: LearningCurve) -> Figure:
 def plot_overlaps(iou: NDArray[np.float64], constant: float) -> Figure:
     """How well boxes overlap with the true ones: a bar a tenth, their mean, and that of the same box everywhere."""
     mean = float(iou.mean()) if len(iou) else math.nan
-    beside = f", {constant:.2f} for the same box everywhere" if math.isfinite(constant) else ""
+    beside = f", {constant:.2f} for the best constant box" if math.isfinite(constant) else ""
     figure, [[axes]] = canvas(f"Mean overlap (IoU) {mean:.2f}{beside}", 3.0)
     counts, edges = np.histogram(iou, bins=10, range=(0, 1))
     axes.bar(edges[:-1], counts, width=0.094, align="edge", color=INKS["accent"])
@@ -91,7 +91,7 @@ def plot_shares(rows: Sequence[tuple[str, float, tuple[float, float]]], title: s
         ink = INKS["accent"] if value == best else INKS["muted"]
         draw_interval(axes, y, value, interval, percent(value, 1), ink, size=7)
     name_ticks(axes, "y", range(len(rows)), [clipped(name, 28) for name, *_ in rows])
-    axes.set(xlabel="right, %", ylim=(len(rows) - 0.4, -0.8))
+    axes.set(xlabel="accuracy, %", ylim=(len(rows) - 0.4, -0.8))
     axes.grid(axis="x")
     return figure
 
@@ -102,7 +102,7 @@ def plot_risk_coverage(tried: Tried) -> Figure:
     curve = tried.curve
     half = int(np.searchsorted(curve.answered, tried.n / 2))
     best = 1 - float(curve.risk[half])
-    title = f"Of the surest half of the answers {percent(best)} are right, of all {percent(1 - float(curve.risk[-1]))}"
+    title = f"Accuracy {percent(best)} on the most confident half, {percent(1 - float(curve.risk[-1]))} on all"
     figure, [[axes]] = canvas(title, 3.0)
     bands = np.array([wilson_interval(int(r), int(a)) for r, a in zip(curve.right, curve.answered, strict=True)])
     x = 100 * curve.coverage
@@ -113,7 +113,7 @@ def plot_risk_coverage(tried: Tried) -> Figure:
         if tried.answered:
             here = (100 * tried.answered / tried.n, 100 * tried.right / tried.answered)
             axes.plot(*here, "D", color=INKS["warm"], markersize=7)
-    axes.set(xlabel="share of pictures answered, the surest first, %", ylabel="right, %", xlim=(0, 100))
+    axes.set(xlabel="share of pictures answered, most confident first, %", ylabel="accuracy, %", xlim=(0, 100))
     axes.set_ylim(bottom=max(0.0, 100 * float((1 - curve.risk).min()) - 10), top=101)
     axes.grid(axis="y")
     return figure
@@ -153,10 +153,10 @@ def plot_curves(history: Sequence[Mapping[str, Any]], quantity: Literal["top1", 
 def plot_confusion(scores: Scores) -> Figure:
     """What was taken for what. A row is a true class; its errors stand off the diagonal, in the warm ink."""
     worst = confusions(scores, limit=1)
-    title = "No picture was taken for another class"
+    title = "No picture was misclassified"
     if worst:
         truth, guess, times = worst[0]
-        title = f"Most often confused: {clipped(truth)} taken for {clipped(guess)} ({times}×)"
+        title = f"Most frequent confusion: {clipped(truth)} predicted as {clipped(guess)} ({times}×)"
         title = title if times > 1 else "No two classes were confused more than once"
     K = len(scores.classes)
     figure, [[axes]] = canvas(title, 4.9)
@@ -166,7 +166,7 @@ def plot_confusion(scores: Scores) -> Figure:
         axes.imshow(_confusion_inks(scores), interpolation="none")
     axes.set(aspect="equal", xlim=(-0.5, K - 0.5), ylim=(K - 0.5, -0.5))
     _name_classes(axes, scores.classes)
-    axes.set(xlabel="taken for", ylabel="truth")
+    axes.set(xlabel="predicted class", ylabel="true class")
     for side in ("left", "bottom"):
         axes.spines[side].set_visible(False)
     return figure
@@ -184,11 +184,11 @@ def plot_reliability(bins: CalibrationBins) -> Figure:
         upper.plot([100 * bins.confidence[b]] * 2, [100 * low, 100 * high], color=INKS["accent"], alpha=0.35, lw=4)
     sizes = 25 + 55 * bins.count[full] / max(1, bins.count.max())  # square points: the fuller the bin, the larger
     upper.scatter(100 * bins.confidence[full], 100 * bins.accuracy[full], s=sizes, color=INKS["accent"], zorder=3)
-    upper.set(xlim=(0, 101), ylim=(0, 103), ylabel="were right, %")
+    upper.set(xlim=(0, 101), ylim=(0, 103), ylabel="correct, %")
     upper.grid()
     centres, width = (bins.edges[1:] + bins.edges[:-1]) * 50, 90 / len(bins.count)
     lower.bar(centres, bins.count, width=width, color=INKS["muted"])
-    lower.set(xlabel="stated probability, %  (bar on a dot: 95 % interval)", ylabel="answers (log)", yscale="symlog")
+    lower.set(xlabel="predicted probability, %  (bar on a dot: 95 % interval)", ylabel="answers (log)", yscale="symlog")
     lower.set_yticks([0, int(bins.count.max(initial=1))])
     lower.minorticks_off()
     lower.yaxis.set_major_formatter("{x:.0f}")
@@ -204,7 +204,7 @@ def plot_class_f1(scores: Scores) -> Figure:
     values = 100 * scores.f1[order]
     title = f"Weakest class: {names[0]} (F1 {percent(values[0] / 100)})" if len(order) else "No class could be scored"
     if len(order) and values[0] == 100:
-        title = "Every class was told apart without a mistake"
+        title = "Every class was predicted without a mistake"
     figure, [[axes]] = canvas(title, 0.9 + 0.21 * max(3, len(order)))
     axes.barh(range(len(order)), values, color=INKS["accent"], height=0.62, alpha=0.85)
     for y, value in enumerate(values):

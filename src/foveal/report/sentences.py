@@ -33,38 +33,38 @@ def bought(scores: Scores, baseline: Baseline) -> str:
     if ours < theirs:
         fewer = percent((theirs - ours) / theirs, 0)
         change = f"{percent(theirs, digits)} → {percent(ours, digits)}"
-        return f"The network made {fewer} fewer errors than {name}: {change}"
+        return f"The network makes {fewer} fewer errors than {name}: {change}"
     if ours > theirs:
-        return f"{name} did better here: {percent(theirs, digits)} errors against {percent(ours, digits)}"
-    return f"{name} does equally well here: {percent(ours, digits)} errors"
+        return f"{name} is better here: {percent(theirs, digits)} errors against {percent(ours, digits)}"
+    return f"{name} is equally good here: {percent(ours, digits)} errors"
 
 
 def doubt(scores: Scores, baseline: Baseline) -> str:
     """Whether there are enough pictures to tell the two apart."""
     apart = scores.top1_interval[0] > baseline.interval[1] or baseline.interval[0] > scores.top1_interval[1]
-    return "" if apart else "The intervals overlap: it takes more test pictures to tell the two apart."
+    return "" if apart else "The intervals overlap: more test pictures are needed to tell which is better."
 
 
 def calibration_in_words(bins: CalibrationBins) -> str:
     """By how much the probabilities are off, and to which side."""
     if math.isnan(bins.error):
-        return "No answer to judge the probabilities by"
+        return "No answers to measure the calibration on"
     if (n := int(bins.count.sum())) < FEWEST_ANSWERS:
-        return f"Too few answers ({n}) to judge the probabilities by"
+        return f"Too few answers ({n}) to measure the calibration on"
     full = bins.count > 0
     lean = float(np.average((bins.confidence - bins.accuracy)[full], weights=bins.count[full]))
     points = f"{100 * bins.error:.1f} points"
     if abs(lean) < 0.005 or abs(lean) < bins.error / 3:
         return f"Its probabilities are off by {points} on average"
-    return f"Its probabilities are off by {points} on average: too {'sure' if lean > 0 else 'modest'}"
+    return f"Its probabilities are off by {points} on average: {'over' if lean > 0 else 'under'}confident"
 
 
 def temperature_in_words(temperature: float) -> str:
     """What calibration on pictures kept aside changed."""
     if abs(temperature - 1) < 0.005:
-        return "Temperature 1: pictures kept aside asked for no correction."
-    lean = "too sure of itself" if temperature > 1 else "too modest"
-    return f"Temperature {temperature:.2f}, fitted on pictures kept aside: before it, the network was {lean}."
+        return "Temperature 1: held-out pictures needed no correction."
+    lean = "overconfident" if temperature > 1 else "underconfident"
+    return f"Temperature {temperature:.2f}, fitted on held-out pictures: without it, the network is {lean}."
 
 
 def confusions(scores: Scores, limit: int = 8) -> list[tuple[str, str, int]]:

@@ -88,7 +88,7 @@ def predict_to(
     if top is None and ranks:
         top = TOP
     elif top is not None and ranks and top > (most := len(model.classes)):
-        progress.say(f"The model tells {most} classes apart: a picture gets {most} answers, not {top}.")
+        progress.say(f"The model has {most} classes: each picture gets {most} answers, not {top}.")
         top = most
     asked |= {} if top is None else {"top": top}
     writer = check_batch(model.task, path, format=format, draw=draw, **asked)
@@ -118,9 +118,11 @@ def check_batch(
     if output is not None:
         check_new_file(output)
     if draw is not None and not issubclass(task.answer, Detections):
-        raise BadRecipe(f"--draw is for detectors, and this model is {task.kind}.")
+        raise BadRecipe(f"--draw is for detectors, but this model is {task.kind}.")
     if draw is not None and os.path.lexists(draw) and not (os.path.isdir(draw) and not os.listdir(draw)):
-        raise NotWritable(f"{shown(draw)} is not empty, and foveal overwrites nothing; choose another --draw folder.")
+        raise NotWritable(
+            f"{shown(draw)} is not empty, and foveal does not overwrite files; choose another --draw folder."
+        )
     return writer
 
 
@@ -164,12 +166,12 @@ class _Tally:
             if prediction.answer is None:
                 self.unused += 1
                 if self.unused <= REASONS_SHOWN:
-                    self._progress.say(f"left out: {shown(prediction.name)} {prediction.reason}")
+                    self._progress.say(f"skipped: {shown(prediction.name)} {prediction.reason}")
             yield prediction
         if self.unused > REASONS_SHOWN:
             self._progress.say(f"and {self.unused - REASONS_SHOWN} more; their rows say why.")
         if self.unused and self.unused == self.pictures:
-            raise BadData(f"no usable picture among the {self.pictures} that were given.")
+            raise BadData(f"no usable picture among the {self.pictures} given.")
         if self.unused:
             self._progress.say(f"{self.unused} of {self.pictures} pictures could not be used.")
 

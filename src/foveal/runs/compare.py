@@ -77,7 +77,7 @@ def compare_starts(
     try:
         for number, (word, asked) in enumerate(ways.items(), 1):
             progress.say(f"{number} of {len(STARTS)}: --train {word}, {share:.2g} minutes at most.")
-            with leaving(lambda: f"{shown(folder)} holds the runs that have ended." if found else ""):
+            with leaving(lambda: f"{shown(folder)} holds the finished runs." if found else ""):
                 found.append(_one(source, folder / word.replace(":", "-"), asked, word, progress))
     except (FovealError, Stopped):
         if found:
@@ -100,7 +100,7 @@ def _planned(source: Source, recipe: Recipe, share: float, progress: Progress) -
 
     task, dataset = asked_data(source, recipe, progress)
     if not task.linear:
-        raise BadRecipe(f"--compare is for what tells classes apart, and --task {task.name} does not; leave it out.")
+        raise BadRecipe(f"--compare is for classification, not for --task {task.name}; drop --compare.")
     start = settle(task, dataset, recipe.with_settings({"training.minutes": share}), say=progress.say).network
     if start.weights == SCRATCH:
         raise BadRecipe(NEEDS_WEIGHTS)
@@ -136,7 +136,7 @@ def _write(found: list[Started], folder: Path, share: float, progress: Progress)
     write_comparison(folder.name, rows, found[0].pictures, 60 * share, folder / PAGE)
     progress.say(gain(rows, found[0].pictures))
     if len(found) < len(STARTS):
-        progress.say(f"{len(found)} of {len(STARTS)} ways ended.")
+        progress.say(f"{len(found)} of {len(STARTS)} ways finished.")
     progress.say(f"Written: {shown(folder / PAGE)} and {shown(folder / FILE)}")
 
 

@@ -38,7 +38,8 @@ def mend(setup: Setup, score: float, baseline: Baseline | None) -> Mend | None:
     photographs = looks_like_photographs(facts_about(setup.dataset))
     why, command = _way(setup.recipe, photographs, setup.head_alone)
     return Mend(
-        f"The classic method did better than the network, {percent(baseline.score)} against {percent(score)}: {why}.",
+        f"The baseline (HOG features and a linear classifier) did better than the network, "
+        f"{percent(baseline.score)} against {percent(score)}: {why}.",
         command,
     )
 
@@ -47,10 +48,10 @@ def _way(recipe: Recipe, photographs: bool, head_alone: bool) -> tuple[str, str]
     again = f"foveal train {shown(shlex.quote(recipe.data.source or 'SOURCE'))}"
     if recipe.network.weights == SCRATCH and photographs:
         first = way_to_weights()
-        why = "start from weights that know photographs"
+        why = "start from pretrained weights"
         return why, f"{first} && {again}" if first else again
     if head_alone:
-        return "let the trunk learn as well", f"{again} --train all"
+        return "train the trunk as well", f"{again} --train all"
     if recipe.training.minutes:
-        return "give it more time", f"{again} --minutes {MORE_MINUTES * recipe.training.minutes:g}"
-    return "let it learn longer", f"{again} --epochs {MORE_EPOCHS * int(recipe.training.epochs)}"
+        return "train for longer", f"{again} --minutes {MORE_MINUTES * recipe.training.minutes:g}"
+    return "train for more epochs", f"{again} --epochs {MORE_EPOCHS * int(recipe.training.epochs)}"

@@ -78,7 +78,7 @@ def train(
     check_asked(recipe, name, place)
     task, dataset = asked_data(source, recipe, progress)
     if network is not None and not task.linear:
-        raise BadRecipe("a network of one's own has no stages to detect on; name a trunk of the catalogue.")
+        raise BadRecipe("a custom network has no known stages to detect on; choose a trunk listed by foveal networks.")
     notes: list[str] = []
     recipe = settle(task, dataset, recipe, network, notes.append)
     check_keepable(task, dataset.classes, recipe, dataset.origin.place)
@@ -115,7 +115,7 @@ def resume(
     changed = recipe.with_settings(dict(settings or {}), "--resume")
     _check_changes(recipe, changed, folder)
     if recipe.network.name == CUSTOM and network is None:
-        raise BadRecipe(f"{shown(folder)} trains a network of one's own: foveal.resume(folder, network=TheNetwork()).")
+        raise BadRecipe(f"{shown(folder)} trains a custom network: use foveal.resume(folder, network=TheNetwork()).")
     with leaving(lambda: way_on(folder)), RunLock(folder), logged(folder, progress) as told:
         opened = opened_as_asked(source if source is not None else recipe.data.source, changed, told)
         write_text(folder / "recipe.toml", changed.to_toml())
@@ -131,9 +131,7 @@ def _of_ones_own(recipe: Recipe) -> Recipe:
     """For a module that is given. Raises: BadRecipe for what builds a network of the catalogue, which nobody reads."""
     for key, unset in (("name", ("auto", CUSTOM)), ("dropout", ("auto",)), ("batch_norm", ("auto",))):
         if getattr(recipe.network, key) not in unset:
-            raise BadRecipe(
-                f"network.{key} is for networks of the catalogue, and one of your own is given; leave it out."
-            )
+            raise BadRecipe(f"network.{key} is for foveal's own networks, and a custom network is given; drop the key.")
     return recipe.with_settings({"network.name": CUSTOM})
 
 
@@ -188,8 +186,8 @@ def _check_changes(was: Recipe, now: Recipe, folder: Path) -> None:
         for key, value in keys.items():
             if after[section][key] != value and f"{section}.{key}" not in allowed:
                 raise BadRecipe(
-                    f"{shown(folder)} was started with {section}.{key} = {value}, now {after[section][key]} is asked "
-                    "for; leave it as it was, or start anew."
+                    f"{shown(folder)} was started with {section}.{key} = {value}, which cannot become "
+                    f"{after[section][key]} now; keep it as it was, or start a new run."
                 )
     if isinstance(was.training.epochs, int) and int(now.training.epochs) < was.training.epochs:
-        raise BadRecipe(f"{shown(folder)} was started for {was.training.epochs} epochs; only more can be asked for.")
+        raise BadRecipe(f"{shown(folder)} was started for {was.training.epochs} epochs; give at least as many.")

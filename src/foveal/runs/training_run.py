@@ -124,7 +124,9 @@ def script_of(task: type[Task], dataset: Dataset, recipe: Recipe) -> str:
     with torch.random.fork_rng(devices=[]), threads_used(recipe.training.threads):
         setup = set_up(task, dataset, recipe)
     if setup.head_alone:
-        raise BadRecipe("--show-loop: no loop would run, since a head alone is fitted at once; give --train all.")
+        raise BadRecipe(
+            "--show-loop: there is no training loop, since only the head is fitted, in one step; give --train all."
+        )
     once = {"training.soup": 1} if setup.transfer else {}
     kept = {"network.train": "all"} if setup.recipe.network.train == "better" else {}
     return as_script(setup.recipe.with_settings(once | kept))

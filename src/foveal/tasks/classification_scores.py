@@ -59,7 +59,7 @@ class Scores:
     def headline(self) -> list[str]:
         """How many are right."""
         low, high = self.top1_interval
-        return [f"{percent(self.top1)} of {self.n} pictures right (95 % interval {percent(low)} to {percent(high)})"]
+        return [f"accuracy {percent(self.top1)} on {self.n} pictures (95 % interval {percent(low)} to {percent(high)})"]
 
     def lines(self, on: str, views: str = "none") -> list[str]:
         """A page for a terminal: the headline, each class, what is taken for what."""

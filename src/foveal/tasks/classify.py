@@ -95,7 +95,7 @@ class Classify(LabelTask):
     asks: ClassVar[frozenset[str]] = frozenset({"top", "views", "accuracy"})
     tried_as: ClassVar[str] = "trust"
     measure: ClassVar[str] = "top1"
-    measured_as: ClassVar[str] = "is right for {} of unseen pictures"
+    measured_as: ClassVar[str] = "accuracy"
     reads: ClassVar[LabelsRead] = "one"
     facts: ClassVar[Any] = LabelFacts
 
@@ -238,7 +238,8 @@ class Classify(LabelTask):
         """
         if dataset.multi_hot is not None:
             raise BadData(
-                f"{shown(dataset.origin.place)}: its pictures may have several labels or none, and this model gives one."
+                f"{shown(dataset.origin.place)}: its pictures may have several labels or none, and this model gives "
+                "one."
             )
         index_of = {name: i for i, name in enumerate(self.classes)}
         labels = np.array([index_of.get(dataset.classes[k], NOTHING) for k in dataset.labels], np.int64)

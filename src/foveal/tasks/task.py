@@ -371,7 +371,7 @@ class LinearTask(Task, Protocol):
     """
 
     measure: ClassVar[str]  # key of its headline figure in metrics.json; its interval stands under <measure>_interval
-    measured_as: ClassVar[str]  # what such a figure says of features, in words: "is right for {} of unseen pictures"
+    measured_as: ClassVar[str]  # the same for people: "accuracy"
 
     def measured(self, logits: NDArray[Any], truth: NDArray[Any]) -> float:
         """The headline figure of (n, K) logits: a share, 1 where all is right."""

@@ -71,7 +71,7 @@ def check_start(recipe: Recipe) -> None:
         return
     if asked == IMAGENET:
         if name == CUSTOM:
-            raise BadRecipe("nobody published weights for a network of one's own; give --weights FILE.")
+            raise BadRecipe("a custom network has no published weights; give --weights FILE.")
         if name != "auto" and facts_of(name).weights is None:
             raise without_weights(name)
         return

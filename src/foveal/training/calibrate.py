@@ -44,7 +44,9 @@ def calibrated(setup: Setup, state: Ended | None) -> Model:
     network = network.to("cpu")
     for name, value in network.state_dict().items():
         if value.is_floating_point() and not torch.isfinite(value).all():
-            raise NotFinite(f"After training, {name} has values that are not finite; try a lower learning rate.")
+            raise NotFinite(
+                f"After training, {name} has values that are not finite (NaN or infinity); try a lower learning rate."
+            )
     model, held_out = _model(setup, network, state.epoch), setup.splits["val"]
     if not len(held_out):
         return model

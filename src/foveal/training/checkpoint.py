@@ -52,7 +52,7 @@ def newest(folder: Path) -> tuple[Path | None, list[str]]:
             return path, damaged
     if found:
         raise BadModel(
-            f"{shown(folder)}: no checkpoint is whole ({damaged[0]}); start the run anew with another --out."
+            f"{shown(folder)}: every checkpoint is damaged ({damaged[0]}); start a new run with another --out."
         )
     return None, []
 

@@ -87,11 +87,11 @@ def _sentence(gain: tuple[float, float, float]) -> str:
     low, middle, high = (100 * g for g in gain)
     between = f"({low:.1f} to {high:.1f})"
     if gain[1] < FLAT:
-        return f"Twice the pictures: hardly a difference {between}: look for other pictures, not for more of these."
+        return f"Twice the pictures would hardly help {between}: collect different pictures, not more of the same."
     return (
-        f"Twice the pictures: about {middle:.1f} points more {between}."
+        f"Twice the pictures would add about {middle:.1f} points of accuracy {between}."
         if middle >= 1
-        else (f"Twice the pictures: less than a point more {between}.")
+        else (f"Twice the pictures would add less than a point of accuracy {between}.")
     )
 
 

@@ -91,7 +91,7 @@ def fit(setup: Trainable, folder: Path, *, resume: bool = False, progress: Progr
 def begun_anew(recipe: Recipe, folder: Path, slower: BeginAnew, progress: Progress) -> Recipe:
     """The recipe of a training that begins anew, since another way of computing turned out to be the fastest."""
     found = slower.measured
-    progress.say(f"The training begins anew with {found.arithmetic} (pictures/s: {found}).")
+    progress.say(f"Training starts again with {found.arithmetic} (pictures/s: {found}).")
     torch.set_num_threads(found.threads)
     shutil.rmtree(folder / "checkpoint", ignore_errors=True)  # of a training that no recipe would repeat
     (folder / "history.csv").unlink(missing_ok=True)
@@ -118,20 +118,22 @@ def _run_facts(setup: Trainable) -> dict[str, Any]:
 def _take_up(checkpoints: Path, state: TrainState, facts: dict[str, Any], progress: Progress) -> None:
     path, damaged = checkpoint.newest(checkpoints)
     for sentence in damaged:
-        progress.say(f"{sentence} Going on from the one before.")
+        progress.say(f"{sentence} Resuming from the one before.")
     if path is None:
         progress.say("No checkpoint was written yet: training starts from the beginning.")
         return
     was = checkpoint.restore(path, state)
     if was.get("classes") != facts["classes"]:
-        raise BadModel(f"{shown(path)}: the run was started with other classes than the data has now.")
+        raise BadModel(f"{shown(path)}: the run was started with other classes than the data has now; start a new run.")
     if was.get("data") != facts["data"]:
         raise BadData(
-            f"{shown(path)}: the pictures have changed since the run was started; train anew, with another --out."
+            f"{shown(path)}: the pictures have changed since the run was started; start a new run with another --out."
         )
     if (was.get("torch"), was.get("instructions")) != (facts["torch"], facts["instructions"]):
-        progress.say("The run was started with another PyTorch or processor: it goes on, but not to the bit.")
-    progress.say(f"Going on from epoch {state.epoch + 1}, step {state.step + 1} ({shown(path.name)}).")
+        progress.say(
+            "The run was started with another PyTorch or processor: it resumes, but is no longer bit-identical."
+        )
+    progress.say(f"Resuming from epoch {state.epoch + 1}, step {state.step + 1} ({shown(path.name)}).")
 
 
 @dataclass
@@ -158,7 +160,7 @@ class _Keeper:
             name, code = ("SIGTERM", 143) if self.signals.came == signal.SIGTERM else ("SIGINT", 130)
             raise Interrupted(
                 f"Stopped by {name} in epoch {state.epoch + 1} after step {state.step} of {steps}; "
-                f"go on with: foveal train --resume {shown(self.folder)}",
+                f"resume with: foveal train --resume {shown(self.folder)}",
                 code,
             )
         if self.promise:
@@ -193,7 +195,7 @@ def _how_it_goes(state: TrainState) -> str:
     if not tally.seen:
         return ""
     speed = tally.seen / max(tally.seconds, 1e-9)
-    right = "" if math.isnan(tally.right) else f"{tally.right / tally.seen:.1%} right, "
+    right = "" if math.isnan(tally.right) else f"{tally.right / tally.seen:.1%} accuracy, "
     return f"loss {tally.loss / tally.seen:.3f}, {right}{speed:.0f} pictures/s"
 
 

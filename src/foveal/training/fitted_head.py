@@ -142,6 +142,6 @@ def tell_tiny(counts: Indices, classes: Sequence[str], progress: Progress) -> No
     alone = [shown(name) for name, count in zip(classes, counts, strict=True) if count == 1]
     if alone:
         progress.say(
-            f"Cross-validation never knows the class when it asks about the one picture of {', '.join(alone[:5])}: "
-            "it counts as wrong there, and the head learns it all the same."
+            f"Only one picture shows {', '.join(alone[:5])}: cross-validation has no other to learn from and counts it "
+            "as wrong; the final head is fitted on it all the same."
         )

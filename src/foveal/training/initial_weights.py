@@ -58,7 +58,7 @@ class InitialWeights:
 
     def __str__(self) -> str:
         done = "; ".join(self.notes) or "all of them"
-        usual = "" if self.preprocess else " Mean and deviation are those of the training pictures."
+        usual = "" if self.preprocess else " Mean and standard deviation are those of the training pictures."
         package = f"package {self.found.package}, " if self.found.package else ""
         return f"Weights from {shown(self.found.path)} ({package}sha256 {self.found.sha256[:12]}): {done}.{usual}"
 
@@ -76,8 +76,8 @@ def initial_weights(network: nn.Module, recipe: Recipe, progress: Progress = SIL
     found = find_published(entry, progress) if asked == IMAGENET and entry else looked_at(start_file(asked))
     if not found.sha256.startswith(pinned):
         raise BadModel(
-            f"{shown(found.path)} is not the file that the recipe means (its sha256 is {found.sha256[:12]}, not "
-            f"{pinned[:12]}); to use it all the same, add --weights {shown(asked)}."
+            f"{shown(found.path)} is not the file that the recipe names (its sha256 is {found.sha256[:12]}, not "
+            f"{pinned[:12]}); to use it anyway, add --weights {shown(asked)}."
         )
     known = description_of(found.path)
     tensors = weights_in(found, network)

@@ -36,10 +36,10 @@ class Judged:
     @property
     def sentence(self) -> str:
         """What is kept, and why."""
-        kept = "the head alone is kept" if self.head_is_better else "what has learnt is kept"
+        kept = "the frozen trunk is kept" if self.head_is_better else "the fine-tuned trunk is kept"
         return (
-            f"On {counted(self.pictures, 'picture')} held out, the loss of the trunk that has learnt is "
-            f"{self.trunk:.2f} nats, that of heads alone {self.head:.2f}: {kept}."
+            f"On {counted(self.pictures, 'held-out picture')}, the fine-tuned network has a loss of {self.trunk:.2f} "
+            f"nats, heads on the frozen trunk {self.head:.2f}: {kept}."
         )
 
 

@@ -80,24 +80,24 @@ class Promise:
         if promised is None or reached >= KEPT * promised:
             return
         self.progress.say(
-            f"Measuring promised {promised:.3g} pictures/s, and {reached:.3g} are reached: {self._likely_reason()}. "
-            "Measuring once more."
+            f"Training reaches {reached:.3g} pictures/s, the measurement said {promised:.3g}: {self._likely_reason()}. "
+            "Measuring again."
         )
         found = self.again()
         if (found.arithmetic, found.threads) != (self.measured.arithmetic, self.measured.threads):
             raise BeginAnew(found)
-        self.progress.say(f"{found.arithmetic} is still the fastest (pictures/s: {found}): the training goes on.")
+        self.progress.say(f"{found.arithmetic} is still the fastest (pictures/s: {found}): training continues.")
 
     def _likely_reason(self) -> str:
         start, now = self.start or _Spent.now(0), _Spent.now(self.seen)
         pictures = max(1, now.pictures - start.pictures)
         if now.faults - start.faults > FAULTS * self.seconds:
-            return "memory is short, pages come back from the disk; a smaller --batch or --size needs less"
+            return "memory is short and the machine swaps to disk; a smaller --batch or --size needs less"
         if self.measured.busy and (now.processor - start.processor) / pictures < SAME_WORK * self.measured.busy:
-            return "other programs are likely to take the processor"
+            return "other programs are probably using the processor"
         if self.measured.update_share > MUCH:
             return f"the optimiser takes {self.measured.update_share:.0%} of a step; a larger --batch needs fewer steps"
-        return "each picture costs more processor time than it did; the processor may have slowed down (heat, power)"
+        return "each picture takes more processor time than before; the processor may have slowed down (heat, power)"
 
 
 def _page_faults() -> int:

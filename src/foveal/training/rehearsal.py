@@ -84,7 +84,9 @@ def with_optimizer_arithmetic(recipe: Recipe, network: nn.Module, device: str) -
     """
     asked, optimizer = recipe.training.optimizer_arithmetic, recipe.training.optimizer
     if asked not in ("auto", "fp32") and optimizer != "muon":
-        raise BadRecipe(f"training.optimizer_arithmetic = {asked} is for muon; the sums of {optimizer} are fp32.")
+        raise BadRecipe(
+            f"training.optimizer_arithmetic = {asked} is for muon only; {optimizer} always computes in fp32."
+        )
     if asked != "auto":
         return recipe
     return recipe.with_settings({"training.optimizer_arithmetic": fastest_format(network, optimizer, device)})

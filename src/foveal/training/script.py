@@ -13,7 +13,7 @@ __all__ = ["as_script"]
 
 _HEAD = '''"""The training loop of `foveal train {source}`, with its recipe's values. Running it gives the same weights.
 
-What stands here is foveal's own loop (foveal/training/loop.py); change what you like.
+This is foveal's own loop (foveal/training/loop.py); change what you like.
 """
 
 from pathlib import Path
@@ -27,7 +27,7 @@ RECIPE = """
 
 
 class Quiet:
-    """Nobody looks on: no checkpoints, a line an epoch."""
+    """No checkpoints; one line printed an epoch."""
 
     def after_step(self, state, steps):
         pass

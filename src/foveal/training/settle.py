@@ -66,11 +66,11 @@ def settle(
     if weights == AUTO and parse_train(train)[0] in ("head", "last") and not looks_like_photographs(facts):
         raise needs_weights(train)
     if train == "better" and not task.linear:
-        raise BadRecipe("--train better holds a classifier against its head alone; give --train all.")
+        raise BadRecipe("--train better is for classification only; give --train all.")
     device = choose_device(recipe.training.device)
     recipe = _with_start(task, dataset, recipe, facts, device, say)
     if task.linear and recipe.from_weights and recipe.network.train == AUTO and (asked := set_for_loop(recipe)):
-        say(f"The whole network learns, since {asked[0]} is set, which a head alone would not read.")
+        say(f"The whole network is fine-tuned, since {asked[0]} is set, which a head on frozen features does not use.")
         recipe = recipe.with_settings({"network.train": "all"})
     name, size = task.chosen(recipe, facts, device, _size_of_start(task, recipe))
     if task.linear and recipe.training.minutes and recipe.network.name == "auto":
@@ -90,8 +90,8 @@ def _tell_cut(side: tuple[int, int], size: tuple[int, int], say: Callable[[str],
     across, along = (round(math.sqrt(size[0] * size[1]) * factor) for factor in (1 / longer, longer))
     better = f"{across}x{along}" if shape < 1 else f"{along}x{across}"
     say(
-        f"The network sees the middle of each picture, {seen:.0%} of it: they are {side[0]} × {side[1]} pixels, and "
-        f"its input is {size[0]} × {size[1]}; --size {better} shows it more."
+        f"The network sees only the middle {seen:.0%} of each picture: pictures are {side[0]} × {side[1]} pixels, its "
+        f"input is {size[0]} × {size[1]}; --size {better} shows it more."
     )
 
 
@@ -170,7 +170,9 @@ def _network_in(file: str) -> str:
     except (BadModel, KeyError, TypeError):
         name = None
     if not isinstance(name, str) or name == CUSTOM:
-        raise BadRecipe(f"--weights {shown(file)} needs --network: a file of weights does not say whose they are.")
+        raise BadRecipe(
+            f"--weights {shown(file)} needs --network: a weights file does not say which network it is for."
+        )
     return full_name(name)
 
 

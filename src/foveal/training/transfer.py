@@ -65,7 +65,7 @@ class Near:
     weights: float
     random: float
     hog: float
-    measured_as: str = "is right for {} of unseen pictures"
+    measured_as: str = "accuracy"
 
     @property
     def near(self) -> bool:
@@ -77,10 +77,11 @@ class Near:
         return {"weights": self.weights, "random": self.random, "hog": self.hog}
 
     def __str__(self) -> str:
-        kin = "near" if self.near else "far from"
+        kin = "similar to" if self.near else "unlike"
         return (
-            f"{kin} what the weights know (a head on their features {self.measured_as.format(f'{self.weights:.0%}')}, "
-            f"on random features {self.random:.0%}, on HOG {self.hog:.0%})"
+            f"{kin} what the weights were trained on ({self.measured_as} of a head on held-out pictures: "
+            f"{self.weights:.0%} with these weights, {self.random:.0%} with random weights, {self.hog:.0%} with HOG "
+            "features)"
         )
 
 
@@ -152,7 +153,7 @@ def transfer_to(
     except BadRecipe as error:
         if asked not in ("auto", "better", "all"):
             raise
-        progress.say(f"The whole network is trained: {error}")
+        progress.say(f"The whole network is fine-tuned: {error}")
         return None
     assert dataset.digests is not None
     trunk = Trunk(network, path, preprocess, store, dataset.digests, arithmetic, recipe.augment, progress)
@@ -190,7 +191,7 @@ def decide(
     """What to train ("head", "last:K", "all", "better"), why in one sentence, and the measurement behind it."""
     if asked != "auto":
         words = _in_words(asked)
-        return asked, f"{words[0].upper()}{words[1:]}, as asked for.", None
+        return asked, f"{words[0].upper()}{words[1:]}, as requested.", None
     a_pass = trunk.pass_seconds()
     needed = room.pictures * PASSES_A_STEP * a_pass
     too_long = needed > room.seconds(a_pass)
@@ -201,11 +202,11 @@ def decide(
     train = "head" if enough or too_long else "better"
     amount = f"{len(indices):,} pictures are {'few' if few else 'many'}"
     link = "and" if near.near or not few else "but"
-    reason = f"{amount}, {link} they lie {near}: {_in_words(train)}"
+    reason = f"{amount}, {link} they are {near}: {_in_words(train)}"
     if too_long and not enough:
         reason += f"; {_longer(needed)}"
     if few and not near.near:
-        reason += "; collect more pictures, the learning curve tells what they would bring"
+        reason += "; collect more pictures: the learning curve estimates what they would bring"
     return train, reason + ".", near
 
 
@@ -213,8 +214,8 @@ def _longer(seconds: float) -> str:
     """How the trunk comes to learn, where there was no time for it."""
     minutes = max(1, round(seconds / 60))
     return (
-        f"the trunk would need about {counted(minutes, 'minute')} more to learn as well, which "
-        f"--train all or --minutes {2 * minutes + 2} gives it"
+        f"fine-tuning the trunk as well would take about {counted(minutes, 'minute')} more, which "
+        f"--train all or --minutes {2 * minutes + 2} allows"
     )
 
 
@@ -239,7 +240,7 @@ def measure_near(
         return task.measured(answered.logits, y[some])
 
     own = task.measured(chosen.logits[some], y[some])
-    with trunk.progress.task("near or far", len(at)) as advance:
+    with trunk.progress.task("comparing features", len(at)) as advance:
         hog = np.concatenate([_counted(hog_features(trunk.store.rows(at[i : i + 64])), advance)
                               for i in range(0, len(at), 64)])  # fmt: skip
     return Near(own, right(other.view(at, 0)), right(hog), task.measured_as)
@@ -253,12 +254,12 @@ def prepared(network: nn.Module, transfer: Transfer) -> None:
 def _in_words(train: str) -> str:
     word, K = parse_train(train)
     if word == "head":
-        return "the trunk stays as it is and the head alone is trained"
+        return "the trunk stays frozen and only the head is trained"
     if word == "last":
-        last = "last stage learns" if K == 1 else f"last {K} stages learn"
-        return f"the head is fitted first, then the trunk's {last} with it"
-    learns = "the head is fitted first, then the whole network learns slowly"
-    return f"{learns}, and is kept where that is better" if word == "better" else learns
+        last = "last stage is" if K == 1 else f"last {K} stages are"
+        return f"the head is fitted first, then the trunk's {last} fine-tuned with it"
+    learns = "the head is fitted first, then the whole network is fine-tuned"
+    return f"{learns}, and that is kept where it scores better on validation" if word == "better" else learns
 
 
 def _counted(part: Floats, advance: Any) -> Floats:

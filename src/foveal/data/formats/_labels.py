@@ -81,7 +81,8 @@ def labels_of_lists(values: Sequence[Any], sheet: Sheet, column: int, asked: Ask
     where, name = shown(sheet.path), shown(sheet.header[column])
     if asked.labels == "one":
         raise BadData(
-            f'{where}: column "{name}" holds several labels a picture, and one is asked for; leave --labels one or --task classify out.'
+            f'{where}: column "{name}" holds several labels a picture, and one is asked for; leave --labels one or '
+            "--task classify out."
         )
     found, reasons = list[tuple[str, ...]](), list[str]()
     for (line, _), value in zip(sheet.rows, values, strict=True):
