@@ -1,4 +1,4 @@
-"""Short names on the command line for keys of the recipe: one table, from which options and their help are made."""
+"""What options say of themselves that are short for keys of the recipe; the list of them is `short_names.py`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from foveal.errors import BadRecipe
+from foveal.short_names import SHORT, Change, check_length
 from foveal.tasks.heads import heads_for
 from foveal.tasks.names import TASK_NAMES
 
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from foveal.data.sources import Reading
 
 __all__ = ["FLAGS", "Change", "Flag", "changed_keys", "reading", "reading_flags", "white_of", "with_flags"]
-
-Change = tuple[str, Any, str]  # key of the recipe, value, and what the user typed
 
 
 @dataclass(frozen=True)
@@ -47,47 +45,49 @@ HEAD_NAMES = ", ".join(heads_for("detect"))
 TASKS = ", ".join(f"{name} ({gives})" for name, gives in TASK_NAMES.items())
 
 FLAGS: dict[str, Flag] = {
-    "--network": Flag("network.name", "NAME", "See `foveal networks`. [the best for the pictures and the time]"),
+    "--network": Flag(SHORT["network"], "NAME", "See `foveal networks`. [the best for the pictures and the time]"),
     "--weights": Flag(
-        "network.weights",
+        SHORT["weights"],
         "auto|scratch|imagenet|FILE",
         "What to start from. [photographs: the best published weights that are here]",
     ),
     "--train": Flag(
-        "network.train",
+        SHORT["train"],
         "PART",
         "With weights: head, last:K stages, all, better (of head and all), scratch. [what the time allows]",
     ),
-    "--detector": Flag("network.detector", "KIND", f"With boxes, what stands on the network: {HEAD_NAMES}. [yolo]"),
-    "--epochs": Flag("training.epochs", "N", "Times that every picture is seen.", number=True),
-    "--minutes": Flag("training.minutes", "M", "Plan the whole run so that it ends in M minutes.", number=True),
-    "--size": Flag("data.size", "S|HxW", "Pixels a side, or height x width."),
-    "--batch": Flag("training.batch_size", "B", "Pictures a step.", number=True),
-    "--seed": Flag("training.seed", "N", "Another seed, other random draws. [0]", number=True),
-    "--task": Flag("training.task", "KIND", f"{TASKS}. [detect where there are boxes]"),
+    "--detector": Flag(SHORT["detector"], "KIND", f"With boxes, what stands on the network: {HEAD_NAMES}. [yolo]"),
+    "--epochs": Flag(SHORT["epochs"], "N", "Times that every picture is seen.", number=True),
+    "--minutes": Flag(SHORT["minutes"], "M", "Plan the whole run so that it ends in M minutes.", number=True),
+    "--size": Flag(SHORT["size"], "S|HxW", "Pixels a side, or height x width."),
+    "--batch": Flag(SHORT["batch"], "B", "Pictures a step.", number=True),
+    "--seed": Flag(SHORT["seed"], "N", "Another seed, other random draws. [0]", number=True),
+    "--task": Flag(SHORT["task"], "KIND", f"{TASKS}. [detect where there are boxes]"),
     "--accuracy": Flag(
-        "training.accuracy", "A", "Share of answers to be right, such as 0.99; abstains on the rest.", number=True
+        SHORT["accuracy"], "A", "Share of answers to be right, such as 0.99; abstains on the rest.", number=True
     ),
-    "--device": Flag("training.device", "D", "cpu, cuda, mps. [the best present]"),
-    "--threads": Flag("training.threads", "N", "Threads that compute.", number=True),
-    "--split": Flag("data.split", "FILE", "CSV of path and split."),
-    "--test-if": Flag("data.test_if", "REGEX", "Pictures whose path matches are test."),
-    "--exclude": Flag("data.exclude", "FILE", "CSV of paths to leave out."),
+    "--device": Flag(SHORT["device"], "D", "cpu, cuda, mps. [the best present]"),
+    "--threads": Flag(SHORT["threads"], "N", "Threads that compute.", number=True),
+    "--split": Flag(SHORT["split"], "FILE", "CSV of path and split."),
+    "--test-if": Flag(SHORT["test_if"], "REGEX", "Pictures whose path matches are test."),
+    "--exclude": Flag(SHORT["exclude"], "FILE", "CSV of paths to leave out."),
     "--unlabelled": Flag(
-        "data.unlabelled", "KIND", "With boxes, pictures without annotation: leave-out, background. [leave-out]"
+        SHORT["unlabelled"], "KIND", "With boxes, pictures without annotation: leave-out, background. [leave-out]"
     ),
     "--box-origin": Flag(
-        "data.box_origin", "auto|0|1", "With boxes in pixels, what their source calls the first pixel. [auto]"
+        SHORT["box_origin"], "auto|0|1", "With boxes in pixels, what their source calls the first pixel. [auto]"
     ),
     "--contradictions": Flag(
-        "data.contradictions", "KIND", "Equal pictures under two labels: leave-out, refuse. [leave-out]"
+        SHORT["contradictions"], "KIND", "Equal pictures under two labels: leave-out, refuse. [leave-out]"
     ),
-    "--group-by": Flag("data.group_by", "REGEX|COLUMN", "What it names alike (a patient, a plant) stays in one split."),
-    "--held-out": Flag("data.held_out", "test|val", "What a source's val is where it has no test. [test]"),
-    "--white": Flag("data.white", "auto|V", "Value that is white in pictures of more than 8 bits. [auto]"),
-    "--store": Flag("data.store", "KIND", "How pictures are kept: pixels, jpeg, none."),
-    "--max-megapixels": Flag("data.max_megapixels", "M", "Larger pictures are left out. [100]", number=True),
-    "--exact": Flag("training.arithmetic", "", "Compute in fp32; nothing faster is tried.", value="fp32"),
+    "--group-by": Flag(
+        SHORT["group_by"], "REGEX|COLUMN", "What it names alike (a patient, a plant) stays in one split."
+    ),
+    "--held-out": Flag(SHORT["held_out"], "test|val", "What a source's val is where it has no test. [test]"),
+    "--white": Flag(SHORT["white"], "auto|V", "Value that is white in pictures of more than 8 bits. [auto]"),
+    "--store": Flag(SHORT["store"], "KIND", "How pictures are kept: pixels, jpeg, none."),
+    "--max-megapixels": Flag(SHORT["max_megapixels"], "M", "Larger pictures are left out. [100]", number=True),
+    "--exact": Flag(SHORT["exact"], "", "Compute in fp32; nothing faster is tried.", value="fp32"),
 }
 
 
@@ -147,8 +147,7 @@ def changed_keys(flags: Mapping[str, Flag], given: Mapping[str, Any], settings: 
         value = flag.value or typed  # the recipe knows what each key may be: numbers are read as it reads them
         changes.append((flag.key, parse_setting(f"{flag.key}={value}")[1] if flag.number else value, name))
     changes += [(*parse_setting(text), "--set") for text in settings]
-    if {"training.epochs", "training.minutes"} <= {key for key, value, _ in changes if value not in (0, "auto")}:
-        raise BadRecipe("--epochs and --minutes both say how long to train; give one of them.")
+    check_length(changes, "--epochs", "--minutes")
     return changes
 
 

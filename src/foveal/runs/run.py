@@ -6,11 +6,12 @@ names, sizes, paths and folders is refused before.
 
 from __future__ import annotations
 
+import inspect
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 from foveal.data.dataset import SPLITS, Dataset
 from foveal.data.sources import open_dataset, reading_of
@@ -22,7 +23,8 @@ from foveal.model_files import check_keepable
 from foveal.networks.index import CUSTOM
 from foveal.progress import SILENT, Progress
 from foveal.recipe import Recipe, read_recipe
-from foveal.tasks.registry import asked_task, check_keys
+from foveal.short_names import INSTEAD, Short, changes_of, check_length
+from foveal.tasks.registry import asked_task, check_keys, check_typed
 from foveal.tasks.task import Task
 from foveal.training.asking import check_asked
 from foveal.training.settle import settle
@@ -54,33 +56,39 @@ def train(
     out: Path | str | None = None,
     recipe: Recipe | None = None,
     settings: Mapping[str, Any] | None = None,
-    network: nn.Module | None = None,
+    network: nn.Module | str | None = None,
     progress: Progress = SILENT,
     loading_threads: int = 0,
+    **short: Unpack[Short],
 ) -> Run:
     """Train, calibrate, score and report, in a folder of its own.
 
     Args:   source, a folder, file or name, or arrays (X, y): see `open_dataset`.
             out, the run's folder, which must not exist or be empty; by default `runs/<source>-<network>-<n>`.
-            recipe and settings (`{"training.epochs": 3}`), what is not left to the planner.
-            network, a module of one's own that maps (N, C, H, W) to (N, K) logits; it is trained in place.
+            recipe and settings (`{"training.momentum": 0.8}`), what is not left to the planner.
+            network, a name of the catalogue (`foveal networks` lists them), or a module of one's own that maps
+            (N, C, H, W) to (N, K) logits; it is trained in place.
             loading_threads, how many load pictures while the network computes (0: as many as help); changes no bit.
+            short, the options of the command as keywords, such as `epochs=3`, `weights="imagenet"`, `size=64`: see
+            `Short`. What is given so wins over the recipe.
     Raises: BadData, BadRecipe, Missing, NotWritable: refused, and no folder left behind.
             NoSpace, NotFinite, Interrupted: stopped midway; `resume` goes on.
     """
     began = time.perf_counter()
-    recipe = (recipe or Recipe()).with_settings(dict(settings or {}), "settings")
+    own = None if isinstance(network, str) else network
+    named = {"network": network} if isinstance(network, str) else {}
+    recipe = with_short(recipe or Recipe(), {**named, **short}, settings or {})
     name = source if isinstance(source, str) else str(source) if isinstance(source, Path) else ""
     recipe = recipe.with_settings({"data.source": name})
-    if network is not None:
+    if own is not None:
         recipe = _of_ones_own(recipe)
     place = Path(out).expanduser() if out is not None else None
     check_asked(recipe, name, place)
     task, dataset = asked_data(source, recipe, progress)
-    if network is not None and not task.linear:
+    if own is not None and not task.linear:
         raise BadRecipe("a network of one's own has no stages to detect on; name a trunk of the catalogue.")
     notes: list[str] = []
-    recipe = settle(task, dataset, recipe, network, notes.append)
+    recipe = settle(task, dataset, recipe, own, notes.append)
     check_keepable(task, dataset.classes, recipe, dataset.origin.place)
     folder = place or free_folder(dataset.origin.source or "arrays", recipe.network.name)
     new_folder(folder)
@@ -91,7 +99,7 @@ def train(
             told.say(note)
         from foveal.runs.training_run import carried_out  # with PyTorch
 
-        return Run(folder, *carried_out(task, folder, dataset, recipe, network, told, began, loading_threads))
+        return Run(folder, *carried_out(task, folder, dataset, recipe, own, told, began, loading_threads))
 
 
 def resume(
@@ -121,6 +129,24 @@ def resume(
         from foveal.runs.training_run import carried_out
 
         return Run(folder, *carried_out(task, folder, dataset, changed, network, told, began, going_on=True))
+
+
+def with_short(recipe: Recipe, given: Mapping[str, Any], settings: Mapping[str, Any]) -> Recipe:
+    """A recipe with settings, and with keywords that are short for some; each refusal names the one it is about.
+
+    Raises: BadRecipe, also for two that say the same or contradict each other.
+    """
+    changes = changes_of(given, inspect.signature(train).parameters)
+    for key, _, name in changes:
+        if key in settings:
+            raise BadRecipe(f'{name} and settings["{key}"] both set {key}; give one of them.')
+    if changes:
+        check_length([*changes, *((key, value, "settings") for key, value in settings.items())])
+    recipe = recipe.with_settings(dict(settings), "settings")
+    for key, value, name in changes:
+        recipe = recipe.with_settings({key: value} | INSTEAD.get(key, {}), where=name)
+    check_typed(recipe, {key: name for key, _, name in changes})
+    return recipe
 
 
 def _of_ones_own(recipe: Recipe) -> Recipe:
