@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 import numpy as np
 from numpy.typing import NDArray
 
+from foveal.console import Heard, heard
 from foveal.data.dataset import SPLITS, Dataset, Skipped
 from foveal.data.finding import check_source
 from foveal.data.sources import Reading, open_dataset
@@ -51,7 +52,7 @@ def evaluate(
     views: str = "none",
     accuracy: float | None = None,
     precision: float | None = None,
-    progress: Progress = SILENT,
+    progress: Heard = "auto",
     **reading: Unpack[Reading],
 ) -> Evaluation:
     """Score a model on one split of a source, or on "all". Classes are matched by name, never by position.
@@ -62,6 +63,7 @@ def evaluate(
     Raises: BadData when no picture of a class that the model knows is there; BadRecipe for an unknown split or view,
             and for what the model has no use for.
     """
+    progress = heard(progress)
     ask = Ask(views=_checked(views, on), accuracy=accuracy, precision=precision)
     if isinstance(model, str | Path):
         task = task_of(model_file(model))  # a wrong path or wish is told before anything is read

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
+from foveal.console import Heard, heard
 from foveal.data.dataset import SPLITS, Dataset
 from foveal.data.sources import open_dataset, reading_of
 from foveal.errors import BadRecipe, leaving, shown
@@ -57,7 +58,7 @@ def train(
     recipe: Recipe | None = None,
     settings: Mapping[str, Any] | None = None,
     network: nn.Module | str | None = None,
-    progress: Progress = SILENT,
+    progress: Heard = "auto",
     loading_threads: int = 0,
     **short: Unpack[Short],
 ) -> Run:
@@ -68,13 +69,15 @@ def train(
             recipe and settings (`{"training.momentum": 0.8}`), what is not left to the planner.
             network, a name of the catalogue (`foveal networks` lists them), or a module of one's own that maps
             (N, C, H, W) to (N, K) logits; it is trained in place.
+            progress, where it tells how it gets on: by default bars on a terminal and in a notebook, else lines on
+            stderr; None: nowhere.
             loading_threads, how many load pictures while the network computes (0: as many as help); changes no bit.
             short, the options of the command as keywords, such as `epochs=3`, `weights="imagenet"`, `size=64`: see
             `Short`. What is given so wins over the recipe.
     Raises: BadData, BadRecipe, Missing, NotWritable: refused, and no folder left behind.
             NoSpace, NotFinite, Interrupted: stopped midway; `resume` goes on.
     """
-    began = time.perf_counter()
+    began, progress = time.perf_counter(), heard(progress)
     own = None if isinstance(network, str) else network
     named = {"network": network} if isinstance(network, str) else {}
     recipe = with_short(recipe or Recipe(), {**named, **short}, settings or {})
@@ -107,14 +110,14 @@ def resume(
     *,
     settings: Mapping[str, Any] | None = None,
     network: nn.Module | None = None,
-    progress: Progress = SILENT,
+    progress: Heard = "auto",
     source: tuple[Any, Any] | None = None,
 ) -> Run:
     """Go on with a run that was stopped, to the bit on the CPU; `training.epochs` may be raised.
 
     Args: network and source again, where the run was started with a module or with arrays of one's own.
     """
-    began = time.perf_counter()
+    began, progress = time.perf_counter(), heard(progress)
     folder = Path(folder)
     check_run(folder)
     recipe = read_recipe(folder / "recipe.toml")
