@@ -293,6 +293,10 @@ class Task(Protocol):
         """Thresholds, suppression, top k: an answer a picture. Args: sizes, (height, width) of the upright pictures."""
         ...
 
+    def probabilities(self, arrays: Arrays, calibration: Any) -> NDArray[np.float32]:
+        """(N, K) of each class, calibrated. Raises: BadRecipe where not every class gets one."""
+        ...
+
     # -- many answers
 
     def evidence(self, arrays: Arrays, sizes: Indices, preprocess: Preprocess) -> Any:
