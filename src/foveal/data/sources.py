@@ -168,6 +168,8 @@ def _read(source: str | Path | tuple[Any, Any], asked: Asked) -> Dataset:
         if len(source) != 2:
             raise BadData(f"a data set in memory is a pair (X, y); got {len(source)} values.")
         return arrays.read_arrays(*source, asked)
+    if not isinstance(source, str | Path):
+        raise BadData(f"a data set is a folder, a file, a name, or a pair (X, y); got {_what(source)}.")
     word = asked.source
     if path := existing(word):
         dataset = _read_place(path, asked)
@@ -179,6 +181,12 @@ def _read(source: str | Path | tuple[Any, Any], asked: Asked) -> Dataset:
     if word in BUILT_IN:
         return MADE_HERE[word](asked)
     return _read_named(word, asked)
+
+
+def _what(source: Any) -> str:
+    """A thing that is no source, in words."""
+    kind = "array" if hasattr(source, "__array__") else type(source).__name__
+    return "None" if source is None else f"{'an' if kind[0] in 'aeiou' else 'a'} {kind} alone"
 
 
 def _read_named(word: str, asked: Asked) -> Dataset:

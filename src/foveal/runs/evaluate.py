@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
@@ -16,6 +17,7 @@ from foveal.data.finding import check_source
 from foveal.data.sources import Reading, open_dataset
 from foveal.errors import BadData, BadRecipe, did_you_mean, shown
 from foveal.files.model_file import model_file
+from foveal.files.tables import Table
 from foveal.model_files import task_of
 from foveal.preprocess import VIEWS, Views
 from foveal.progress import SILENT, Progress
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["Evaluation", "evaluate"]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Evaluation:
     """How well a model answers for pictures whose truth is known."""
 
@@ -37,6 +39,22 @@ class Evaluation:
     skipped: tuple[Skipped, ...]
     tried: Tried | None = None  # how the model's own bounds did, or what a wish came to; None where it has none
     besides: Mapping[str, Any] = field(default_factory=dict)  # of the same, for JSON
+
+    def table(self) -> Table:
+        """A row a class: of a classifier pictures, precision, recall and F1; of a detector objects, AP and AP50.
+
+        >>> evaluation.table().rows[0]["class"]
+        '0'
+        """
+        found: Table = self.scores.table()
+        return found
+
+    def __repr__(self) -> str:
+        beside = f", {len(self.skipped)} left out" * bool(self.skipped)
+        return f"Evaluation({'; '.join(self.scores.headline())}{beside})"
+
+    def _repr_html_(self) -> str:
+        return f"<p>{escape('; '.join(self.scores.headline()))}</p>{self.table()._repr_html_()}"
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""

@@ -7,30 +7,36 @@ names, sizes, paths and folders is refused before.
 from __future__ import annotations
 
 import inspect
+import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
+from urllib.parse import quote
 
-from foveal.console import Heard, heard
+from foveal.console import Heard, duration, heard
 from foveal.data.dataset import SPLITS, Dataset
 from foveal.data.sources import open_dataset, reading_of
-from foveal.errors import BadRecipe, leaving, shown
+from foveal.errors import BadRecipe, brief, leaving, shown
 from foveal.files.durable import RunLock, new_folder, write_text
-from foveal.files.plain_table import counted
+from foveal.files.plain_table import counted, percent
 from foveal.files.run_folder import begun_run, check_run, free_folder, logged, tell_left_out, way_on
 from foveal.model_files import check_keepable
 from foveal.networks.index import CUSTOM
 from foveal.progress import SILENT, Progress
 from foveal.recipe import Recipe, read_recipe
+from foveal.runs.history import History, history_of
 from foveal.short_names import INSTEAD, Short, changes_of, check_length
 from foveal.tasks.registry import asked_task, check_keys, check_typed
 from foveal.tasks.task import Task
 from foveal.training.asking import check_asked
+from foveal.training.curve import LearningCurve
 from foveal.training.settle import settle
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
     from torch import nn
 
     from foveal.model import Model
@@ -40,7 +46,7 @@ __all__ = ["Run", "Source", "asked_data", "loop_script", "resume", "train"]
 Source = str | Path | tuple[Any, Any]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Run:
     """A finished run."""
 
@@ -49,6 +55,54 @@ class Run:
     metrics: dict[str, Any]  # the content of metrics.json
     report: Path
     scores: Any  # on the split that counts: the task's `Scores`
+
+    @property
+    def history(self) -> History:
+        """A row an epoch; without any, and with the reason, where a head alone was fitted.
+
+        >>> [row["epoch"] for row in run.history]
+        [1, 2]
+        """
+        return history_of(self.folder, self.metrics["epochs"])
+
+    def plot(self) -> Figure:
+        """Training and validation over the epochs; where there were none, accuracy by the number of pictures.
+
+        Raises: BadRecipe where there is neither.
+
+        >>> run.plot().axes[0].get_xlabel()
+        'epoch'
+        """
+        history, curve = self.history, self.metrics["learning_curve"]
+        if not history and not curve:
+            raise BadRecipe(f"{shown(self.folder)} has no curve to plot: {history.reason}; its report has the rest.")
+        from foveal.report.plots import plot_curves, plot_learning_curve
+
+        if not history:
+            return plot_learning_curve(LearningCurve.of(curve))
+        shares = any(math.isfinite(row[key]) for row in history for key in ("train_top1", "val_top1"))
+        return plot_curves(history, "top1" if shares else "loss")
+
+    def __repr__(self) -> str:
+        name = brief(shown(self.folder), 80)
+        said = brief("; ".join(self.scores.headline()), 200)
+        return f"Run({name}: {self.metrics['task']}, {self.metrics['test']['split']} {said}, {self._time()})"
+
+    def _repr_html_(self) -> str:
+        baseline = self.metrics.get("baseline") or {}
+        rows = [("run", shown(self.folder)), ("task", self.metrics["task"])]
+        rows += [(self.metrics["test"]["split"], line) for line in self.scores.headline()]
+        if baseline.get("top1") is not None:
+            low, high = (percent(end) for end in baseline["interval"])
+            said = f"{percent(baseline['top1'])} ({baseline['name']}; 95 % interval {low} to {high})"
+            rows.append(("baseline", said))
+        rows.append(("time", self._time()))
+        cells = "".join(f"<tr><th style='text-align:left'>{escape(k)}</th><td>{escape(v)}</td></tr>" for k, v in rows)
+        link = f"<a href='{quote(self.report.as_posix())}' target='_blank'>{escape(shown(self.report))}</a>"
+        return f"<table>{cells}<tr><th style='text-align:left'>report</th><td>{link}</td></tr></table>"
+
+    def _time(self) -> str:
+        return duration(self.metrics["seconds"]["total"])
 
 
 def train(

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from foveal.data.dataset import Dataset
 from foveal.errors import BadRecipe
+from foveal.files.tables import Table
 from foveal.preprocess import Preprocess, Views
 from foveal.recipe import AugmentRecipe, Recipe
 from foveal.tasks.answers import Answer
@@ -150,6 +151,10 @@ class Scores(Protocol):
 
     def headline(self) -> list[str]:
         """What matters most, in one line or two."""
+        ...
+
+    def table(self) -> Table:
+        """A row a class."""
         ...
 
     def lines(self, on: str, views: str = "none") -> list[str]:
