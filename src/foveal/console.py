@@ -14,7 +14,7 @@ from html import escape
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Literal, TextIO
 
-from foveal.errors import brief, shown
+from foveal.errors import BadRecipe, brief, kind_of, shown
 from foveal.pages.words import seconds_in_words
 from foveal.progress import SILENT, Advance, Progress
 
@@ -33,9 +33,14 @@ Heard = Progress | Literal["auto"] | None
 
 
 def heard(asked: Heard) -> Progress:
-    """Where a function of the library tells how it gets on: "auto", as `progress` has it; None, nowhere."""
+    """Where a function of the library tells how it gets on: "auto", as `progress` has it; None, nowhere.
+
+    Raises: BadRecipe for anything else that is no `Progress`.
+    """
     if asked == "auto":
         return progress()
+    if asked is not None and not hasattr(asked, "say"):
+        raise BadRecipe(f'progress is "auto", None or a Progress; got {kind_of(asked)}.')
     return SILENT if asked is None else asked
 
 

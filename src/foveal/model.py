@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foveal.engines import Engine, TorchEngine
-from foveal.errors import BadModel, BadPicture, BadRecipe, brief, shown
+from foveal.errors import BadModel, BadPicture, BadRecipe, brief, check_kind, shown
 from foveal.files.given import Picture, check_pictures, count_pictures, is_one_picture, named_pictures
 from foveal.files.headers import shape_of
 from foveal.files.model_file import model_file
@@ -381,6 +381,9 @@ def load(path: str | Path, network: nn.Module | None = None) -> Model:
     Args:   network, needed where the model was trained from a network of one's own: the same class, built anew.
     Raises: Missing, or BadModel with what is wrong with the file. Nothing in the file is executed.
     """
+    check_kind(path, str | Path, "a model is a run's folder or a file", BadModel)
+    if not str(path):
+        raise BadModel("a model is a run's folder or a file; got an empty name.")
     file = model_file(path)
     if file.metadata is None:
         known, built = read_darknet(file.path)

@@ -204,10 +204,10 @@ def test_what_is_no_data_set_is_refused_in_one_sentence(arrays, run, tmp_path):
         ((X, None), "labels of shape"),
         ((X, y.astype(float) + 0.5), "labels must be whole numbers or texts"),
         ((X, y, y), r"a pair \(X, y\); got 3"),
-        (X, r"a pair \(X, y\); got an array alone"),
-        ([X, y], r"a pair \(X, y\); got a list alone"),
+        (X, r"a pair \(X, y\); got an array"),
+        ([X, y], r"a pair \(X, y\); got a list"),
         (None, r"a pair \(X, y\); got None"),
-        (3, r"a pair \(X, y\); got an int alone"),
+        (3, r"a pair \(X, y\); got an int"),
     ):
         for ask in (
             lambda source: foveal.open_dataset(source),

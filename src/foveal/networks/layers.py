@@ -19,8 +19,9 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.utils._pytree import tree_leaves
 
-from foveal.errors import BadRecipe, shown
+from foveal.errors import BadRecipe, check_kind, shown
 from foveal.files.spreadsheet import csv_text
+from foveal.networks._asked import check_numbers, sides_of
 from foveal.networks.taps import watching
 from foveal.networks.tracing import Field, Tracing
 from foveal.ops.arithmetic import parameter_formula
@@ -128,7 +129,10 @@ def layers(network: nn.Module, size: int | tuple[int, int], in_channels: int | N
             in_channels: C; by default what its first convolution takes, else 3.
     Raises: BadRecipe when the network cannot take such a picture.
     """
-    height, width = (size, size) if isinstance(size, int) else size
+    hint = f" (build it first: foveal.build({network!r}, …))" if isinstance(network, str) else ""
+    check_kind(network, nn.Module, f"layers are told of an nn.Module{hint}", BadRecipe)
+    height, width = sides_of(size)
+    check_numbers(in_channels=1 if in_channels is None else in_channels)
     channels = _channels(network) if in_channels is None else in_channels
     known = next((p for p in network.parameters() if p.is_floating_point()), torch.empty(0))
     images = torch.empty(1, channels, height, width, dtype=known.dtype, device="meta")

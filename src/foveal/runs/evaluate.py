@@ -15,7 +15,7 @@ from foveal.console import Heard, heard
 from foveal.data.dataset import SPLITS, Dataset, Skipped
 from foveal.data.finding import check_source
 from foveal.data.sources import Reading, open_dataset
-from foveal.errors import BadData, BadRecipe, did_you_mean, shown
+from foveal.errors import BadData, BadModel, BadRecipe, check_kind, did_you_mean, shown
 from foveal.files.model_file import model_file
 from foveal.files.tables import Table
 from foveal.model_files import task_of
@@ -82,6 +82,9 @@ def evaluate(
             and for what the model has no use for.
     """
     progress = heard(progress)
+    from foveal.model import Model, load
+
+    check_kind(model, str | Path | Model, "a model is a Model, a run's folder or a file", BadModel)
     ask = Ask(views=_checked(views, on), accuracy=accuracy, precision=precision)
     if isinstance(model, str | Path):
         task = task_of(model_file(model))  # a wrong path or wish is told before anything is read
@@ -93,8 +96,6 @@ def evaluate(
     chosen = np.arange(len(dataset)) if on == "all" else dataset.indices(on)
     if not len(chosen):
         raise BadData(f"{shown(dataset.origin.place)} has no {on} pictures; use --on all, or --split FILE.csv.")
-    from foveal.model import load
-
     loaded = load(model) if isinstance(model, str | Path) else model
     loaded.check(ask)
     return scored_on(loaded, dataset.take(chosen), ask, progress)

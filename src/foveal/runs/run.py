@@ -19,7 +19,7 @@ from urllib.parse import quote
 from foveal.console import Heard, duration, heard
 from foveal.data.dataset import SPLITS, Dataset
 from foveal.data.sources import open_dataset, reading_of
-from foveal.errors import BadRecipe, brief, leaving, shown
+from foveal.errors import BadRecipe, brief, check_kind, kind_of, leaving, shown
 from foveal.files.durable import RunLock, new_folder, write_text
 from foveal.files.plain_table import counted, percent
 from foveal.files.run_folder import begun_run, check_run, free_folder, logged, tell_left_out, way_on
@@ -132,13 +132,16 @@ def train(
             NoSpace, NotFinite, Interrupted: stopped midway; `resume` goes on.
     """
     began, progress = time.perf_counter(), heard(progress)
+    check_kind(out, str | Path | None, "out is a str or Path", BadRecipe)
+    check_kind(recipe, Recipe | None, "recipe is a Recipe", BadRecipe)
+    check_kind(settings, Mapping | None, "settings are a mapping, key -> value", BadRecipe)
     own = None if isinstance(network, str) else network
     named = {"network": network} if isinstance(network, str) else {}
     recipe = with_short(recipe or Recipe(), {**named, **short}, settings or {})
     name = source if isinstance(source, str) else str(source) if isinstance(source, Path) else ""
     recipe = recipe.with_settings({"data.source": name})
     if own is not None:
-        recipe = _of_ones_own(recipe)
+        recipe = _of_ones_own(recipe, own)
     place = Path(out).expanduser() if out is not None else None
     check_asked(recipe, name, place)
     task, dataset = asked_data(source, recipe, progress)
@@ -172,6 +175,8 @@ def resume(
     Args: network and source again, where the run was started with a module or with arrays of one's own.
     """
     began, progress = time.perf_counter(), heard(progress)
+    check_kind(folder, str | Path, "a run is a folder", BadRecipe)
+    check_kind(settings, Mapping | None, "settings are a mapping, key -> value", BadRecipe)
     folder = Path(folder)
     check_run(folder)
     recipe = read_recipe(folder / "recipe.toml")
@@ -206,8 +211,10 @@ def with_short(recipe: Recipe, given: Mapping[str, Any], settings: Mapping[str, 
     return recipe
 
 
-def _of_ones_own(recipe: Recipe) -> Recipe:
+def _of_ones_own(recipe: Recipe, network: Any) -> Recipe:
     """For a module that is given. Raises: BadRecipe for what builds a network of the catalogue, which nobody reads."""
+    if not hasattr(network, "state_dict"):
+        raise BadRecipe(f"network is a name of the catalogue or an nn.Module; got {kind_of(network)}.")
     for key, unset in (("name", ("auto", CUSTOM)), ("dropout", ("auto",)), ("batch_norm", ("auto",))):
         if getattr(recipe.network, key) not in unset:
             raise BadRecipe(
