@@ -36,7 +36,14 @@ __all__ = [
 
 
 class FovealError(Exception):
-    """A refusal or a stop, told in one sentence."""
+    """A refusal or a stop, told in one sentence.
+
+    >>> try:
+    ...     foveal.load("runs/nowhere")
+    ... except foveal.FovealError as error:
+    ...     print(error)
+    runs/nowhere does not exist...
+    """
 
     exit_code = 2
 

@@ -62,7 +62,12 @@ class Asking(TypedDict, total=False):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Model:
-    """A trained network that answers for pictures."""
+    """A trained network that answers for pictures.
+
+    >>> model = foveal.load(run.folder)
+    >>> model.predict(zero).label
+    '0'
+    """
 
     engine: Engine
     preprocess: Preprocess
@@ -73,44 +78,76 @@ class Model:
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """What it tells apart."""
+        """What it tells apart.
+
+        >>> model.classes[:3]
+        ('0', '1', '2')
+        """
         return self.task.classes
 
     @property
     def network(self) -> Any:
-        """The `nn.Module` that computes. Raises: BadModel where something else does."""
+        """The `nn.Module` that computes. Raises: BadModel where something else does.
+
+        >>> type(model.network).__name__
+        'MLP'
+        """
         if isinstance(self.engine, TorchEngine):
             return self.engine.network
         raise BadModel("this model holds no network of PyTorch's.")
 
     @property
     def network_name(self) -> str:
-        """Of the network, or of the trunk."""
+        """Of the network, or of the trunk.
+
+        >>> model.network_name
+        'mlp'
+        """
         return self.architecture.trunk
 
     @property
     def options(self) -> Mapping[str, Any]:
-        """Of the network's builder."""
+        """Of the network's builder.
+
+        >>> dict(model.options)
+        {}
+        """
         return self.architecture.options
 
     @property
     def size(self) -> tuple[int, int]:
-        """Height and width of the network's input."""
+        """Height and width of the network's input.
+
+        >>> model.size
+        (24, 24)
+        """
         return self.preprocess.height, self.preprocess.width
 
     @property
     def temperature(self) -> float:
-        """Of the softmax of a classifier."""
+        """Of the softmax of a classifier.
+
+        >>> model.temperature > 0
+        True
+        """
         return float(self.calibration.temperature)
 
     @property
     def threshold(self) -> float:
-        """Least score that a detector shows."""
+        """Least score that a detector shows.
+
+        >>> detector.threshold
+        0.5
+        """
         return float(self.calibration.threshold)
 
     @property
     def trust(self) -> Any:
-        """How far its answers carry; None where no picture was kept aside to tell."""
+        """How far its answers carry; None where no picture was kept aside to tell.
+
+        >>> model.trust is not None
+        True
+        """
         return self.calibration.trust
 
     @property
@@ -183,7 +220,7 @@ class Model:
                 classifier.
 
         >>> model.embed([zero, one]).shape
-        (2, 128)
+        (2, 512)
         """
         if not self.task.linear:
             raise BadRecipe(
@@ -237,19 +274,30 @@ class Model:
                 wished for, iou, above which two boxes of a class are one object, and tile, pixels a side: larger
                 pictures are looked at piece by piece.
                 keep_pictures, to have the content of each picture in its prediction.
+
+        >>> [answer.label for answer in model.stream([zero, one], top=1)]
+        ['0', '1']
         """
         ask = Ask(top, views, accuracy, score, precision, iou, tile)
         self.check(ask)
         return self._streamed(pictures, ask, keep_pictures, progress)
 
     def check(self, ask: Ask) -> None:
-        """Raises: BadRecipe for what the model has no use for, or knows nothing about."""
+        """Raises: BadRecipe for what the model has no use for, or knows nothing about.
+
+        >>> from foveal.model import Ask
+        >>> model.check(Ask(top=3, accuracy=0.95))
+        """
         ask.check(self.task)
         check_tile(ask.tile, self.size)
         self.task.check_ask(ask, self.calibration)
 
     def promise(self, accuracy: float | None = None, precision: float | None = None) -> str:
-        """In one sentence what a wish does, and what it was trained for; "" where there is none."""
+        """In one sentence what a wish does, and what it was trained for; "" where there is none.
+
+        >>> model.promise(accuracy=0.9)
+        '...90...%...'
+        """
         return self.task.promise(Ask(accuracy=accuracy, precision=precision), self.calibration)
 
     def _streamed(
@@ -322,7 +370,12 @@ class Model:
         self, pixels: NDArray[np.uint8], views: Views = "none", features: bool = False
     ) -> Iterator[tuple[int, dict[str, NDArray[Any]]]]:
         """(N, H, W, C) uint8 as `preprocess` made them -> the engine's arrays, some pictures at a time, and the number
-        of the first of them. Raises: as of `Engine`."""
+        of the first of them. Raises: as of `Engine`.
+
+        >>> pixels = np.stack([model.preprocess.pixels(picture) for picture in (zero, one)])
+        >>> [(start, arrays["logits"].shape) for start, arrays in model.arrays(pixels)]
+        [(0, (2, 10))]
+        """
         step = self._at_once()
         for start in range(0, len(pixels), step):
             yield start, self.engine(pixels[start : start + step], views, features)
@@ -340,6 +393,11 @@ class Model:
         """What calibration and scores need of stored pictures.
 
         Args: sizes, (n, 2) height and width of the upright pictures, for tasks with boxes.
+
+        >>> from foveal.data.store import open_store
+        >>> store = open_store(dataset, model.preprocess)
+        >>> model.evidence(store, dataset.indices("val")).logits.shape
+        (128, 10)
         """
         from foveal.data.batches import batches_in_order
 
@@ -355,7 +413,11 @@ class Model:
         return self.task.joined(parts)
 
     def logits(self, pixels: Any, views: Views = "none") -> Any:
-        """Of a classifier: (N, H, W, C) uint8 as `preprocess` made them -> (N, K) float32 tensor on the CPU."""
+        """Of a classifier: (N, H, W, C) uint8 as `preprocess` made them -> (N, K) float32 tensor on the CPU.
+
+        >>> model.logits(model.preprocess.pixels(zero)[None]).shape
+        torch.Size([1, 10])
+        """
         import torch
 
         pixels = pixels if isinstance(pixels, np.ndarray) else pixels.numpy()
@@ -369,7 +431,12 @@ class Model:
         return self.task.wants_features(ask, self.calibration)
 
     def save(self, path: Path) -> None:
-        """Write the model as one `.safetensors` file, durably."""
+        """Write the model as one `.safetensors` file, durably.
+
+        >>> model.save(Path("digits.safetensors"))
+        >>> foveal.load("digits.safetensors").predict(zero).label
+        '0'
+        """
         write_model(
             path, self.network, self.task, self.architecture, self.preprocess, self.calibration, self.trained
         )  # fmt: skip
@@ -380,6 +447,9 @@ def load(path: str | Path, network: nn.Module | None = None) -> Model:
 
     Args:   network, needed where the model was trained from a network of one's own: the same class, built anew.
     Raises: Missing, or BadModel with what is wrong with the file. Nothing in the file is executed.
+
+    >>> foveal.load(run.folder)
+    Model(classify: mlp, 10 classes, 24×24 pixels)
     """
     check_kind(path, str | Path, "a model is a run's folder or a file", BadModel)
     if not str(path):

@@ -12,7 +12,7 @@ from typing import Any
 from foveal.errors import Missing, brief, shown
 from foveal.files.plain_table import table
 
-__all__ = ["Table", "data_frame", "html_table"]
+__all__ = ["MOST_ROWS", "Table", "data_frame", "html_table"]
 
 MOST_ROWS = 40  # that are shown; `rows` and data frames have them all
 LONGEST_NAME = 60  # letters of a cell in a notebook

@@ -133,6 +133,9 @@ def build(
     Args:   size: (H, W) in pixels, or one number for both. options: of the network's builder, such as dropout.
     Raises: BadRecipe for an unknown name, a size below the network's smallest, an option that it does not have, and for
             numbers that are none.
+
+    >>> foveal.build("lenet5", num_classes=10, in_channels=1, size=28)(torch.zeros(2, 1, 28, 28)).shape
+    torch.Size([2, 10])
     """
     check_kind(name, str, "a network is a name of the catalogue", BadRecipe)
     check_numbers(num_classes=num_classes, in_channels=in_channels)

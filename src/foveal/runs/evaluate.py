@@ -32,7 +32,11 @@ __all__ = ["Evaluation", "evaluate"]
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Evaluation:
-    """How well a model answers for pictures whose truth is known."""
+    """How well a model answers for pictures whose truth is known.
+
+    >>> evaluation
+    Evaluation(... % of 360 pictures right (95 % interval ... % to ... %))
+    """
 
     scores: Any  # the task's: `Scores`
     notes: tuple[str, ...]
@@ -57,7 +61,11 @@ class Evaluation:
         return f"<p>{escape('; '.join(self.scores.headline()))}</p>{self.table()._repr_html_()}"
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
+        """Plain values for JSON.
+
+        >>> evaluation.as_dict()["n"]
+        360
+        """
         skipped = [{"name": row.name, "reason": row.reason} for row in self.skipped]
         return {**self.scores.as_dict(), **self.besides, "notes": list(self.notes), "skipped": skipped}
 
@@ -80,6 +88,10 @@ def evaluate(
             `test_if`, `exclude`, `group_by` and the others that tell `open_dataset` how to read the source.
     Raises: BadData when no picture of a class that the model knows is there; BadRecipe for an unknown split or view,
             and for what the model has no use for.
+
+    >>> found = foveal.evaluate(model, "digits", on="val")
+    >>> found.scores.n, found.table().columns
+    (128, ('class', 'pictures', 'precision', 'recall', 'f1'))
     """
     progress = heard(progress)
     from foveal.model import Model, load

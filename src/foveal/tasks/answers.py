@@ -304,20 +304,32 @@ class Prediction:
         return iter((self,))
 
     def as_dict(self, nothing: Mapping[str, Any] = {"answer": None}) -> dict[str, Any]:
-        """Plain values for JSON. Args: nothing, what stands for the answer where there is none."""
+        """Plain values for JSON. Args: nothing, what stands for the answer where there is none.
+
+        >>> Prediction("a.png", None, "is empty").as_dict()
+        {'picture': 'a.png', 'answer': None, 'reason': 'is empty'}
+        """
         if self.answer is None:
             return {"picture": self.name, **nothing, "reason": self.reason}
         sides = {"height": self.size[0], "width": self.size[1]} if isinstance(self.answer, Detections) else {}
         return {"picture": self.name, **sides, **self.answer.as_dict()}
 
     def rows(self) -> list[Row]:
-        """The answer's rows with the picture's name before and a reason behind; one row where it has none."""
+        """The answer's rows with the picture's name before and a reason behind; one row where it has none.
+
+        >>> [row["label"] for row in model.predict(zero).rows()]
+        ['0']
+        """
         rows = self.answer.rows() if self.answer is not None else []
         reason = self.reason or ("" if rows else "no object")
         return [{"picture": self.name, **row, "reason": reason} for row in rows or [{}]]
 
     def to_pandas(self) -> Any:
-        """A data frame of `rows`. Raises: Missing without pandas."""
+        """A data frame of `rows`. Raises: Missing without pandas.
+
+        >>> model.predict(zero).to_pandas().label.tolist()
+        ['0']
+        """
         return data_frame(self.rows())
 
     @property
