@@ -129,6 +129,7 @@ def test_a_cell_of_a_notebook_has_one_output_that_ends_as_what_was_said():
     cell, clock = Cell(), Clock()
     notebook = Notebook(cell, clock)
     with notebook.task("training <b>", 100) as advance:
+        advance(0)
         assert cell.outputs == []  # what is over at once shows nothing
         clock.now += 1
         advance(40, "loss 0.3")
@@ -169,7 +170,7 @@ def test_a_bar_goes_with_what_failed():
 
     with pytest.raises(ValueError, match="broken"):
         failing()
-    assert cell.outputs[0]["text/plain"] == ""
+    assert cell.outputs[0]["text/plain"] == "decoding: 1 pictures, 1 s"
 
 
 def test_progress_is_shown_unless_it_is_asked_not_to(capsys):

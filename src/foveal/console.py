@@ -188,7 +188,7 @@ class _Bar:
 
 class Notebook:
     """One output of a notebook's cell, drawn anew in its place: the last lines that were said, and a bar for each thing
-    under way; what remains in the end is the lines."""
+    under way; what remains in the end is the lines. What is over at once shows nothing."""
 
     def __init__(self, display: Callable[..., Any] | None = None, clock: Callable[[], float] = time.monotonic) -> None:
         self._display = display or import_module("IPython.display").display
@@ -197,7 +197,7 @@ class Notebook:
         self._said: deque[str] = deque(maxlen=LINES_IN_A_CELL)
         self._earlier = 0
         self._bars: list[_Bar] = []
-        self._drawn = -DRAWN_EVERY_SECONDS
+        self._drawn = clock()
         self._lock = threading.Lock()
 
     def say(self, sentence: str) -> None:
@@ -227,6 +227,8 @@ class Notebook:
             with self._lock:
                 self._bars.remove(bar)
                 if self._handle is not None:
+                    if not self._said and not self._bars:  # what was seen at work does not leave an empty place
+                        self._said.append(f"{bar.name}: {bar.done} {bar.unit}, {duration(self._clock() - bar.began)}")
                     self._draw()
 
     def _draw(self) -> None:
