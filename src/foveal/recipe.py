@@ -175,7 +175,12 @@ class AugmentRecipe(_Section):
 
 
 class Recipe(_Section):
-    """Every setting of a run."""
+    """Every setting of a run.
+
+    >>> recipe = foveal.Recipe().with_settings({"training.epochs": 3, "augment.flip": "none"})
+    >>> recipe.training.epochs, recipe.training.optimizer
+    (3, 'auto')
+    """
 
     data: DataRecipe = DataRecipe()
     network: NetworkRecipe = NetworkRecipe()
@@ -186,6 +191,9 @@ class Recipe(_Section):
         """The recipe with some keys changed: `{"training.epochs": 3}`.
 
         Raises: BadRecipe that names the key and the nearest one that exists.
+
+        >>> Recipe().with_settings({"data.size": "64"}).data.size
+        '64'
         """
         tree = self.model_dump()
         for key, value in settings.items():
@@ -203,11 +211,19 @@ class Recipe(_Section):
 
     @property
     def from_weights(self) -> bool:
-        """Whether the network starts from weights rather than from chance; not while that is still open."""
+        """Whether the network starts from weights rather than from chance; not while that is still open.
+
+        >>> Recipe().with_settings({"network.weights": "imagenet"}).from_weights
+        True
+        """
         return parse_weights(self.network.weights)[0] not in (AUTO, SCRATCH) and self.network.train != SCRATCH
 
     def to_toml(self) -> str:
-        """The recipe as TOML, every key written out."""
+        """The recipe as TOML, every key written out.
+
+        >>> Recipe().to_toml().splitlines()[0]
+        '[data]'
+        """
         lines: list[str] = []
         for section, keys in self.model_dump().items():
             lines.append(f"[{section}]")

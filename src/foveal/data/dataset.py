@@ -185,6 +185,10 @@ class Dataset:
     """Pictures with labels, class names and a split each.
 
     `dataset[7]` and iterating give a `Sample`; a slice, or an array of numbers or of truth values, a smaller data set.
+
+    >>> dataset = foveal.open_dataset("digits")
+    >>> len(dataset), dataset[1].label, dataset.classes[:3]
+    (1797, '1', ('0', '1', '2'))
     """
 
     pictures: Pictures
@@ -267,7 +271,11 @@ class Dataset:
                 f"of {K} class{'es' * (K != 1)} ({splits})>")  # fmt: skip
 
     def summary(self) -> str:
-        """What it is in a few lines: the format, pictures (or boxes) of each class in each split, and the notes."""
+        """What it is in a few lines: the format, pictures (or boxes) of each class in each split, and the notes.
+
+        >>> print(dataset.summary().splitlines()[0])
+        Dataset digits: digits, 1797 pictures of 10 classes (1309 train, 128 val, 360 test)
+        """
         what = "pictures" if self.boxes is None else "boxes"
         counts = np.stack([self._of_classes(split) for split in SPLITS], axis=1) if self.classes else np.zeros((0, 3))
         width = max([len(what), *(len(shown(name)) for name in self.classes)])
@@ -289,6 +297,9 @@ class Dataset:
         """A data frame, a row a picture: name, path, label, split, and boxes where it has some.
 
         Raises: Missing without pandas.
+
+        >>> dataset.to_pandas().columns.tolist()
+        ['name', 'path', 'label', 'split']
         """
         try:
             pandas = import_module("pandas")
@@ -299,11 +310,19 @@ class Dataset:
         return pandas.DataFrame([sample.row for sample in self], columns=columns)
 
     def indices(self, split: str) -> NDArray[np.int64]:
-        """(n,) the pictures of one split, in order."""
+        """(n,) the pictures of one split, in order.
+
+        >>> dataset.indices("test")[:3]
+        array([ 0,  5, 10])
+        """
         return np.flatnonzero(self.splits == SPLITS.index(split)).astype(np.int64)
 
     def counts(self, split: str) -> NDArray[np.int64]:
-        """(K,) pictures of each class in one split."""
+        """(K,) pictures of each class in one split.
+
+        >>> int(dataset.counts("test").sum())
+        360
+        """
         return self.counts_of(self.indices(split))
 
     def counts_of(self, indices: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -315,7 +334,11 @@ class Dataset:
         return np.bincount(labels[labels != NOTHING], minlength=len(self.classes)).astype(np.int64)
 
     def take(self, indices: NDArray[np.int64]) -> Dataset:
-        """The same data set with fewer pictures."""
+        """The same data set with fewer pictures.
+
+        >>> len(dataset.take(dataset.indices("val")))
+        128
+        """
         return replace(
             self,
             pictures=self.pictures.take(indices),
@@ -328,5 +351,9 @@ class Dataset:
         )
 
     def noted(self, *notes: str, skipped: Sequence[Skipped] = ()) -> Dataset:
-        """The same data set with more to tell."""
+        """The same data set with more to tell.
+
+        >>> dataset.noted("Scanned in May.").notes
+        ('Scanned in May.',)
+        """
         return replace(self, notes=self.notes + notes, skipped=self.skipped + tuple(skipped))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypedDict
@@ -48,7 +48,7 @@ from foveal.data.formats import (
 from foveal.data.groups import AUTO
 from foveal.data.names import NAMED, NamedSet, canonical, fetched
 from foveal.data.split import decide
-from foveal.errors import BadData, shown
+from foveal.errors import BadData, check_kind, shown
 from foveal.progress import SILENT, Progress
 
 if TYPE_CHECKING:
@@ -148,7 +148,15 @@ def open_dataset(
              unlearnt: what becomes of classes that train lacks; who only writes them elsewhere keeps them.
     Returns: a Dataset with every split decided, digests filled, and notes to print.
     Raises:  Missing when there is no such source; BadData when it cannot be learnt from.
+
+    >>> foveal.open_dataset("digits")
+    <Dataset digits: digits, 1797 pictures of 10 classes (1309 train, 128 val, 360 test)>
+    >>> foveal.open_dataset((pictures, labels)).origin.format
+    'arrays'
     """
+    for what, file in (("split", split), ("exclude", exclude)):
+        check_kind(file, str | Path | None, f"{what} is a str or Path", BadData)
+    check_kind(classes, Iterable | None, "classes are names", BadData)
     named = tuple(unicodedata.normalize("NFC", str(name)) for name in classes) if classes is not None else None
     if named is not None and (len(set(named)) != len(named) or not named):
         raise BadData(f"class names must be given and differ; got {listed(named, 8) or 'none'}.")
@@ -176,6 +184,7 @@ def _read(source: str | Path | tuple[Any, Any], asked: Asked) -> Dataset:
         if len(source) != 2:
             raise BadData(f"a data set in memory is a pair (X, y); got {len(source)} values.")
         return arrays.read_arrays(*source, asked)
+    check_kind(source, str | Path, "a data set is a folder, a file, a name, or a pair (X, y)", BadData)
     word = asked.source
     if path := existing(word):
         dataset = _read_place(path, asked)

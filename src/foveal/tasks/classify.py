@@ -218,6 +218,10 @@ class Classify(LabelTask):
             for best, strange in zip(ranked, unlike, strict=True)
         ]
 
+    def probabilities(self, arrays: Arrays, calibration: LabelCalibration) -> NDArray[np.float32]:
+        """(N, K) of which each row sums to 1. Raises: NotFinite when a logit is infinite or NaN."""
+        return softmax(finite_logits(arrays["logits"], len(self.classes)) / calibration.temperature).astype(np.float32)
+
     def ranked(self, logits: NDArray[Any], temperature: float = 1.0, top: int = 5) -> list[list[tuple[str, float]]]:
         """(N, K) logits -> of each picture at most `top` classes and their probabilities, the likeliest first.
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from foveal.data.dataset import Dataset
 from foveal.errors import BadRecipe
+from foveal.files.tables import Table
 from foveal.preprocess import Preprocess, Views
 from foveal.recipe import AugmentRecipe, Recipe
 from foveal.tasks.answers import Answer
@@ -168,6 +169,10 @@ class Scores(Protocol):
         """What matters most, in one line or two."""
         ...
 
+    def table(self) -> Table:
+        """A row a class."""
+        ...
+
     def lines(self, on: str, views: str = "none") -> list[str]:
         """A page for a terminal. Args: on, the name of the split."""
         ...
@@ -308,6 +313,10 @@ class Task(Protocol):
         self, arrays: Arrays, sizes: Sequence[tuple[int, int]], preprocess: Preprocess, calibration: Any, ask: Ask
     ) -> list[Any]:
         """Thresholds, suppression, top k: an answer a picture. Args: sizes, (height, width) of the upright pictures."""
+        ...
+
+    def probabilities(self, arrays: Arrays, calibration: Any) -> NDArray[np.float32]:
+        """(N, K) of each class, calibrated. Raises: BadRecipe where not every class gets one."""
         ...
 
     # -- many answers
