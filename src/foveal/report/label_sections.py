@@ -35,7 +35,9 @@ def learning_curve_chart(run: FinishedRun) -> Chart | None:
     transfer = run.setup.transfer
     if transfer is None or transfer.curve is None:
         return None
-    return inline_chart(plots.plot_learning_curve(transfer.curve), "learning_curve", CURVE_NOTE)
+    return inline_chart(
+        plots.plot_learning_curve(transfer.curve, run.model.task.measured_as), "learning_curve", CURVE_NOTE
+    )
 
 
 def learning_section(run: FinishedRun) -> Section:

@@ -48,7 +48,7 @@ def plot_comparison(scores: Scores, baseline: Baseline) -> Figure:
 
 
 @styled
-def plot_learning_curve(curve: LearningCurve) -> Figure:
+def plot_learning_curve(curve: LearningCurve, what: str = "accuracy") -> Figure:
     """Accuracy by the number of training pictures, up to twice as many as there are."""
     figure, [[axes]] = canvas(curve.sentence, 3.0)
     axes.fill_between(curve.pictures, 100 * curve.low, 100 * curve.high, color=INKS["accent"], alpha=0.2, linewidth=0)
@@ -61,7 +61,7 @@ def plot_learning_curve(curve: LearningCurve) -> Figure:
         bar = [100 * curve.doubled_low, 100 * curve.doubled_high]
         axes.plot([2 * last] * 2, bar, color=INKS["warm"], linewidth=5, alpha=0.4, solid_capstyle="butt")
         axes.plot([2 * last], [100 * curve.doubled], "D", color=INKS["warm"], markersize=6)
-    axes.set(xlabel="training pictures", ylabel="accuracy, %")
+    axes.set(xlabel="training pictures", ylabel=f"{what}, %")
     axes.grid(axis="y")
     return figure
 
@@ -83,7 +83,7 @@ def plot_overlaps(iou: NDArray[np.float64], constant: float) -> Figure:
 
 
 @styled
-def plot_shares(rows: Sequence[tuple[str, float, tuple[float, float]]], title: str) -> Figure:
+def plot_shares(rows: Sequence[tuple[str, float, tuple[float, float]]], title: str, what: str = "accuracy") -> Figure:
     """Shares with their 95 % intervals, one below the other; the best in the accent's ink."""
     figure, [[axes]] = canvas(title, 0.75 + 0.42 * len(rows))
     best = max(value for _, value, _ in rows)
@@ -91,7 +91,7 @@ def plot_shares(rows: Sequence[tuple[str, float, tuple[float, float]]], title: s
         ink = INKS["accent"] if value == best else INKS["muted"]
         draw_interval(axes, y, value, interval, percent(value, 1), ink, size=7)
     name_ticks(axes, "y", range(len(rows)), [clipped(name, 28) for name, *_ in rows])
-    axes.set(xlabel="accuracy, %", ylim=(len(rows) - 0.4, -0.8))
+    axes.set(xlabel=f"{what}, %", ylim=(len(rows) - 0.4, -0.8))
     axes.grid(axis="x")
     return figure
 

@@ -6,7 +6,7 @@ with the model together with the sigmoids that make probabilities of its logits.
 
 from __future__ import annotations
 
-import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -15,11 +15,13 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from foveal.errors import BadModel
+from foveal.files.plain_table import percent
 from foveal.ops.ranking import f1_bound
 from foveal.ops.rejection import RiskCoverage, risk_coverage
 from foveal.ops.sigmoids import Sigmoids, fit_sigmoids
+from foveal.ops.statistics import wilson_interval
 
-__all__ = ["BOUNDS", "CURVES", "BoundsFacts", "LabelBounds"]
+__all__ = ["BOUNDS", "CURVES", "BoundsFacts", "LabelBounds", "TriedLabels"]
 
 BOUNDS, CURVES = "labels.bounds", "labels.curves"  # tensors in a model's file
 MOST_POINTS = 50  # of the curve that a model keeps of a label
@@ -90,7 +92,7 @@ class BoundsFacts(BaseModel):
         """Of the tensors that must be in the file."""
         return {BOUNDS: ((self.labels, 4), np.float64), CURVES: ((self.points, 4), np.float64)}
 
-    def bounds(self, tensors: dict[str, NDArray[Any]]) -> LabelBounds:
+    def bounds(self, tensors: Mapping[str, NDArray[Any]]) -> LabelBounds:
         """With the tensors that the file holds. Raises: BadModel where they are no thresholds."""
         table, points = tensors[BOUNDS], tensors[CURVES]
         sound = np.isfinite(table).all() and np.isfinite(points).all() and (table[:, 0] > 0).all()
@@ -104,7 +106,33 @@ class BoundsFacts(BaseModel):
         return LabelBounds(Sigmoids(table[:, 0], table[:, 1]), table[:, 2], tuple(curves), table[:, 3].astype(np.int64))
 
 
-def in_reach(bounds: Floats) -> NDArray[np.bool_]:
-    """(K,) which labels are named at all."""
-    reached: NDArray[np.bool_] = bounds < math.inf
-    return reached
+@dataclass(frozen=True)
+class TriedLabels:
+    """What became of a target precision on labelled pictures."""
+
+    precision: float  # target
+    named: int  # labels, of all pictures
+    right: int  # of these
+    there: int  # labels that the pictures have
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {
+            "target_precision": self.precision,
+            "named": self.named,
+            "precision": self.right / self.named if self.named else None,
+            "precision_interval": list(wilson_interval(self.right, self.named)) if self.named else None,
+            "recall": self.right / self.there if self.there else None,
+        }
+
+    @property
+    def sentences(self) -> tuple[str, ...]:
+        """What happened, for people."""
+        target = f"Target precision {100 * self.precision:g} %:"
+        if not self.named:
+            return (f"{target} no label reaches its threshold.",)
+        low, high = wilson_interval(self.right, self.named)
+        return (
+            f"{target} {self.right} of {self.named} named labels are correct ({percent(self.right / self.named)}, 95 % "
+            f"confidence interval {percent(low)} to {percent(high)}); {self.right} of {self.there} labels are found.",
+        )
