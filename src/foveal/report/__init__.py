@@ -8,4 +8,5 @@ PAGES = {  # imported when asked for: plotting is needed by finished runs alone
     "classify": "foveal.report.classification_page",
     "detect": "foveal.report.detection_page",
     "localise": "foveal.report.localisation_page",
+    "multilabel": "foveal.report.multilabel_page",
 }

@@ -9,6 +9,7 @@ __all__ = ["HOMES", "TASK_NAMES"]
 
 HOMES = {  # name -> (what it gives, module, class); asked in this order which of them takes a data set
     "classify": ("one label a picture", "foveal.tasks.classify", "Classify"),
+    "multilabel": ("several labels a picture, or none", "foveal.tasks.multilabel", "MultiLabel"),
     "localise": ("one object a picture", "foveal.tasks.localise", "Localise"),
     "detect": ("objects", "foveal.tasks.detect", "Detect"),
 }
