@@ -86,7 +86,7 @@ def test_a_model_without_several_answers_is_not_asked_for_them() -> None:
     model = Fake(Detections)
     predict_to(model, ["a.png"], io.StringIO())
     assert model.asked == {}
-    with pytest.raises(BadRecipe, match="--top is for classifiers, and this model is a toy"):
+    with pytest.raises(BadRecipe, match="--top is for classifiers, but this model is a toy"):
         predict_to(model, ["a.png"], io.StringIO(), top=2)
 
 

@@ -68,7 +68,7 @@ def test_a_head_that_is_fitted_at_once_reads_nothing_of_the_loop() -> None:
     head = set_to(network__weights="imagenet", network__train="head")
     with pytest.raises(BadRecipe, match=r"^--epochs is for training in steps"):
         check_typed(head, {"network.train": "--train", "training.epochs": "--epochs"})
-    with pytest.raises(BadRecipe, match=r"^training\.clip is for what is trained step by step"):
+    with pytest.raises(BadRecipe, match=r"^training\.clip is for training in steps"):
         check_typed(head, {"training.clip": "--set"})
     check_typed(head, {"network.train": "--train", "training.minutes": "--minutes", "training.accuracy": "--accuracy"})
     check_typed(head.with_settings({"network.train": "last:1"}), {"training.epochs": "--epochs"})

@@ -128,7 +128,7 @@ def test_another_wish_marks_other_answers(model: Model) -> None:
     assert not any(p.answer.abstained for p in model.predict(pictures, accuracy=0))
     with pytest.raises(BadRecipe, match=r"below 1, such as 0\.95"):
         model.predict(pictures, accuracy=1.5)
-    with pytest.raises(BadRecipe, match="no picture was kept aside"):
+    with pytest.raises(BadRecipe, match="no pictures were held out"):
         replace(model, calibration=LabelCalibration(1.3)).predict(pictures, accuracy=0.9)
 
 
