@@ -107,7 +107,7 @@ def test_objects_lie_where_the_colours_are(run: foveal.Run, pictures: Path) -> N
     for path in sorted((pictures / "images" / "test").iterdir()):
         pixels = np.asarray(Image.open(path)).astype(int)
         masks = [pixels[..., 0] - pixels[..., 2] > 100, pixels[..., 2] - pixels[..., 0] > 100]
-        (found,) = run.model.predict(path)
+        found = run.model.predict(path)
         assert found.answer is not None
         for box, label in zip(found.answer.xyxy, found.answer.labels, strict=True):
             x1, y1, x2, y2 = np.round(box).astype(int)
@@ -190,7 +190,7 @@ def test_large_pictures_are_looked_at_piece_by_piece(run: foveal.Run, pictures: 
     parts = [np.asarray(Image.open(p)) for p in sorted((pictures / "images" / "test").iterdir())[:8]]
     rows = [np.concatenate(parts[i : i + 4], axis=1) for i in (0, 4)]
     wide = np.concatenate([rows[0], np.full((48, 480, 3), 110, np.uint8), rows[1]])
-    (tiled,) = run.model.predict(wide, tile=120)
+    tiled = run.model.predict(wide, tile=120)
     assert tiled.answer is not None
     separate = sum(len(f.answer) for f in run.model.predict(list(parts)) if f.answer is not None)
     assert len(tiled.answer) >= 0.5 * separate
@@ -311,7 +311,7 @@ def test_one_object_is_placed_better_than_the_same_box_everywhere(foveal, pictur
     again = load(run.folder)
     assert isinstance(again, Model)
     assert again.architecture.kind == "one-object"
-    (found,) = again.predict(pictures / "images" / "test" / "test0.png")
+    found = again.predict(pictures / "images" / "test" / "test0.png")
     assert found.answer is not None
     assert len(found.answer) == 1
     scored = foveal("evaluate", tmp_path / "run", pictures)

@@ -16,7 +16,7 @@ MOST_LINES, LONG_LINES, MOST_LONG = 60, 40, 12
 
 def functions(tree: ast.AST, public: bool = True, inside: str = "") -> Iterator[tuple[str, bool, ast.FunctionDef]]:
     for node in ast.iter_child_nodes(tree):
-        if isinstance(node, ast.FunctionDef):
+        if isinstance(node, ast.FunctionDef) and not any(ast.unparse(d) == "overload" for d in node.decorator_list):
             yield inside + node.name, public and not node.name.startswith("_"), node
         elif isinstance(node, ast.ClassDef):
             yield from functions(node, public and not node.name.startswith("_"), f"{node.name}.")

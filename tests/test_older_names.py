@@ -42,8 +42,11 @@ def test_what_predictions_said_of_themselves_their_answers_say():
         assert unsure.passed
     with pytest.warns(DeprecationWarning, match=r"Label\.abstained"):
         assert unsure.answer.passed
-    with pytest.warns(DeprecationWarning, match=r"answer\.unlike"):
-        assert not unsure.unlike
+    with pytest.warns(DeprecationWarning, match=r"is Model\.predict\(picture\) now"):
+        assert unsure[0] is unsure
+    with pytest.warns(DeprecationWarning, match="is the answer now"):
+        (only,) = unsure
+    assert only is unsure
     found = Prediction("a.png", Detections(np.zeros((0, 4)), np.zeros(0, np.int64), np.zeros(0)))
     with pytest.warns(DeprecationWarning, match=r"answer"):
         assert found.objects is found.answer

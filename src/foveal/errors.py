@@ -11,6 +11,7 @@ import difflib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 __all__ = [
     "BadData",
@@ -26,14 +27,23 @@ __all__ = [
     "NotWritable",
     "Stopped",
     "brief",
+    "check_kind",
     "did_you_mean",
+    "kind_of",
     "leaving",
     "shown",
 ]
 
 
 class FovealError(Exception):
-    """A refusal or a stop, told in one sentence."""
+    """A refusal or a stop, told in one sentence.
+
+    >>> try:
+    ...     foveal.load("runs/nowhere")
+    ... except foveal.FovealError as error:
+    ...     print(error)
+    runs/nowhere does not exist...
+    """
 
     exit_code = 2
 
@@ -144,6 +154,24 @@ def _escaped(character: str) -> str:
     if "\udc80" <= character <= "\udcff":  # how Python carries a byte of a file name that is not UTF-8
         return f"\\x{ord(character) - 0xDC00:02x}"
     return character.encode("unicode_escape", "surrogatepass").decode()
+
+
+def kind_of(value: object) -> str:
+    """What was handed over in place of what is wanted, in words.
+
+    >>> kind_of(None), kind_of(3), kind_of([3])
+    ('None', 'an int', 'a list')
+    """
+    if value is None:
+        return "None"
+    kind = "array" if hasattr(value, "__array__") else type(value).__name__
+    return f"{'an' if kind[0].lower() in 'aeiou' else 'a'} {kind}"
+
+
+def check_kind(value: object, kinds: Any, wanted: str, error: type[FovealError]) -> None:
+    """Raises: the error, where a value is of none of these types. Args: wanted, the first half of its sentence."""
+    if not isinstance(value, kinds):
+        raise error(f"{wanted}; got {kind_of(value)}.")
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

@@ -27,6 +27,7 @@ from foveal.tasks.heads import HEADS, head_of
 from foveal.tasks.heads.head import Architecture
 from foveal.tasks.registry import TASKS, task_of_file
 from foveal.tasks.task import Calibration, Task
+from foveal.tasks.trust import BANK
 
 if TYPE_CHECKING:
     import torch
@@ -225,8 +226,9 @@ def with_weights(description: Description, place: Path, network: nn.Module) -> d
     """
     expected = {name: (tuple(value.shape), value.dtype) for name, value in network.state_dict().items()}
     besides = description.calibration.shapes()
-    expected |= {name: (_checked_shape(shape, network, description, place), _torch_type(kind))
-                 for name, (shape, kind) in besides.items()}  # fmt: skip
+    if BANK in besides:
+        _check_features(besides[BANK][0], network, description, place)
+    expected |= {name: (shape, _torch_type(kind)) for name, (shape, kind) in besides.items()}
     tensors, metadata = read_tensors(place, KIND, expected=lambda _: expected)
     again = described(metadata, place)
     if (again.task, again.architecture, again.classes, again.preprocess, again.calibration) != (
@@ -330,8 +332,8 @@ def _preprocess(written: Mapping[str, Any], path: Path) -> Preprocess:
         raise BadModel(f"{shown(path)}: metadata preprocess: {shown(str(error))}.") from None
 
 
-def _checked_shape(shape: tuple[int, ...], network: nn.Module, description: Description, path: Path) -> tuple[int, ...]:
-    """(B, D) of features, if D of them enter the network's classifier."""
+def _check_features(shape: tuple[int, ...], network: nn.Module, description: Description, path: Path) -> None:
+    """Raises: BadModel where (B, D) features are not those that enter the network's classifier."""
     from foveal.networks.head import classifier_path
 
     try:
@@ -341,7 +343,6 @@ def _checked_shape(shape: tuple[int, ...], network: nn.Module, description: Desc
     entering = getattr(layer, "in_features", getattr(layer, "in_channels", None))
     if entering != shape[1]:
         raise BadModel(f"{shown(path)}: metadata tells of {shape[1]} features, but {entering} enter the classifier.")
-    return shape
 
 
 def _torch_type(kind: type[np.generic]) -> torch.dtype:

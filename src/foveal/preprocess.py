@@ -33,6 +33,9 @@ class Preprocess:
     A picture is resized (bicubic, antialiased) until it covers `height` × `width` divided by `crop_fraction`, and its
     centre is cut out; with `whole` it is resized until it fits inside, and what is left is filled with grey: no object
     is lost. Pixels are uint8 until `tensor`, which gives `(x / 255 − mean) / std`.
+
+    >>> Preprocess(28, 28, channels=1, mean=(0.13,), std=(0.31,)).pixels(zero).shape
+    (28, 28, 1)
     """
 
     height: int  # pixels
@@ -70,6 +73,9 @@ class Preprocess:
         """(H, W, C) uint8 of one picture: an encoded file's bytes or path, or decoded pixels (H, W) or (H, W, C).
 
         Raises: BadPicture when the picture cannot be decoded whole.
+
+        >>> model.preprocess.pixels(zero).shape
+        (24, 24, 1)
         """
         cover = (math.ceil(self.height / self.crop_fraction), math.ceil(self.width / self.crop_fraction))
         picture = self.upright(source, name, cover)
@@ -80,13 +86,21 @@ class Preprocess:
     def upright(
         self, source: Encoded | NDArray[np.uint8], name: str = "", cover: tuple[int, int] | None = None
     ) -> NDArray[np.uint8]:
-        """(H, W, C) uint8 of one picture at its own size, as `read_image` gives it. Raises: BadPicture."""
+        """(H, W, C) uint8 of one picture at its own size, as `read_image` gives it. Raises: BadPicture.
+
+        >>> model.preprocess.upright(zero).shape
+        (8, 8, 1)
+        """
         return read_image(
             source, name=name, channels=self.channels, cover=cover, max_megapixels=self.max_megapixels, white=self.white
         )
 
     def matrix(self, height: int, width: int) -> NDArray[np.float64]:
-        """(3, 3) that carries places of an upright picture of this size to its pixels as `pixels` gives them."""
+        """(3, 3) that carries places of an upright picture of this size to its pixels as `pixels` gives them.
+
+        >>> Preprocess(24, 24).matrix(8, 8) @ [4, 4, 1]
+        array([12., 12.,  1.])
+        """
         if self.whole:
             new_h, new_w, top, left = _placed((height, width), (self.height, self.width))
             return translation(left, top) @ scale_matrix(new_w / width, new_h / height)
@@ -96,7 +110,12 @@ class Preprocess:
         return away @ scale_matrix(new_w / width, new_h / height)
 
     def tensor(self, pixels: Tensor) -> Tensor:
-        """(N, H, W, C) uint8 on any device -> (N, C, H, W) float32, normalised; channels last in memory."""
+        """(N, H, W, C) uint8 on any device -> (N, C, H, W) float32, normalised; channels last in memory.
+
+        >>> import torch
+        >>> Preprocess(8, 8).tensor(torch.zeros(2, 8, 8, 3, dtype=torch.uint8)).shape
+        torch.Size([2, 3, 8, 8])
+        """
         import torch
 
         n, height, width, channels = pixels.shape
@@ -107,7 +126,11 @@ class Preprocess:
         return rows.sub_(mean).div_(std).view(n, height, width, channels).permute(0, 3, 1, 2)
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values for JSON; `Preprocess(**that)` gives the same value back."""
+        """Plain values for JSON; `Preprocess(**that)` gives the same value back.
+
+        >>> Preprocess(**Preprocess(8, 8).as_dict()).height
+        8
+        """
         return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items() if v is not None}
 
 

@@ -1,7 +1,7 @@
 """How long things tell that they are getting on: an argument, never a global.
 
-Whatever takes time accepts a `Progress`; the library's default is `SILENT`, the command line hands in one that draws
-bars on stderr (`cli/console.py`).
+Whatever takes time accepts a `Progress`, and is silent without one; the command, and the functions of `runs`, hand in
+one that draws bars (`console.py`).
 """
 
 from __future__ import annotations

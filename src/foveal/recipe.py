@@ -103,6 +103,8 @@ class DataRecipe(_Section):
     unlabelled: Literal["leave-out", "background"] = "leave-out"  # with boxes: pictures without annotation
     box_origin: Literal["auto", "0", "1"] = "auto"  # with boxes: what their source calls its first pixel
     white: Annotated[float, Field(gt=0, le=1e30, allow_inf_nan=False)] | Literal["auto", "by type"] = "auto"
+    labels: Literal["auto", "one", "several"] = "auto"  # that a picture may have, where a table says what it shows
+    label_separator: Annotated[str, Field(min_length=1, max_length=8)] = "auto"  # between labels in a cell; or "none"
     contradictions: Literal["leave-out", "refuse"] = "leave-out"  # equal pictures under two labels
     size: Annotated[str, AfterValidator(_size)] = "auto"  # "224" or "192x256", pixels
     store: Literal["auto", "pixels", "jpeg", "none"] = "auto"
@@ -136,12 +138,14 @@ class TrainingRecipe(_Section):
     weight_decay: NotNegative | Auto = "auto"
     schedule: Literal["auto", "one-cycle", "cosine", "linear", "constant"] = "auto"
     warmup: Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)] | Auto = "auto"  # share of all steps
+    loss: Literal["auto", "cross-entropy", "asymmetric"] = "auto"  # of several labels a picture
     label_smoothing: Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)] | Auto = "auto"
     ema: Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)] | Auto = "auto"  # decay a step; 0: off
     blend: Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)] | Auto = "auto"  # of the starting weights, kept
     soup: Annotated[int, Field(ge=1, le=20, strict=True)] | Auto = "auto"  # trainings from weights that are averaged
     clip: NotNegative | Auto = "auto"  # largest norm of all gradients; 0: off
     accuracy: Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)] = 0.0  # that answers should have; 0: answer all
+    precision: Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)] = 0.0  # of each of several labels; 0: best F1
     early_stopping: Annotated[int, Field(ge=0, le=100_000, strict=True)] = 0  # epochs without a better loss; 0: off
     class_weights: Literal["auto", "none", "balanced"] = "auto"
     on_nan: Literal["stop", "skip"] = "stop"
@@ -171,7 +175,12 @@ class AugmentRecipe(_Section):
 
 
 class Recipe(_Section):
-    """Every setting of a run."""
+    """Every setting of a run.
+
+    >>> recipe = foveal.Recipe().with_settings({"training.epochs": 3, "augment.flip": "none"})
+    >>> recipe.training.epochs, recipe.training.optimizer
+    (3, 'auto')
+    """
 
     data: DataRecipe = DataRecipe()
     network: NetworkRecipe = NetworkRecipe()
@@ -182,6 +191,9 @@ class Recipe(_Section):
         """The recipe with some keys changed: `{"training.epochs": 3}`.
 
         Raises: BadRecipe that names the key and the nearest one that exists.
+
+        >>> Recipe().with_settings({"data.size": "64"}).data.size
+        '64'
         """
         tree = self.model_dump()
         for key, value in settings.items():
@@ -199,11 +211,19 @@ class Recipe(_Section):
 
     @property
     def from_weights(self) -> bool:
-        """Whether the network starts from weights rather than from chance; not while that is still open."""
+        """Whether the network starts from weights rather than from chance; not while that is still open.
+
+        >>> Recipe().with_settings({"network.weights": "imagenet"}).from_weights
+        True
+        """
         return parse_weights(self.network.weights)[0] not in (AUTO, SCRATCH) and self.network.train != SCRATCH
 
     def to_toml(self) -> str:
-        """The recipe as TOML, every key written out."""
+        """The recipe as TOML, every key written out.
+
+        >>> Recipe().to_toml().splitlines()[0]
+        '[data]'
+        """
         lines: list[str] = []
         for section, keys in self.model_dump().items():
             lines.append(f"[{section}]")

@@ -310,13 +310,11 @@ def test_13_two_ones_are_several_labels_and_none_is_a_row(tmp_path):
     assert len(dataset) == 8
     assert ("line 10", "has no 1 in cat, dog") in {(row.name, row.reason) for row in dataset.skipped}
     write(table, "image,cat,dog", *rows, "8,1,1")
-    with pytest.raises(
-        BadData, match='line 10: 8 is both "cat" and "dog"; pictures with several labels are not a task'
-    ):
-        open_dataset(table)
+    assert open_dataset(table)[8].labels == ("cat", "dog")
+    with pytest.raises(BadData, match=r"line 10: 8 has several labels \(cat, dog\), and one is asked for"):
+        open_dataset(table, labels="one")
     write(table, "image,cat,dog,smoker", *(f"{row},{i % 2}" for i, row in enumerate(rows)))
-    with pytest.raises(BadData, match='is both "cat" and "smoker"'):
-        open_dataset(table)
+    assert open_dataset(table)[1].labels == ("cat", "smoker")
     write(table, "image,cat,dog", *rows, "8,0.5,0")
     with pytest.raises(BadData, match=r'line 10: column "cat" holds "0\.5"; a column that is a class holds 0 or 1'):
         open_dataset(table)
@@ -447,11 +445,12 @@ def test_15_a_column_of_the_tables_groups(tmp_path):
     assert said(dataset, '6 groups by column "film"')
 
 
-def test_15_texts_and_several_labels_are_refused_by_name(tmp_path):
+def test_15_texts_and_what_is_no_label_are_refused_by_name(tmp_path):
     image_folder(tmp_path, splits=("train",))
     for column, value, words in (
         ("text", "a cat", "pictures with texts are not a task yet"),
-        ("labels", ["a", "b"], "pictures with several labels are not a task yet"),
+        ("labels", [["a", "b"]], "holds a list of something else than labels"),
+        ("labels", {"a": 1}, "holds objects, not labels"),
         ("taken", None, "another value in each row"),
     ):
         rows = [{"file_name": f"{i}.jpg", column: value or f"at {i}"} for i in range(8)]
@@ -533,8 +532,9 @@ def test_parquet_labels_may_be_texts_and_rows_without_one_are_told(tmp_path):
     assert dataset.classes == ("cat", "dog")
     assert [row.reason for row in dataset.skipped] == ["has no label"] * 2
     parquet_set(tmp_path / "y.parquet", 8, labels=[[0, 1]] * 8)
-    with pytest.raises(BadData, match="several labels a picture, which are not a task yet"):
-        open_dataset(tmp_path / "y.parquet")
+    assert open_dataset(tmp_path / "y.parquet")[0].labels == ("0", "1")
+    with pytest.raises(BadData, match="several labels a picture, and one is asked for"):
+        open_dataset(tmp_path / "y.parquet", labels="one")
     parquet_set(tmp_path / "z.parquet", 8, a=[0] * 8, b=[1] * 8)
     with pytest.raises(BadData, match='needs one column "label"; a, b could be it'):
         open_dataset(tmp_path / "z.parquet")

@@ -99,3 +99,42 @@ def test_more_values_than_pictures_are_fitted_in_the_space_that_the_pictures_spa
     long = fit_logistic(np.tile(features, (2, 1)), np.tile(labels, 2), 3, 0.1)
     np.testing.assert_allclose(short.weight, long.weight, atol=1e-4)
     np.testing.assert_allclose(short.bias, long.bias, atol=1e-4)
+
+
+@pytest.fixture(scope="module")
+def several(table):
+    """The same features with three labels a picture, any number of which may be there."""
+    features, labels = table
+    noise = np.random.default_rng(1).random((len(labels), 3)) < 0.1
+    return features, np.stack([labels == 1, labels > 1, features[:, 0] > 1], 1) ^ noise
+
+
+@pytest.mark.parametrize("decay", [1.0, 0.03])
+def test_several_labels_are_as_many_problems_of_two_classes(several, decay):
+    features, truth = several
+    ours = fit_logistic(features, truth, 3, decay).logits(features)
+    for k in range(3):
+        theirs = LogisticRegression(C=1 / (decay * len(truth)), tol=1e-9, max_iter=5000)
+        wanted = theirs.fit(scaled(features), truth[:, k]).decision_function(scaled(features))
+        np.testing.assert_allclose(ours[:, k], wanted, atol=2e-3 * np.abs(wanted).max())
+
+
+def test_weights_may_differ_from_label_to_label(several):
+    features, truth = several
+    weights = np.where(truth, [5.0, 1.0, 1.0], 1.0)
+    heavy, light = (fit_logistic(features, truth, 3, 0.1, w).logits(features) for w in (weights, None))
+    assert heavy[:, 0].mean() > light[:, 0].mean() + 0.5
+    np.testing.assert_allclose(heavy[:, 1:], light[:, 1:], atol=1e-2)
+
+
+def test_folds_have_their_share_of_every_label_and_decay_is_chosen(several):
+    features, truth = several
+    rare = np.zeros((len(truth), 1), bool)
+    rare[::40] = True
+    fold = fold_of(np.concatenate([truth, rare], 1), 5)
+    for k, column in enumerate(np.concatenate([truth, rare], 1).T):
+        counts = np.bincount(fold[column], minlength=5)
+        assert counts.max() - counts.min() <= max(3, 0.1 * counts.mean()), (k, counts)
+    chosen = choose_decay(features, truth, 3, fold)
+    assert chosen.logits.shape == truth.shape
+    assert ((chosen.logits > 0) == truth).mean() > 0.8

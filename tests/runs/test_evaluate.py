@@ -48,7 +48,7 @@ def on_disk(folder: Path, some: Dataset, broken: int = 0) -> Dataset:
 
 def right(model: Model, some: Dataset, indices: np.ndarray) -> int:
     """Counted one by one."""
-    answers = [model.predict(some.pictures.content(i))[0].answer for i in indices.tolist()]
+    answers = [model.predict(some.pictures.content(i)).answer for i in indices.tolist()]
     return sum(
         answer is not None and answer.label == some.classes[some.labels[i]]
         for answer, i in zip(answers, indices.tolist(), strict=True)

@@ -39,8 +39,8 @@ def test_others_get_more_of_what_they_had() -> None:
 def test_only_a_result_below_the_baseline_is_mended() -> None:
     setup = quick(pictures())
     assert mend(setup, 0.4, None) is None
-    assert mend(setup, HOG.top1, HOG) is None
+    assert mend(setup, HOG.score, HOG) is None
     found = mend(setup, 0.14, HOG)
     assert found is not None
-    assert "more accurate than the network, 53.12 % against 14.00 %: train for more epochs" in found.sentence
-    assert mend(setup, 0.14, replace(HOG, top1=0.13)) is None
+    assert "did better than the network, 53.12 % against 14.00 %: train for more epochs" in found.sentence
+    assert mend(setup, 0.14, replace(HOG, score=0.13)) is None

@@ -172,7 +172,7 @@ def test_older_files_load_and_know_nothing_of_trust(model: Model, tmp_path: Path
     write_tensors(tmp_path / "old.safetensors", tensors, facts, KIND)
     old = load(tmp_path / "old.safetensors")
     assert old.trust is None
-    prediction = old.predict(np.zeros((24, 32), np.uint8))[0]
+    prediction = old.predict(np.zeros((24, 32), np.uint8))
     assert not prediction.answer.abstained
     assert not prediction.answer.unlike
     with pytest.warns(DeprecationWarning, match="answer\\.abstained"):  # the name of before

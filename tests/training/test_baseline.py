@@ -7,6 +7,7 @@ import pytest
 from sklearn.datasets import load_digits
 
 from foveal.errors import BadData
+from foveal.tasks.classify import Classify
 from foveal.training import baseline
 from foveal.training.baseline import _by_turns, hog_baseline, hog_features
 
@@ -34,23 +35,23 @@ def _striped(n: int, side: tuple[int, int], channels: int, seed: int = 0):
 
 def test_digits_are_read_well_and_quickly(digits):
     pixels, labels, train, test = digits
-    found = hog_baseline(lambda i: pixels[i], labels, train, test, TEN)
-    assert found.top1 > 0.96
-    assert found.interval[0] < found.top1 < found.interval[1]
+    found = hog_baseline(lambda i: pixels[i], labels, train, test, Classify(TEN))
+    assert found.score > 0.96
+    assert found.interval[0] < found.score < found.interval[1]
     assert (found.n_train, found.n_test, found.note) == (1437, 360, "")
     json.dumps(found.as_dict(), allow_nan=False)
 
 
 def test_the_same_data_give_the_same_figure(digits):
     pixels, labels, train, test = digits
-    first, second = (hog_baseline(lambda i: pixels[i], labels, train[:300], test[:90], TEN) for _ in range(2))
-    assert first.top1 == second.top1
+    first, second = (hog_baseline(lambda i: pixels[i], labels, train[:300], test[:90], Classify(TEN)) for _ in range(2))
+    assert first.score == second.score
 
 
 def test_labels_that_say_nothing_are_not_predicted(digits):
     pixels, labels, train, test = digits
     shuffled = np.random.default_rng(0).permutation(labels)
-    assert hog_baseline(lambda i: pixels[i], shuffled, train[:500], test[:200], TEN).top1 < 0.3
+    assert hog_baseline(lambda i: pixels[i], shuffled, train[:500], test[:200], Classify(TEN)).score < 0.3
 
 
 def test_test_pictures_are_never_learnt_from(digits):
@@ -63,26 +64,26 @@ def test_test_pictures_are_never_learnt_from(digits):
 
     lying = labels.copy()
     lying[test] = (labels[test] + 1) % 10
-    assert hog_baseline(pixels_of, lying, train[:600], test, TEN).top1 < 0.1
+    assert hog_baseline(pixels_of, lying, train[:600], test, Classify(TEN)).score < 0.1
     assert set(np.concatenate(asked)) == set(train[:600]) | set(test)
 
 
 def test_a_guess_does_not_depend_on_the_other_pictures_that_are_asked_about(digits):
     pixels, labels, train, test = digits
     hard = test[labels[test] >= 8]  # alike, and none of most classes among them
-    wholly = hog_baseline(lambda i: pixels[i], labels, train[:300], test, TEN)
-    parts = [hog_baseline(lambda i: pixels[i], labels, train[:300], part, TEN)
+    wholly = hog_baseline(lambda i: pixels[i], labels, train[:300], test, Classify(TEN))
+    parts = [hog_baseline(lambda i: pixels[i], labels, train[:300], part, Classify(TEN))
              for part in (hard, np.setdiff1d(test, hard))]  # fmt: skip
-    assert sum(part.top1 * part.n_test for part in parts) == pytest.approx(wholly.top1 * wholly.n_test)
+    assert sum(part.score * part.n_test for part in parts) == pytest.approx(wholly.score * wholly.n_test)
 
 
 def test_of_many_pictures_a_fixed_number_is_taken_and_told(digits, monkeypatch):
     pixels, labels, train, test = digits
     monkeypatch.setattr(baseline, "MOST_TRAIN", 300)
     monkeypatch.setattr(baseline, "MOST_TEST", 90)
-    found = [hog_baseline(lambda i: pixels[i], labels, train, test, TEN) for _ in range(2)]
+    found = [hog_baseline(lambda i: pixels[i], labels, train, test, Classify(TEN)) for _ in range(2)]
     assert [(one.n_train, one.n_test) for one in found] == [(300, 90)] * 2
-    assert found[0].top1 == found[1].top1
+    assert found[0].score == found[1].score
     assert found[0].note == "on 300 of 1,437 training pictures and 90 of 360 test pictures"
 
 
@@ -117,8 +118,8 @@ def test_any_size_has_features(side, channels):
 def test_stripes_of_two_directions_are_told_apart():
     pictures, labels = _striped(120, (48, 64), 3)
     everything = np.arange(120)
-    found = hog_baseline(lambda i: pictures[i], labels, everything[:80], everything[80:], ("flat", "upright"))
-    assert found.top1 == 1.0
+    found = hog_baseline(lambda i: pictures[i], labels, everything[:80], everything[80:], Classify(("flat", "upright")))
+    assert found.score == 1.0
     assert found.interval[0] < 1
 
 
@@ -129,11 +130,11 @@ def test_a_flat_picture_has_no_direction():
 def test_one_class_in_training_is_the_only_guess():
     pictures, labels = _striped(20, (8, 8), 1)
     ones = np.flatnonzero(labels == 1)
-    found = hog_baseline(lambda i: pictures[i], labels, ones, np.arange(20), ("flat", "upright"))
-    assert found.top1 == 0.5
+    found = hog_baseline(lambda i: pictures[i], labels, ones, np.arange(20), Classify(("flat", "upright")))
+    assert found.score == 0.5
 
 
 def test_an_empty_split_is_refused():
     pictures, labels = _striped(4, (8, 8), 1)
     with pytest.raises(BadData, match="train and in test"):
-        hog_baseline(lambda i: pictures[i], labels, np.arange(4), np.arange(0), ("a", "b"))
+        hog_baseline(lambda i: pictures[i], labels, np.arange(4), np.arange(0), Classify(("a", "b")))

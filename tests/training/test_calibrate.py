@@ -16,7 +16,7 @@ from trainings import HEIGHT, PARTS, WIDTH, pictures, quick, quick_boxed
 
 from foveal.errors import NotFinite
 from foveal.tasks.classification_scores import fit_temperature
-from foveal.tasks.classify import LabelOutputs
+from foveal.tasks.labelled import LabelOutputs
 from foveal.training.calibrate import calibrated, evidence_of, outputs_of_head
 from foveal.training.setup import Setup
 from foveal.training.train_state import TrainState

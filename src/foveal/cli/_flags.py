@@ -1,4 +1,4 @@
-"""Short names on the command line for keys of the recipe: one table, from which options and their help are made."""
+"""What options say of themselves that are short for keys of the recipe; the list of them is `short_names.py`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from foveal.errors import BadRecipe
+from foveal.short_names import SHORT, Change, check_length
 from foveal.tasks.heads import heads_for
 from foveal.tasks.names import TASK_NAMES
 
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from foveal.data.sources import Reading
 
 __all__ = ["FLAGS", "Change", "Flag", "changed_keys", "reading", "reading_flags", "white_of", "with_flags"]
-
-Change = tuple[str, Any, str]  # key of the recipe, value, and what the user typed
 
 
 @dataclass(frozen=True)
@@ -42,59 +40,73 @@ READING = (
     "--unlabelled",
     "--box-origin",
     "--contradictions",
+    "--labels",
+    "--label-separator",
 )
 HEAD_NAMES = ", ".join(heads_for("detect"))
 TASKS = ", ".join(f"{name} ({gives})" for name, gives in TASK_NAMES.items())
 
 FLAGS: dict[str, Flag] = {
-    "--network": Flag("network.name", "NAME", "See `foveal networks`. [the best for the pictures and the time]"),
+    "--network": Flag(SHORT["network"], "NAME", "See `foveal networks`. [the best for the pictures and the time]"),
     "--weights": Flag(
-        "network.weights",
+        SHORT["weights"],
         "auto|scratch|imagenet|FILE",
         "Initial weights. [photographs: the best pretrained weights on this machine]",
     ),
     "--train": Flag(
-        "network.train",
+        SHORT["train"],
         "PART",
         "With pretrained weights, what to train: head, last:K stages, all, better (of head and all), scratch. "
         "[what the time allows]",
     ),
-    "--detector": Flag("network.detector", "KIND", f"Detection head, with boxes: {HEAD_NAMES}. [yolo]"),
-    "--epochs": Flag("training.epochs", "N", "Passes over the training pictures.", number=True),
-    "--minutes": Flag("training.minutes", "M", "Plan the whole run to finish within M minutes.", number=True),
-    "--size": Flag("data.size", "S|HxW", "Input size: pixels a side, or height x width."),
-    "--batch": Flag("training.batch_size", "B", "Batch size: pictures a step.", number=True),
-    "--seed": Flag("training.seed", "N", "Seed of all random numbers. [0]", number=True),
-    "--task": Flag("training.task", "KIND", f"{TASKS}. [detect where there are boxes]"),
-    "--accuracy": Flag(
-        "training.accuracy", "A", "Target accuracy, such as 0.99; abstains when less sure.", number=True
+    "--detector": Flag(SHORT["detector"], "KIND", f"Detection head, with boxes: {HEAD_NAMES}. [yolo]"),
+    "--epochs": Flag(SHORT["epochs"], "N", "Passes over the training pictures.", number=True),
+    "--minutes": Flag(SHORT["minutes"], "M", "Plan the whole run to finish within M minutes.", number=True),
+    "--size": Flag(SHORT["size"], "S|HxW", "Input size: pixels a side, or height x width."),
+    "--batch": Flag(SHORT["batch"], "B", "Batch size: pictures a step.", number=True),
+    "--seed": Flag(SHORT["seed"], "N", "Seed of all random numbers. [0]", number=True),
+    "--task": Flag(SHORT["task"], "KIND", f"{TASKS}. [detect where there are boxes]"),
+    "--accuracy": Flag(SHORT["accuracy"], "A", "Target accuracy, such as 0.99; abstains when less sure.", number=True),
+    "--precision": Flag(
+        SHORT["precision"],
+        "P",
+        "Of several labels a picture: target precision of each, such as 0.95. [best F1]",
+        number=True,
     ),
-    "--device": Flag("training.device", "D", "cpu, cuda, mps. [the best available]"),
-    "--threads": Flag("training.threads", "N", "Number of compute threads.", number=True),
-    "--split": Flag("data.split", "FILE", "CSV with columns path and split."),
-    "--test-if": Flag("data.test_if", "REGEX", "Pictures whose path matches become the test set."),
-    "--exclude": Flag("data.exclude", "FILE", "CSV of paths to exclude."),
+    "--device": Flag(SHORT["device"], "D", "cpu, cuda, mps. [the best available]"),
+    "--threads": Flag(SHORT["threads"], "N", "Number of compute threads.", number=True),
+    "--split": Flag(SHORT["split"], "FILE", "CSV with columns path and split."),
+    "--test-if": Flag(SHORT["test_if"], "REGEX", "Pictures whose path matches become the test set."),
+    "--exclude": Flag(SHORT["exclude"], "FILE", "CSV of paths to exclude."),
     "--unlabelled": Flag(
-        "data.unlabelled",
+        SHORT["unlabelled"],
         "KIND",
         "With boxes, what to do with pictures without annotation: leave-out, background. [leave-out]",
     ),
-    "--box-origin": Flag("data.box_origin", "auto|0|1", "Index of the first pixel in box coordinates: 0 or 1. [auto]"),
+    "--box-origin": Flag(
+        SHORT["box_origin"], "auto|0|1", "Index of the first pixel in box coordinates: 0 or 1. [auto]"
+    ),
     "--contradictions": Flag(
-        "data.contradictions",
+        SHORT["contradictions"],
         "KIND",
         "What to do with identical pictures under two labels: leave-out, refuse. [leave-out]",
     ),
+    "--labels": Flag(
+        SHORT["labels"], "auto|one|several", "Of a picture in a table; several may be none. [as it has them]"
+    ),
+    "--label-separator": Flag(
+        SHORT["label_separator"], "TEXT", "Between several labels in a cell, such as ; or |; none: one label. [auto]"
+    ),
     "--group-by": Flag(
-        "data.group_by", "REGEX|COLUMN", "Keep pictures of one group (a patient, a plant) in one split."
+        SHORT["group_by"], "REGEX|COLUMN", "Keep pictures of one group (a patient, a plant) in one split."
     ),
     "--held-out": Flag(
-        "data.held_out", "test|val", "What to use val as when the source has no test: test, val. [test]"
+        SHORT["held_out"], "test|val", "What to use val as when the source has no test: test, val. [test]"
     ),
-    "--white": Flag("data.white", "auto|V", "Pixel value of white in pictures with more than 8 bits. [auto]"),
-    "--store": Flag("data.store", "KIND", "How decoded pictures are cached: pixels, jpeg, none."),
-    "--max-megapixels": Flag("data.max_megapixels", "M", "Skip larger pictures. [100]", number=True),
-    "--exact": Flag("training.arithmetic", "", "Compute in fp32 only; do not try faster formats.", value="fp32"),
+    "--white": Flag(SHORT["white"], "auto|V", "Pixel value of white in pictures with more than 8 bits. [auto]"),
+    "--store": Flag(SHORT["store"], "KIND", "How decoded pictures are cached: pixels, jpeg, none."),
+    "--max-megapixels": Flag(SHORT["max_megapixels"], "M", "Skip larger pictures. [100]", number=True),
+    "--exact": Flag(SHORT["exact"], "", "Compute in fp32 only; do not try faster formats.", value="fp32"),
 }
 
 
@@ -154,8 +166,7 @@ def changed_keys(flags: Mapping[str, Flag], given: Mapping[str, Any], settings: 
         value = flag.value or typed  # the recipe knows what each key may be: numbers are read as it reads them
         changes.append((flag.key, parse_setting(f"{flag.key}={value}")[1] if flag.number else value, name))
     changes += [(*parse_setting(text), "--set") for text in settings]
-    if {"training.epochs", "training.minutes"} <= {key for key, value, _ in changes if value not in (0, "auto")}:
-        raise BadRecipe("--epochs and --minutes both say how long to train; give one of them.")
+    check_length(changes, "--epochs", "--minutes")
     return changes
 
 

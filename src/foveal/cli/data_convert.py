@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["convert"]
 
-FORMS: tuple[Form, ...] = ("folders", "csv", "shards", "idx", "voc", "coco", "yolo", "boxes-csv")
+FORMS: tuple[Form, ...] = ("folders", "csv", "classes-csv", "shards", "idx", "voc", "coco", "yolo", "boxes-csv")
 
 
 Source = Annotated[
@@ -27,7 +27,10 @@ Out = Annotated[Path, typer.Argument(metavar="DIR", help="Folder for the copy; n
 To = Annotated[
     str | None,
     typer.Option(
-        "--to", metavar="FORM", help="Format: folders, csv, shards or idx; with boxes voc, coco, yolo or boxes-csv."
+        "--to",
+        metavar="FORM",
+        help="Format: folders, csv, classes-csv, shards or idx; several labels: csv, classes-csv, coco; "
+        "boxes: voc, coco, yolo, boxes-csv.",
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print a summary as JSON.")]
@@ -50,6 +53,8 @@ def convert(
       foveal data convert flowers/ flowers-tar/ --to shards     WebDataset .tar files
       foveal data convert digits digits-idx/ --to idx           grey pictures of one size, as MNIST ships them
       foveal data convert raccoons/ raccoons-yolo/ --to yolo    boxes: as voc, coco, yolo or boxes-csv have them
+
+      foveal data convert films.csv films/ --to classes-csv     several labels a picture: csv, classes-csv or coco
 
     Files are copied byte for byte; pictures that are not files (idx, CIFAR, arrays) become PNG, which is lossless.
     """

@@ -12,6 +12,7 @@ import typer
 from foveal.cli import console
 from foveal.cli._flags import FLAGS, Change, changed_keys, with_flags
 from foveal.errors import BadRecipe, shown
+from foveal.short_names import INSTEAD
 
 if TYPE_CHECKING:
     from foveal.recipe import Recipe
@@ -38,12 +39,6 @@ Compare = Annotated[
     bool, typer.Option("--compare", help="Compare --train head, last:1, all and scratch within one time budget.")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
-
-
-INSTEAD: dict[str, dict[str, Any]] = {  # of two keys that say the same, the one that is typed wins over the file's
-    "training.epochs": {"training.minutes": 0.0},
-    "training.minutes": {"training.epochs": "auto"},
-}
 
 
 @with_flags(FLAGS)

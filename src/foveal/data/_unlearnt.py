@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from foveal.data.dataset import SPLITS, Boxes, Dataset, Skipped
+from foveal.data.dataset import SPLITS, Boxes, Dataset, Skipped, rarest
 from foveal.data.formats import listed
 
 __all__ = ["without_unlearnt"]
@@ -22,6 +22,8 @@ def without_unlearnt(dataset: Dataset) -> Dataset:
     """
     if dataset.boxes is not None:
         return _without_boxes(dataset)
+    if dataset.multi_hot is not None:
+        return _without_labels(dataset)
     counts = dataset.counts("train")
     if not counts.any():
         counts = np.bincount(dataset.labels, minlength=len(dataset.classes))
@@ -46,6 +48,28 @@ def without_unlearnt(dataset: Dataset) -> Dataset:
         f"class{'es' * many} {listed(names)} {'have' if many else 'has'} no picture in train and "
         f"{'are' if many else 'is'} skipped" + (f" ({len(rows)} pictures of val and test)." if rows else "."),
         skipped=rows,
+    )
+
+
+def _without_labels(dataset: Dataset) -> Dataset:
+    """The same pictures without the labels that no picture of train has: of each of the others all is known."""
+    counts = dataset.counts("train")
+    assert dataset.multi_hot is not None
+    if not len(dataset.indices("train")):
+        counts = dataset.multi_hot.sum(0)
+    if counts.all():
+        return dataset
+    names = [name for name, n in zip(dataset.classes, counts, strict=True) if not n]
+    multi_hot, many = dataset.multi_hot[:, counts > 0], len(names) != 1
+    kept = replace(
+        dataset,
+        labels=rarest(multi_hot),
+        multi_hot=multi_hot,
+        classes=tuple(name for name, n in zip(dataset.classes, counts, strict=True) if n),
+    )
+    return kept.noted(
+        f"label{'s' * many} {listed(names)} {'are' if many else 'is'} on no picture of train and "
+        f"{'are' if many else 'is'} left out; the pictures of val and test that have {'them' if many else 'it'} stay."
     )
 
 

@@ -267,7 +267,7 @@ def mix(
     generator = batch_generator(seed, epoch, step)
     use_cutmix = bool(cutmix) and (not mixup or generator.random() < 0.5)
     share = float(generator.beta(cutmix, cutmix) if use_cutmix else generator.beta(mixup, mixup))
-    one_hot = F.one_hot(targets, classes).to(images.dtype)
+    one_hot = (F.one_hot(targets, classes) if targets.ndim == 1 else targets).to(images.dtype)
     if use_cutmix:
         height, width = images.shape[2:]
         cut_h, cut_w = round(height * (1 - share) ** 0.5), round(width * (1 - share) ** 0.5)

@@ -47,7 +47,9 @@ class Batch:
     """One step's pictures, still uint8."""
 
     pixels: torch.Tensor  # (N, H, W, C) uint8
-    labels: torch.Tensor  # (N,) int64; of boxes (N, M, 5) float32, see `data/box_batches.py`
+    labels: (
+        torch.Tensor
+    )  # (N,) int64, or (N, K) float32 of several labels; of boxes (N, M, 5) float32, see `data/box_batches.py`
     step: int  # in this epoch, from 0
 
 
@@ -60,7 +62,7 @@ class TrainingBatches:
     """
 
     store: Rows
-    labels: NDArray[np.int64]  # (all pictures of the store,)
+    labels: NDArray[np.int64] | NDArray[np.float32]  # (all pictures of the store,), or (…, K) 0 or 1 of several labels
     indices: NDArray[np.int64]  # the training pictures
     batch_size: int
     augment: AugmentRecipe  # resolved
@@ -96,7 +98,7 @@ class TrainingBatches:
         return mix(self.augment, images, labels, self.classes, self.seed, epoch, step)
 
     def targets(self, chosen: NDArray[np.int64]) -> torch.Tensor:
-        """(n,) int64 labels of some pictures as they are."""
+        """Labels of some pictures as they are: (n,) int64, or (n, K) float32 where there may be several."""
         import torch
 
         return torch.from_numpy(self.labels[chosen])

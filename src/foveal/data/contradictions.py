@@ -67,9 +67,9 @@ def _without(dataset: Dataset, pairs: NDArray[np.int64]) -> Dataset:
     rows = []
     for i in np.flatnonzero(gone).tolist():
         one, other = against[int(numbers[i])]
-        twin = other if dataset.labels[i] == dataset.labels[one] else one
-        mine = shown(dataset.classes[dataset.labels[i]])
-        rows.append(Skipped(dataset.pictures.name(i), f'is in class "{mine}", and the same as {_told(dataset, twin)}'))
+        twin = other if dataset.names(i) == dataset.names(one) else one
+        mine = f"{'is in class ' if dataset.multi_hot is None else 'is labelled '}{_labels(dataset, i)}"
+        rows.append(Skipped(dataset.pictures.name(i), f"{mine}, and the same as {_told(dataset, twin)}"))
     kept = dataset.take(np.flatnonzero(~gone).astype(np.int64))
     return kept.noted(
         f"{len(rows)} pictures skipped, which are {len(pairs)} in two classes (first: {first}); a picture has one "
@@ -103,14 +103,27 @@ def _contradictions(dataset: Dataset) -> NDArray[np.int64]:
     assert dataset.digests is not None
     numbers = contents(dataset.digests)
     _, first = np.unique(numbers, return_index=True)
-    against = np.flatnonzero(dataset.labels != dataset.labels[first[numbers]])
+    against = np.flatnonzero(_differ(dataset, first[numbers]))
     _, once = np.unique(numbers[against], return_index=True)
     others = against[once]
     return np.stack([first[numbers[others]], others], axis=1).astype(np.int64)
 
 
+def _differ(dataset: Dataset, others: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """(N,) whether each picture is labelled otherwise than another one."""
+    if dataset.multi_hot is not None:
+        unlike: NDArray[np.bool_] = (dataset.multi_hot != dataset.multi_hot[others]).any(1)
+        return unlike
+    differ: NDArray[np.bool_] = dataset.labels != dataset.labels[others]
+    return differ
+
+
 def _told(dataset: Dataset, index: np.int64 | int) -> str:
-    return f'{shown(dataset.pictures.name(int(index)))} ("{shown(dataset.classes[dataset.labels[index]])}")'
+    return f"{shown(dataset.pictures.name(int(index)))} ({_labels(dataset, int(index))})"
+
+
+def _labels(dataset: Dataset, index: int) -> str:
+    return ", ".join(f'"{shown(name)}"' for name in dataset.names(index)) or "no label"
 
 
 def _is_picture(dataset: Dataset, index: int) -> bool:

@@ -13,6 +13,7 @@ import numpy as np
 from foveal.data.dataset import SPLITS, Dataset, Skipped
 from foveal.data.writers._copies import Copied, stage
 from foveal.data.writers.box_table import write_box_table
+from foveal.data.writers.class_table import write_class_table
 from foveal.data.writers.coco import write_coco
 from foveal.data.writers.folders import write_csv, write_folders
 from foveal.data.writers.idx import check_idx, write_idx
@@ -24,10 +25,11 @@ from foveal.progress import SILENT, Progress
 
 __all__ = ["Form", "Written", "convert"]
 
-Form = Literal["folders", "csv", "shards", "idx", "voc", "coco", "yolo", "boxes-csv"]
+Form = Literal["folders", "csv", "classes-csv", "shards", "idx", "voc", "coco", "yolo", "boxes-csv"]
 WRITERS: dict[str, Callable[[Dataset, Path, Progress], Copied]] = {
     "folders": write_folders,
     "csv": write_csv,
+    "classes-csv": write_class_table,
     "shards": write_shards,
     "idx": write_idx,
     "voc": write_voc,
@@ -35,6 +37,8 @@ WRITERS: dict[str, Callable[[Dataset, Path, Progress], Copied]] = {
     "yolo": write_yolo,
     "boxes-csv": write_box_table,
 }
+OF_LABELS: tuple[Form, ...] = ("folders", "csv", "classes-csv", "shards", "idx")
+OF_SEVERAL: tuple[Form, ...] = ("csv", "classes-csv", "coco")
 OF_BOXES: tuple[Form, ...] = ("voc", "coco", "yolo", "boxes-csv")
 
 
@@ -68,10 +72,11 @@ def convert(dataset: Dataset, out: str | Path, to: Form, progress: Progress = SI
     """Write a data set in another form.
 
     Args:   dataset: as `open_dataset` gives it, its splits decided. out: a new or empty folder, not inside the source.
-            to: "folders" (`<split>/<class>/<picture>`), "csv" (`table.csv` and `pictures/`), "shards" (WebDataset),
-            "idx" (grey, of one size); of data sets with boxes "voc" (Pascal VOC), "coco" (COCO JSON), "yolo" (a .txt
-            a picture) or "boxes-csv" (`boxes.csv` and `pictures/`). Files are copied byte for byte; pixels in memory
-            become PNG.
+            to: of data sets with a label a picture "folders" (`<split>/<class>/<picture>`), "csv" (`table.csv` and
+            `pictures/`), "classes-csv" (a column a class), "shards" (WebDataset), "idx" (grey, of one size); with
+            several labels "csv", "classes-csv" or "coco" (annotations without boxes); with boxes "voc" (Pascal VOC),
+            "coco" (COCO JSON), "yolo" (a .txt a picture) or "boxes-csv" (`boxes.csv` and `pictures/`). Files are copied
+            byte for byte; pixels in memory become PNG.
     Raises: NotWritable, NoSpace; BadData when the form cannot hold the pictures. Nothing is left behind then.
     """
     out = Path(out).expanduser()
@@ -106,13 +111,15 @@ def _refuse_inside(dataset: Dataset, out: Path) -> None:
 
 
 def _refuse_other_kind(dataset: Dataset, to: Form) -> None:
-    """Boxes go into forms of boxes, classes into those of classes."""
-    boxed = dataset.boxes is not None
-    if boxed == (to in OF_BOXES):
-        return
-    others = [form for form in WRITERS if (form in OF_BOXES) == boxed]
-    what = f"has boxes, which {to} cannot hold" if boxed else f"has a class a picture, and no boxes for {to}"
-    raise BadData(f"{shown(dataset.origin.source)} {what}; use --to {', '.join(others[:-1])} or {others[-1]}.")
+    """Boxes go into forms of boxes, several labels a picture into those that hold them."""
+    if dataset.boxes is not None:
+        forms, what = OF_BOXES, f"has boxes, which {to} cannot hold"
+    elif dataset.multi_hot is not None:
+        forms, what = OF_SEVERAL, f"has several labels a picture, which {to} cannot hold"
+    else:
+        forms, what = OF_LABELS, f"has a class a picture, and no boxes for {to}"
+    if to not in forms:
+        raise BadData(f"{shown(dataset.origin.source)} {what}; use --to {', '.join(forms[:-1])} or {forms[-1]}.")
 
 
 def _missing(splits: list[int]) -> list[str]:

@@ -34,6 +34,7 @@ __all__ = [
     "Sample",
     "Skipped",
     "TarPictures",
+    "rarest",
 ]
 
 SPLITS = ("train", "val", "test")
@@ -139,14 +140,16 @@ class Sample:
 
     name: str
     path: Path | None  # of its file, where it is one
-    label: str | None  # its class; with boxes that of the largest, None without any
-    boxes: tuple[Box, ...] | None  # None where the data set has a label a picture
+    label: str | None  # its class; with boxes that of the largest, None without any or where there may be several
+    boxes: tuple[Box, ...] | None  # None where the data set has no boxes
     split: str | None  # train, val or test; None while it is not decided
+    labels: tuple[str, ...] | None = None  # all of its classes, where it may have several or none; else None
 
     @property
     def row(self) -> dict[str, Any]:
-        """Plain values for a table; boxes as they are."""
-        told = {"name": self.name, "path": self.path, "label": self.label, "split": self.split}
+        """Plain values for a table; boxes and several labels as they are."""
+        label = {"label": self.label} if self.labels is None else {"labels": self.labels}
+        told = {"name": self.name, "path": self.path, **label, "split": self.split}
         return told if self.boxes is None else {**told, "boxes": self.boxes}
 
 
@@ -168,15 +171,29 @@ class Origin:
     split_by: str = ""  # one phrase: "folders train/ and test/", "content hash, 10 % val and 10 % test", …
 
 
+def rarest(multi_hot: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """(N, K) which classes each picture shows -> (N,) the rarest of them, NOTHING where it shows none."""
+    if not multi_hot.shape[1]:
+        return np.full(len(multi_hot), NOTHING, np.int64)
+    counts = multi_hot.sum(0)
+    best = np.where(multi_hot, counts, len(multi_hot) + 1).argmin(1)
+    return np.where(multi_hot.any(1), best, NOTHING).astype(np.int64)
+
+
 @dataclass(frozen=True, repr=False)
 class Dataset:
     """Pictures with labels, class names and a split each.
 
     `dataset[7]` and iterating give a `Sample`; a slice, or an array of numbers or of truth values, a smaller data set.
+
+    >>> dataset = foveal.open_dataset("digits")
+    >>> len(dataset), dataset[1].label, dataset.classes[:3]
+    (1797, '1', ('0', '1', '2'))
     """
 
     pictures: Pictures
-    labels: NDArray[np.int64]  # (N,) index into classes; with boxes the class of the largest, NOTHING without any
+    labels: NDArray[np.int64]  # (N,) index into classes; with boxes the class of the largest, with several labels the
+    # rarest of them; NOTHING without any
     classes: tuple[str, ...]  # K names, distinct
     splits: NDArray[np.int8]  # (N,) index into SPLITS, or UNSPLIT while the source has not decided
     origin: Origin
@@ -185,6 +202,8 @@ class Dataset:
     digests: NDArray[np.uint8] | None = field(default=None, repr=False)  # (N, 16) content hash of each picture
     groups: NDArray[np.int64] | None = field(default=None, repr=False)  # (N,) equal for what belongs together
     boxes: Boxes | None = field(default=None, repr=False)  # where the objects are, for localisation and detection
+    multi_hot: NDArray[np.bool_] | None = field(default=None, repr=False)  # (N, K) which classes each picture shows,
+    # where it may show several or none
     val_share: float = 0.1  # of the training pictures, where the source has no val of its own
 
     def __post_init__(self) -> None:
@@ -195,7 +214,12 @@ class Dataset:
             )
         if len(set(self.classes)) != len(self.classes):
             raise BadData(f"{self.origin.place}: a class name appears twice in {', '.join(self.classes)}.")
-        least = 0 if self.boxes is None else NOTHING
+        if self.multi_hot is not None and self.multi_hot.shape != (n, len(self.classes)):
+            raise BadData(
+                f"{self.origin.place}: {n} pictures and {len(self.classes)} classes, but a table of labels of "
+                f"{' x '.join(map(str, self.multi_hot.shape))}."
+            )
+        least = 0 if self.boxes is None and self.multi_hot is None else NOTHING
         if n and not (self.labels.min() >= least and self.labels.max() < len(self.classes)):
             raise BadData(
                 f"{self.origin.place}: label {int(self.labels.max())}, but {len(self.classes)} class names "
@@ -227,10 +251,17 @@ class Dataset:
         return Sample(
             self.pictures.name(index),
             content,
-            None if label == NOTHING else self.classes[label],
+            None if label == NOTHING or self.multi_hot is not None else self.classes[label],
             None if self.boxes is None else self.boxes.told(index, self.classes),
             None if split == UNSPLIT else SPLITS[split],
+            None if self.multi_hot is None else self.names(index),
         )
+
+    def names(self, index: int) -> tuple[str, ...]:
+        """The classes that a picture is labelled with; with boxes that of its largest, () without any."""
+        if self.multi_hot is None:
+            return () if self.labels[index] == NOTHING else (self.classes[self.labels[index]],)
+        return tuple(self.classes[k] for k in np.flatnonzero(self.multi_hot[index]))
 
     def __repr__(self) -> str:
         boxes = "" if self.boxes is None else f", {len(self.boxes)} boxes"
@@ -240,7 +271,11 @@ class Dataset:
                 f"of {K} class{'es' * (K != 1)} ({splits})>")  # fmt: skip
 
     def summary(self) -> str:
-        """What it is in a few lines: the format, pictures (or boxes) of each class in each split, and the notes."""
+        """What it is in a few lines: the format, pictures (or boxes) of each class in each split, and the notes.
+
+        >>> print(dataset.summary().splitlines()[0])
+        Dataset digits: digits, 1797 pictures of 10 classes (1309 train, 128 val, 360 test)
+        """
         what = "pictures" if self.boxes is None else "boxes"
         counts = np.stack([self._of_classes(split) for split in SPLITS], axis=1) if self.classes else np.zeros((0, 3))
         width = max([len(what), *(len(shown(name)) for name in self.classes)])
@@ -262,25 +297,48 @@ class Dataset:
         """A data frame, a row a picture: name, path, label, split, and boxes where it has some.
 
         Raises: Missing without pandas.
+
+        >>> dataset.to_pandas().columns.tolist()
+        ['name', 'path', 'label', 'split']
         """
         try:
             pandas = import_module("pandas")
         except ModuleNotFoundError:
             raise Missing("data frames need pandas: pip install pandas.") from None
-        columns = ["name", "path", "label", "split", *["boxes"] * (self.boxes is not None)]
+        label = "label" if self.multi_hot is None else "labels"
+        columns = ["name", "path", label, "split", *["boxes"] * (self.boxes is not None)]
         return pandas.DataFrame([sample.row for sample in self], columns=columns)
 
     def indices(self, split: str) -> NDArray[np.int64]:
-        """(n,) the pictures of one split, in order."""
+        """(n,) the pictures of one split, in order.
+
+        >>> dataset.indices("test")[:3]
+        array([ 0,  5, 10])
+        """
         return np.flatnonzero(self.splits == SPLITS.index(split)).astype(np.int64)
 
     def counts(self, split: str) -> NDArray[np.int64]:
-        """(K,) pictures of each class in one split."""
-        labels = self.labels[self.indices(split)]
+        """(K,) pictures of each class in one split.
+
+        >>> int(dataset.counts("test").sum())
+        360
+        """
+        return self.counts_of(self.indices(split))
+
+    def counts_of(self, indices: NDArray[np.int64]) -> NDArray[np.int64]:
+        """(K,) pictures of each class among some."""
+        if self.multi_hot is not None:
+            shows: NDArray[np.int64] = self.multi_hot[indices].sum(0, dtype=np.int64)
+            return shows
+        labels = self.labels[indices]
         return np.bincount(labels[labels != NOTHING], minlength=len(self.classes)).astype(np.int64)
 
     def take(self, indices: NDArray[np.int64]) -> Dataset:
-        """The same data set with fewer pictures."""
+        """The same data set with fewer pictures.
+
+        >>> len(dataset.take(dataset.indices("val")))
+        128
+        """
         return replace(
             self,
             pictures=self.pictures.take(indices),
@@ -289,8 +347,13 @@ class Dataset:
             digests=None if self.digests is None else self.digests[indices],
             groups=None if self.groups is None else self.groups[indices],
             boxes=None if self.boxes is None else self.boxes.take(indices),
+            multi_hot=None if self.multi_hot is None else self.multi_hot[indices],
         )
 
     def noted(self, *notes: str, skipped: Sequence[Skipped] = ()) -> Dataset:
-        """The same data set with more to tell."""
+        """The same data set with more to tell.
+
+        >>> dataset.noted("Scanned in May.").notes
+        ('Scanned in May.',)
+        """
         return replace(self, notes=self.notes + notes, skipped=self.skipped + tuple(skipped))

@@ -121,7 +121,7 @@ def source_names(dataset: Dataset) -> list[str]:
         for i, home, stem in beside:
             if (source := there.get((home, stem))) is not None:
                 names[i] = names[source] = f"{home}/{stem}"
-    if dataset.boxes is None:
+    if dataset.boxes is None and dataset.multi_hot is None:
         kinds = dataset.labels.tolist()
         names = [name and f"{dataset.classes[kind]}/{name}" for name, kind in zip(names, kinds, strict=True)]
     return names

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypedDict
@@ -48,7 +48,7 @@ from foveal.data.formats import (
 from foveal.data.groups import AUTO
 from foveal.data.names import NAMED, NamedSet, canonical, fetched
 from foveal.data.split import decide
-from foveal.errors import BadData, shown
+from foveal.errors import BadData, check_kind, shown
 from foveal.progress import SILENT, Progress
 
 if TYPE_CHECKING:
@@ -89,6 +89,8 @@ class Reading(TypedDict, total=False):
     box_origin: Literal["auto", "0", "1"]
     contradictions: Literal["leave-out", "refuse", "keep"]
     held_out: Literal["test", "val"]
+    labels: Literal["auto", "one", "several"]
+    label_separator: str
 
 
 def reading_of(recipe: DataRecipe) -> Reading:
@@ -102,6 +104,8 @@ def reading_of(recipe: DataRecipe) -> Reading:
         "box_origin": recipe.box_origin,
         "contradictions": recipe.contradictions,
         "held_out": recipe.held_out,
+        "labels": recipe.labels,
+        "label_separator": recipe.label_separator,
     }
 
 
@@ -118,6 +122,8 @@ def open_dataset(
     contradictions: Literal["leave-out", "refuse", "keep"] = "leave-out",
     unlabelled: Literal["leave-out", "background"] = "leave-out",
     box_origin: Literal["auto", "0", "1"] = "auto",
+    labels: Literal["auto", "one", "several"] = "auto",
+    label_separator: str = "auto",
     unlearnt: Literal["leave-out", "keep"] = "leave-out",
     progress: Progress = SILENT,
 ) -> Dataset:
@@ -137,15 +143,25 @@ def open_dataset(
              nothing, for who looks for mistakes.
              unlabelled: what becomes of pictures without annotation, where others have boxes: rows, or examples of
              nothing. box_origin: what the source calls the first pixel, where boxes are written in pixels.
+             labels: how many a picture may have, where a table tells: several (or none) where a row has several, or as
+             is asked. label_separator: what stands between several in a cell; "none": a cell is one label.
              unlearnt: what becomes of classes that train lacks; who only writes them elsewhere keeps them.
     Returns: a Dataset with every split decided, digests filled, and notes to print.
     Raises:  Missing when there is no such source; BadData when it cannot be learnt from.
+
+    >>> foveal.open_dataset("digits")
+    <Dataset digits: digits, 1797 pictures of 10 classes (1309 train, 128 val, 360 test)>
+    >>> foveal.open_dataset((pictures, labels)).origin.format
+    'arrays'
     """
+    for what, file in (("split", split), ("exclude", exclude)):
+        check_kind(file, str | Path | None, f"{what} is a str or Path", BadData)
+    check_kind(classes, Iterable | None, "classes are names", BadData)
     named = tuple(unicodedata.normalize("NFC", str(name)) for name in classes) if classes is not None else None
     if named is not None and (len(set(named)) != len(named) or not named):
         raise BadData(f"class names must be given and differ; got {listed(named, 8) or 'none'}.")
     word = "(X, y)" if isinstance(source, tuple) else str(source)
-    dataset = _read(source, Asked(word, named, progress, unlabelled, box_origin))
+    dataset = _read(source, Asked(word, named, progress, unlabelled, box_origin, labels, label_separator))
     if not len(dataset):
         raise BadData(f"{shown(dataset.origin.place)} holds no picture.")
     dataset = _in_order(dataset, named)
@@ -168,6 +184,7 @@ def _read(source: str | Path | tuple[Any, Any], asked: Asked) -> Dataset:
         if len(source) != 2:
             raise BadData(f"a data set in memory is a pair (X, y); got {len(source)} values.")
         return arrays.read_arrays(*source, asked)
+    check_kind(source, str | Path, "a data set is a folder, a file, a name, or a pair (X, y)", BadData)
     word = asked.source
     if path := existing(word):
         dataset = _read_place(path, asked)
@@ -222,7 +239,11 @@ def _in_order(dataset: Dataset, classes: tuple[str, ...] | None) -> Dataset:
     new = np.array([position[name] for name in dataset.classes], np.int64)
     boxes = None if dataset.boxes is None else replace(dataset.boxes, labels=new[dataset.boxes.labels])
     labels = np.append(new, NOTHING)[dataset.labels]  # NOTHING is -1: the last
-    return replace(dataset, labels=labels, classes=classes, boxes=boxes)
+    multi_hot = dataset.multi_hot
+    if multi_hot is not None:
+        multi_hot = np.zeros((len(dataset), len(classes)), bool)
+        multi_hot[:, new] = dataset.multi_hot
+    return replace(dataset, labels=labels, classes=classes, boxes=boxes, multi_hot=multi_hot)
 
 
 def _wrong_endings(dataset: Dataset, kinds: NDArray[np.uint8]) -> list[str]:
@@ -248,9 +269,13 @@ def _enough_classes(dataset: Dataset, least: int) -> None:
     if dataset.boxes is not None and len(dataset.boxes):
         return
     found = [dataset.classes[k] for k in np.unique(dataset.labels[dataset.labels != NOTHING])]
+    if dataset.multi_hot is not None:
+        found, least = [dataset.classes[k] for k in np.flatnonzero(dataset.multi_hot.any(0))], 1
     if len(found) < least:
         inside = ", ".join(f'"{shown(name)}"' for name in found) or "none"
         who, least = ("a detector needs", 1) if dataset.boxes is not None else ("a classifier needs", least)
+        if dataset.multi_hot is not None:
+            raise BadData(f"{shown(dataset.origin.place)}: no picture has a label; give some of them one.")
         wanted = {1: "one class", 2: "two classes"}.get(least, f"{least} classes")
         raise BadData(f"{shown(dataset.origin.place)}: {who} {wanted}, found {len(found) or 'none'}"
                       f"{': ' + inside if found else ''}.".replace("found 1:", "found one:"))  # fmt: skip

@@ -207,16 +207,16 @@ def _fill(
     changed in place; all copies of a content, or all pictures of a group, move together.
     """
     assert dataset.digests is not None
-    pool, placed = pool[dataset.labels[pool] != NOTHING], placed[dataset.labels[pool] != NOTHING]
-    labels = dataset.labels[pool]
     numbers = contents(dataset.digests[pool]) if dataset.groups is None else dataset.groups[pool]
+    rows, labels = _pairs(dataset, pool)
     K = len(dataset.classes)
-    counts = np.stack([np.bincount(labels[splits[pool] == s], minlength=K) for s in stretches])
+    counts = np.stack([np.bincount(labels[splits[pool[rows]] == s], minlength=K) for s in stretches])
     occurs = np.bincount(labels, minlength=K) > 0
+    several = dataset.groups is not None or dataset.multi_hot is not None  # classes may move together
     moved: list[tuple[int, int, int]] = []  # class, split, picture
     small: list[str] = []
     for label in np.flatnonzero(occurs & (counts == 0).any(axis=0)).tolist():
-        members = np.flatnonzero(labels == label)
+        members = rows[labels == label]
         kinds, first = np.unique(numbers[members], return_index=True)
         own = members[first]  # one picture of each content
         if len(kinds) < len(stretches):
@@ -230,8 +230,9 @@ def _fill(
             givers = own[here == donor]
             if len(givers) < 2 and not (number == TRAIN and len(givers)):
                 continue
-            if dataset.groups is not None and number != TRAIN:
-                givers = _spared(givers, numbers, labels, splits[pool] == donor)
+            if several and number != TRAIN:
+                in_donor = splits[pool[rows]] == donor
+                givers = _spared(givers, numbers, labels[in_donor], numbers[rows[in_donor]])
                 if not len(givers):
                     continue
             distance = np.maximum(np.maximum(low - placed[givers], placed[givers] - high), 0)
@@ -242,11 +243,23 @@ def _fill(
     return _told(dataset, moved, small)
 
 
+def _pairs(dataset: Dataset, pool: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """(P,) rows of the pool and (P,) a class that each shows: one pair a picture, several or none."""
+    if dataset.multi_hot is not None:
+        rows, labels = np.nonzero(dataset.multi_hot[pool])
+        return rows, labels
+    rows = np.flatnonzero(dataset.labels[pool] != NOTHING)
+    return rows, dataset.labels[pool[rows]]
+
+
 def _spared(
-    givers: NDArray[np.int64], numbers: NDArray[np.int64], labels: NDArray[np.int64], here: NDArray[np.bool_]
+    givers: NDArray[np.int64], numbers: NDArray[np.int64], labels: NDArray[np.int64], of: NDArray[np.int64]
 ) -> NDArray[np.int64]:
-    """Those of the givers whose group is not the last of a class in its split: a group may hold several classes."""
-    pairs = np.unique(np.stack([labels[here], numbers[here]], axis=1), axis=0)
+    """Those of the givers that are not the last of a class in their split, and their groups neither.
+
+    Args: labels and of, the classes that are there and the group that each lies in: one may hold several classes.
+    """
+    pairs = np.unique(np.stack([labels, of], axis=1), axis=0)
     groups_of_class = np.bincount(pairs[:, 0])
     lone = set(pairs[groups_of_class[pairs[:, 0]] == 1, 1].tolist())
     return np.array([i for i in givers.tolist() if int(numbers[i]) not in lone], np.int64)

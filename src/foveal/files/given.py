@@ -10,15 +10,19 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from foveal.errors import Missing, shown
+from foveal.errors import BadPicture, Missing, shown
 from foveal.files.pictures import Encoded, is_picture_name
 from foveal.files.safely import Unreadable, walk_lazily
 
-__all__ = ["Picture", "TypedPaths", "count_pictures", "named_pictures"]
+__all__ = ["Picture", "TypedPaths", "check_pictures", "count_pictures", "is_one_picture", "named_pictures"]
+
+COLORS = (1, 3, 4)  # bands that the last axis of an array may have
+WANTED = "give a path, a file's bytes, a uint8 array, a PIL picture, or several of them"
 
 Picture = Encoded | str | NDArray[np.uint8]  # or a PIL picture, which turns into an array
 
@@ -51,6 +55,39 @@ class TypedPaths:
                 raise _no_match(text)
 
 
+def is_one_picture(pictures: Any) -> bool:
+    """Whether one picture is meant: a path that is no folder, a file's content, a PIL picture, an array or tensor of
+    (H, W) or (H, W, C) with C 1, 3 or 4. Several are an array (N, H, W, C), or whatever can be iterated.
+
+    An array of three axes whose last is no colour could be several grey pictures or one with its colours first; neither
+    is guessed.
+    Raises: BadPicture for what is neither.
+    """
+    if isinstance(pictures, str | Path):
+        return not os.path.isdir(pictures)
+    if isinstance(pictures, bytes | bytearray | memoryview) or hasattr(pictures, "convert"):
+        return True
+    if hasattr(pictures, "read"):
+        raise BadPicture("an open file", "is no picture; give its path, or what its read() gives.")
+    if _is_array(pictures):
+        return _is_one_array(tuple(pictures.shape))
+    if isinstance(pictures, Iterable):
+        return False
+    kind = type(pictures).__name__
+    raise BadPicture(kind if pictures is not None else "None", f"is no picture; {WANTED}.")
+
+
+def check_pictures(pictures: Picture | Iterable[Picture]) -> None:
+    """Whether the paths are there, as far as that can be told without reading on. Raises: as `named_pictures`."""
+    if isinstance(pictures, TypedPaths):
+        pictures.check()
+        return
+    several = _several(pictures)
+    for path in several if isinstance(several, list | tuple) else ():
+        if isinstance(path, str | Path):
+            _check(Path(path))
+
+
 def named_pictures(
     pictures: Picture | Iterable[Picture],
 ) -> Iterator[tuple[str, Encoded | NDArray[np.uint8] | Unreadable]]:
@@ -61,12 +98,12 @@ def named_pictures(
     Raises: Missing for a path that is not there, or a folder without pictures.
     """
     for number, picture in enumerate(_several(pictures)):
-        if isinstance(picture, bytes):
-            yield f"picture {number}", picture
+        if isinstance(picture, bytes | bytearray | memoryview):
+            yield f"picture {number}", bytes(picture)
         elif isinstance(picture, str | Path):
             yield from ((str(file), Unreadable(reason) if reason else file) for file, reason in _files(Path(picture)))
         else:
-            yield f"picture {number}", np.asarray(picture.convert("RGB") if hasattr(picture, "convert") else picture)
+            yield f"picture {number}", _pixels(picture)
 
 
 def count_pictures(pictures: Picture | Iterable[Picture]) -> int | None:
@@ -80,10 +117,40 @@ def count_pictures(pictures: Picture | Iterable[Picture]) -> int | None:
     return sum(sum(1 for _ in _files(Path(one))) if isinstance(one, str | Path) else 1 for one in several)
 
 
-def _several(pictures: Picture | Iterable[Picture]) -> Iterable[Picture]:
-    if isinstance(pictures, str | Path | bytes | np.ndarray) or hasattr(pictures, "convert"):
-        return [pictures]  # type: ignore[list-item]
-    return pictures
+def _several(pictures: Any) -> Iterable[Any]:
+    if isinstance(pictures, str | Path) or is_one_picture(pictures):
+        return [pictures]
+    return list(pictures) if _is_array(pictures) else pictures
+
+
+def _is_array(value: Any) -> bool:
+    """NumPy's, a tensor of PyTorch's (known by its manners), or another that becomes one."""
+    return isinstance(value, np.ndarray) or (hasattr(value, "__array__") and len(getattr(value, "shape", ())) > 1)
+
+
+def _is_one_array(shape: tuple[int, ...]) -> bool:
+    if len(shape) == 2 or (len(shape) == 3 and shape[2] in COLORS):
+        return True
+    if len(shape) == 4 and shape[3] in COLORS:
+        return False
+    name = f"an array of shape {shape}"
+    if len(shape) == 3:
+        raise BadPicture(
+            name, "is no picture; colours come last, and several grey pictures are list(X) or X[..., None]."
+        )
+    raise BadPicture(name, "holds no pictures; one is (H, W) or (H, W, C), several are (N, H, W, C), C 1, 3 or 4.")
+
+
+def _pixels(picture: Any) -> NDArray[Any]:
+    """An array, whatever it holds; a list of unequal ones as objects. Who reads it says what is wrong with it."""
+    if hasattr(picture, "convert"):
+        picture = picture.convert("RGB")
+    elif hasattr(picture, "detach"):
+        picture = picture.detach().cpu().numpy()
+    try:
+        return np.asarray(picture)
+    except (ValueError, TypeError):
+        return np.array(None, object)
 
 
 def _files(path: Path) -> Iterator[tuple[Path, str]]:

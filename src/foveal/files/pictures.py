@@ -323,7 +323,8 @@ def _webp_size(data: bytes) -> tuple[int, int] | None:
 def _from_pixels(pixels: NDArray[Any], channels: int | None) -> NDArray[np.uint8]:
     """Pixels that are already decoded: checked, and their colours converted as those of a file are."""
     if pixels.dtype != np.uint8:
-        raise Unreadable(f"holds {pixels.dtype} values; give pixels as uint8, 0 to 255")
+        hint = ": of floats in 0…1, (255 * x).astype(np.uint8)" if pixels.dtype.kind == "f" else ""
+        raise Unreadable(f"holds {pixels.dtype} values; give pixels as uint8, 0 to 255{hint}")
     if pixels.ndim == 2:
         pixels = pixels[:, :, None]
     if pixels.ndim != 3 or pixels.shape[2] not in (1, 3, 4):

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
-from foveal.errors import BadRecipe
+from foveal.errors import BadRecipe, check_kind
 from foveal.networks import _notation_record, notation, timm_names
+from foveal.networks._asked import check_numbers, sides_of
 from foveal.networks.alexnet import alexnet, alexnet_2012
 from foveal.networks.darknet import darknet53
 from foveal.networks.densenet import densenet121, densenet169, densenet201
@@ -125,12 +126,21 @@ def find(name: str) -> Entry:
 
 
 def build(
-    name: str, num_classes: int, in_channels: int, size: tuple[int, int], options: Mapping[str, Any] | None = None
+    name: str, num_classes: int, in_channels: int, size: int | tuple[int, int], options: Mapping[str, Any] | None = None
 ) -> nn.Module:
     """A network with random weights, for pictures (in_channels, H, W) and K classes.
 
-    Raises: BadRecipe for an unknown name, a size below the network's smallest, or an option that it does not have.
+    Args:   size: (H, W) in pixels, or one number for both. options: of the network's builder, such as dropout.
+    Raises: BadRecipe for an unknown name, a size below the network's smallest, an option that it does not have, and for
+            numbers that are none.
+
+    >>> foveal.build("lenet5", num_classes=10, in_channels=1, size=28)(torch.zeros(2, 1, 28, 28)).shape
+    torch.Size([2, 10])
     """
+    check_kind(name, str, "a network is a name of the catalogue", BadRecipe)
+    check_numbers(num_classes=num_classes, in_channels=in_channels)
+    size = sides_of(size)
+    check_kind(options, Mapping | None, "options are a mapping, option -> value", BadRecipe)
     entry = find(name)
     check_fits(Facts.of(entry), size)
     arguments: dict[str, Any] = {"num_classes": num_classes, "in_channels": in_channels}

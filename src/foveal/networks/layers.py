@@ -19,8 +19,11 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.utils._pytree import tree_leaves
 
-from foveal.errors import BadRecipe, shown
+from foveal.errors import BadRecipe, check_kind, shown
+from foveal.files.plain_table import counted
 from foveal.files.spreadsheet import csv_text
+from foveal.files.tables import MOST_ROWS, html_table
+from foveal.networks._asked import check_numbers, sides_of
 from foveal.networks.taps import watching
 from foveal.networks.tracing import Field, Tracing
 from foveal.ops.arithmetic import parameter_formula
@@ -74,39 +77,77 @@ class Layer:
         }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class LayerTable:
-    """All rows, in the order in which the layers answer."""
+    """All rows, in the order in which the layers answer.
+
+    >>> table = foveal.layers(foveal.build("lenet5", 10, 1, 28), 28)
+    >>> [layer.name for layer in table.layers][:3], table.parameters
+    (['conv1', 'bn1', 'relu1'], 61706)
+    """
 
     layers: tuple[Layer, ...]
     size: tuple[int, int]  # (H, W) of the picture
     parameters: int  # each counted once, however often its layer is used
     multiply_adds: int  # also of arithmetic outside any layer
 
+    def __repr__(self) -> str:
+        height, width = self.size
+        counts = f"{counted(self.parameters, 'parameter')}, {counted(self.multiply_adds, 'multiply-add')}"
+        return f"LayerTable({counted(len(self.layers), 'layer')} for {height}×{width} pixels: {counts})"
+
+    def _repr_html_(self) -> str:
+        columns = ("layer", "kind", "settings", "output", "parameters", "multiply-adds")
+        rows = [
+            (row.name, row.kind, row.settings, "×".join(map(str, row.shape)), row.parameters, row.multiply_adds)
+            for row in self.layers
+        ]
+        return html_table(columns, rows, len(rows) - MOST_ROWS)
+
     @property
     def activations(self) -> int:
-        """Numbers in all outputs together: what training keeps for the backward pass, about."""
+        """Numbers in all outputs together: what training keeps for the backward pass, about.
+
+        >>> table.activations == sum(layer.activations for layer in table.layers)
+        True
+        """
         return sum(layer.activations for layer in self.layers)
 
     @property
     def reach(self) -> tuple[Reach, Reach] | None:
-        """What the units of the last feature map see, before it is pooled or flattened away."""
+        """What the units of the last feature map see, before it is pooled or flattened away.
+
+        >>> table.reach[0].size
+        16
+        """
         end = max((i for i, layer in enumerate(self.layers) if _ends_maps(layer)), default=len(self.layers))
         maps = [layer for layer in self.layers[:end] if len(layer.shape) == 3 and not _ends_maps(layer)]
         return maps[-1].reach if maps else None
 
     @property
     def training_bytes(self) -> int:
-        """Of one picture's training step in float32: outputs kept, and weights, gradients and momentum."""
+        """Of one picture's training step in float32: outputs kept, and weights, gradients and momentum.
+
+        >>> table.training_bytes == 4 * (table.activations + 3 * table.parameters)
+        True
+        """
         return _FLOAT_BYTES * (self.activations + 3 * self.parameters)
 
     @property
     def inference_bytes(self) -> int:
-        """Of one picture's answer in float32: the weights, and the most that lives at one time."""
+        """Of one picture's answer in float32: the weights, and the most that lives at one time.
+
+        >>> table.inference_bytes < table.training_bytes
+        True
+        """
         return _FLOAT_BYTES * (self.parameters + _most_alive(self.layers))
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
+        """Plain values for JSON.
+
+        >>> table.as_dict()["totals"]["parameters"]
+        61706
+        """
         return {
             "layers": [layer.as_dict() for layer in self.layers],
             "totals": {
@@ -127,8 +168,14 @@ def layers(network: nn.Module, size: int | tuple[int, int], in_channels: int | N
             size: (H, W) in pixels, or one number for both.
             in_channels: C; by default what its first convolution takes, else 3.
     Raises: BadRecipe when the network cannot take such a picture.
+
+    >>> foveal.layers(foveal.build("lenet5", 10, 1, 28), 28).multiply_adds
+    416520
     """
-    height, width = (size, size) if isinstance(size, int) else size
+    hint = f" (build it first: foveal.build({network!r}, …))" if isinstance(network, str) else ""
+    check_kind(network, nn.Module, f"layers are told of an nn.Module{hint}", BadRecipe)
+    height, width = sides_of(size)
+    check_numbers(in_channels=1 if in_channels is None else in_channels)
     channels = _channels(network) if in_channels is None else in_channels
     known = next((p for p in network.parameters() if p.is_floating_point()), torch.empty(0))
     images = torch.empty(1, channels, height, width, dtype=known.dtype, device="meta")

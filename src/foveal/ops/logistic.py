@@ -1,4 +1,6 @@
-"""Multinomial logistic regression: planes between classes, fitted to convergence and judged by cross-validation.
+"""Logistic regression: planes between classes, fitted to convergence and judged by cross-validation.
+
+Of one class a picture, (N,) labels, it is the multinomial one; of several, (N, K) truth values, a plane a label.
 
 The head of a network on features that stay: the problem is convex, so there is one answer, no learning rate and no
 epoch, and L-BFGS finds it in seconds. Pictures may come in several views; those of one picture stay on one side of
@@ -14,6 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from foveal.ops.sigmoids import binary_log_loss
 from foveal.ops.statistics import negative_log_likelihood
 
 if TYPE_CHECKING:
@@ -23,6 +26,7 @@ __all__ = ["DECAYS", "Chosen", "Linear", "choose_decay", "fit_logistic", "fold_o
 
 Floats = NDArray[np.float32]
 Labels = NDArray[np.int64]
+Truth = NDArray[np.int64] | NDArray[np.bool_]  # (N,) class indices, or (N, K) whether a picture has a label
 
 DECAYS = (1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001)  # strong to weak: each fit starts from the one before
 FOLDS = 5
@@ -56,7 +60,7 @@ class Chosen:
 
 def fit_logistic(
     features: Floats,
-    labels: Labels,
+    labels: Truth,
     K: int,
     decay: float,
     weights: NDArray[np.float64] | None = None,
@@ -66,9 +70,10 @@ def fit_logistic(
 ) -> Linear:
     """The W and b that minimise mean wᵢ·(−log p(yᵢ)) + decay/2·‖W‖², on scaled features, as one linear layer.
 
-    Args:    features (N, D), or (V, N, D) in several views; labels (N,) class indices below K; weights (N,) of each
-             picture; without intercept the layer's bias is zero, and features are scaled but not centred;
-             roughly, for a head that is asked once and thrown away.
+    Args:    features (N, D), or (V, N, D) in several views; labels (N,) class indices below K, or (N, K) truth values,
+             whose losses are summed over the labels; weights of each picture, (N,), or of each label of it, (N, K);
+             without intercept the layer's bias is zero, and features are scaled but not centred; roughly, for a head
+             that is asked once and thrown away.
     Returns: the layer for features as they came: centring and scaling are folded into it.
     Source:  L-BFGS: Liu and Nocedal 1989, Mathematical Programming 45:503–528.
     """
@@ -76,9 +81,11 @@ def fit_logistic(
     return _Problem(rows, y, K, w, intercept).solve(decay, ROUGHLY if roughly else CLOSELY).layer()
 
 
-def fold_of(labels: Labels, folds: int = FOLDS, groups: Labels | None = None, seed: int = 0) -> Labels:
+def fold_of(labels: Truth, folds: int = FOLDS, groups: Labels | None = None, seed: int = 0) -> Labels:
     """(N,) the fold of each picture: every class spread evenly over the folds, a group never parted."""
     order = np.random.default_rng(seed).permutation(len(labels))
+    if groups is None and labels.ndim == 2:
+        groups = np.arange(len(labels))
     if groups is not None:
         return _grouped(labels, folds, groups, order)
     fold = np.empty(len(labels), np.int64)
@@ -89,7 +96,7 @@ def fold_of(labels: Labels, folds: int = FOLDS, groups: Labels | None = None, se
 
 def choose_decay(
     features: Floats,
-    labels: Labels,
+    labels: Truth,
     K: int,
     fold: Labels,
     decays: Sequence[float] = DECAYS,
@@ -112,7 +119,7 @@ def choose_decay(
         answers = np.zeros((len(labels), K), np.float32)
         for problem, outside in problems:
             answers[outside] = problem.solve(decay, ROUGHLY).layer().logits(views[0, outside])
-        losses[decay] = negative_log_likelihood(answers, labels)
+        losses[decay] = _loss_of(answers, labels)
         if losses[decay] <= min(losses.values()):
             best = Chosen(decay, answers, losses)
         elif losses[decay] > WORSE * losses[best.decay]:  # weaker decays only follow the training pictures more
@@ -120,30 +127,53 @@ def choose_decay(
     return best
 
 
-def _grouped(labels: Labels, folds: int, groups: Labels, order: Labels) -> Labels:
-    """Groups, the largest first, each to the fold in which its classes are rarest."""
-    members = {int(g): np.flatnonzero(groups == g) for g in dict.fromkeys(groups[order].tolist())}
-    counts = np.zeros((folds, int(labels.max()) + 1))
-    fold = np.empty(len(labels), np.int64)
-    for own in sorted(members.values(), key=len, reverse=True):
-        brings = np.bincount(labels[own], minlength=counts.shape[1])
-        chosen = int(np.argmin(((counts + brings) * (brings > 0)).sum(1) + 1e-3 * counts.sum(1)))
-        counts[chosen] += brings
+def _loss_of(logits: Floats, labels: Truth) -> float:
+    """Mean, in nats."""
+    return negative_log_likelihood(logits, labels) if labels.ndim == 1 else binary_log_loss(logits, labels > 0)
+
+
+def _grouped(labels: Truth, folds: int, groups: Labels, order: Labels) -> Labels:
+    """Groups, the largest first and those of rare labels before others, each to the fold in which its classes are
+    rarest. Of several labels a picture: Sechidis, Tsoumakas and Vlahavas 2011, "On the stratification of multi-label
+    data"."""
+    members = _members(groups, order)
+    often = labels.sum(0) if labels.ndim == 2 else np.bincount(labels)
+
+    def brings(own: Labels) -> NDArray[np.int64]:
+        of: NDArray[np.int64] = (
+            labels[own].sum(0) if labels.ndim == 2 else np.bincount(labels[own], minlength=len(often))
+        )
+        return of
+
+    all_of = [(brings(own), own) for own in members]
+    if labels.ndim == 2:
+        all_of.sort(key=lambda pair: often[pair[0] > 0].min(initial=len(labels)))
+    counts, fold = np.zeros((folds, len(often))), np.empty(len(labels), np.int64)
+    for of, own in sorted(all_of, key=lambda pair: -len(pair[1])):
+        chosen = int(np.argmin(((counts + of) * (of > 0)).sum(1) + 1e-3 * counts.sum(1)))
+        counts[chosen] += of
         fold[own] = chosen
     return fold
 
 
+def _members(groups: Labels, order: Labels) -> list[Labels]:
+    """The rows of each group, groups in the order in which they come first."""
+    _, number = np.unique(groups, return_inverse=True)
+    parts = np.split(np.argsort(number, kind="stable"), np.cumsum(np.bincount(number))[:-1])
+    return [parts[g] for g in dict.fromkeys(number[order].tolist())]
+
+
 def _in_rows(
-    features: Floats, labels: Labels, weights: NDArray[np.float64] | None
-) -> tuple[Floats, Labels, NDArray[np.float64] | None]:
+    features: Floats, labels: Truth, weights: NDArray[np.float64] | None
+) -> tuple[Floats, Truth, NDArray[np.float64] | None]:
     """Views one below the other."""
     if features.ndim == 2:
         return features, labels, weights
     views = len(features)
     return (
         features.reshape(-1, features.shape[-1]),
-        np.tile(labels, views),
-        None if weights is None else np.tile(weights, views),
+        np.concatenate([labels] * views),
+        None if weights is None else np.concatenate([weights] * views),
     )
 
 
@@ -178,7 +208,7 @@ class _Problem:
     """One table to be fitted at several decays, each from where the one before ended."""
 
     def __init__(
-        self, rows: Floats, labels: Labels, K: int, weights: NDArray[np.float64] | None, intercept: bool
+        self, rows: Floats, labels: Truth, K: int, weights: NDArray[np.float64] | None, intercept: bool
     ) -> None:
         import torch
 
@@ -187,9 +217,12 @@ class _Problem:
         self.scale = _scale(np.sqrt(np.square(rows - self.mean).mean(0)))
         kind = torch.float64 if rows.size <= EXACT_BELOW else torch.float32
         self.rows, self.basis = _turned(torch.from_numpy((rows - self.mean) / self.scale).to(kind))
-        self.wanted = torch.nn.functional.one_hot(torch.from_numpy(labels), K).to(kind)
+        self.several = labels.ndim == 2
+        found = torch.from_numpy(labels)
+        self.wanted = (found if self.several else torch.nn.functional.one_hot(found, K)).to(kind)
         shares = np.ones(len(labels)) if weights is None else weights
-        self.shares = torch.from_numpy(shares / shares.sum())[:, None].to(kind)
+        shares = shares.reshape(len(labels), -1)  # of each picture, or of each label of it
+        self.shares = torch.from_numpy(shares / shares.sum(0)).to(kind)
         self.found = torch.zeros(self.rows.shape[1] + 1, K, dtype=kind)  # the last row is the bias
 
     def solve(self, decay: float, slope: float = CLOSELY) -> _Problem:
@@ -218,9 +251,13 @@ class _Problem:
         assert self.found.grad is not None
         weight, bias = self.found[:-1], self.found[-1]
         z = torch.addmm(bias, self.rows, weight)
-        log_p = torch.log_softmax(z, 1)
-        pull = self.shares * (log_p.exp() - self.wanted)  # (N, K): what each picture asks of the logits
+        if self.several:
+            p, losses = z.sigmoid(), torch.nn.functional.softplus(z) - self.wanted * z
+        else:
+            log_p = torch.log_softmax(z, 1)
+            p, losses = log_p.exp(), -self.wanted * log_p
+        pull = self.shares * (p - self.wanted)  # (N, K): what each picture asks of the logits
         torch.addmm(weight, self.rows.T, pull, beta=decay, out=self.found.grad[:-1])
         self.found.grad[-1] = pull.sum(0) * self.intercept
-        fit = -(self.shares * self.wanted * log_p).sum(dtype=torch.float64)
+        fit = (self.shares * losses).sum(dtype=torch.float64)
         return float(fit + decay / 2 * weight.square().sum(dtype=torch.float64))

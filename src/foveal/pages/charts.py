@@ -88,9 +88,9 @@ def styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
 
 def canvas(title: str, height: float, **layout: Any) -> tuple[Figure, NDArray[Any]]:
     """An empty figure with its message as title, and its axes in rows and columns."""
-    from matplotlib.figure import Figure
+    from foveal.pages.shown_figure import ShownFigure
 
-    figure = Figure(figsize=(WIDTH, height), layout="constrained")
+    figure = ShownFigure(figsize=(WIDTH, height), layout="constrained")
     figure.suptitle(textwrap.fill(title, 70), x=0.01, ha="left", fontsize=10.5)  # wrap=True would read $ as formulas
     axes: NDArray[Any] = figure.subplots(squeeze=False, **layout)
     return figure, axes

@@ -28,7 +28,7 @@ FEWEST_ANSWERS = 20  # below which a mean gap between probability and share is c
 
 def bought(scores: Scores, baseline: Baseline) -> str:
     """What the network brought over the classic method."""
-    ours, theirs, digits = 1 - scores.top1, 1 - baseline.top1, decimals(scores.n)
+    ours, theirs, digits = 1 - scores.top1, 1 - baseline.score, decimals(scores.n)
     name = f"{baseline.name} {shown(baseline.note)}".rstrip()
     if ours < theirs:
         fewer = percent((theirs - ours) / theirs, 0)

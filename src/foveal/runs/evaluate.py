@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
 
+from foveal.console import Heard, heard
 from foveal.data.dataset import SPLITS, Dataset, Skipped
 from foveal.data.finding import check_source
 from foveal.data.sources import Reading, open_dataset
-from foveal.errors import BadData, BadRecipe, did_you_mean, shown
+from foveal.errors import BadData, BadModel, BadRecipe, check_kind, did_you_mean, shown
 from foveal.files.model_file import model_file
+from foveal.files.tables import Table
 from foveal.model_files import task_of
 from foveal.preprocess import VIEWS, Views
 from foveal.progress import SILENT, Progress
@@ -27,9 +30,13 @@ if TYPE_CHECKING:
 __all__ = ["Evaluation", "evaluate"]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Evaluation:
-    """How well a model answers for pictures whose truth is known."""
+    """How well a model answers for pictures whose truth is known.
+
+    >>> evaluation
+    Evaluation(... % of 360 pictures right (95 % interval ... % to ... %))
+    """
 
     scores: Any  # the task's: `Scores`
     notes: tuple[str, ...]
@@ -37,8 +44,28 @@ class Evaluation:
     tried: Tried | None = None  # how the model's own bounds did, or what a wish came to; None where it has none
     besides: Mapping[str, Any] = field(default_factory=dict)  # of the same, for JSON
 
+    def table(self) -> Table:
+        """A row a class: of a classifier pictures, precision, recall and F1; of a detector objects, AP and AP50.
+
+        >>> evaluation.table().rows[0]["class"]
+        '0'
+        """
+        found: Table = self.scores.table()
+        return found
+
+    def __repr__(self) -> str:
+        beside = f", {len(self.skipped)} left out" * bool(self.skipped)
+        return f"Evaluation({'; '.join(self.scores.headline())}{beside})"
+
+    def _repr_html_(self) -> str:
+        return f"<p>{escape('; '.join(self.scores.headline()))}</p>{self.table()._repr_html_()}"
+
     def as_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
+        """Plain values for JSON.
+
+        >>> evaluation.as_dict()["n"]
+        360
+        """
         skipped = [{"name": row.name, "reason": row.reason} for row in self.skipped]
         return {**self.scores.as_dict(), **self.besides, "notes": list(self.notes), "skipped": skipped}
 
@@ -51,7 +78,7 @@ def evaluate(
     views: str = "none",
     accuracy: float | None = None,
     precision: float | None = None,
-    progress: Progress = SILENT,
+    progress: Heard = "auto",
     **reading: Unpack[Reading],
 ) -> Evaluation:
     """Score a model on one split of a source, or on "all". Classes are matched by name, never by position.
@@ -61,20 +88,30 @@ def evaluate(
             `test_if`, `exclude`, `group_by` and the others that tell `open_dataset` how to read the source.
     Raises: BadData when no picture of a class that the model knows is there; BadRecipe for an unknown split or view,
             and for what the model has no use for.
+
+    >>> found = foveal.evaluate(model, "digits", on="val")
+    >>> found.scores.n, found.table().columns
+    (128, ('class', 'pictures', 'precision', 'recall', 'f1'))
     """
+    progress = heard(progress)
+    from foveal.model import Model, load
+
+    check_kind(model, str | Path | Model, "a model is a Model, a run's folder or a file", BadModel)
     ask = Ask(views=_checked(views, on), accuracy=accuracy, precision=precision)
     if isinstance(model, str | Path):
         task = task_of(model_file(model))  # a wrong path or wish is told before anything is read
         if task is not None:
             ask.check(task)
+    else:
+        task = type(model.task)
+    if task is not None and task.reads == "several":
+        reading.setdefault("labels", "several")
     if isinstance(source, str | Path):
         check_source(str(source))
     dataset = open_dataset(source, **reading, min_classes=1, progress=progress)
     chosen = np.arange(len(dataset)) if on == "all" else dataset.indices(on)
     if not len(chosen):
         raise BadData(f"{shown(dataset.origin.place)} has no {on} pictures; use --on all, or --split FILE.csv.")
-    from foveal.model import load
-
     loaded = load(model) if isinstance(model, str | Path) else model
     loaded.check(ask)
     return scored_on(loaded, dataset.take(chosen), ask, progress)

@@ -31,15 +31,15 @@ class Mend:
         return vars(self)
 
 
-def mend(setup: Setup, top1: float, baseline: Baseline | None) -> Mend | None:
+def mend(setup: Setup, score: float, baseline: Baseline | None) -> Mend | None:
     """None where the network is at least as good as the baseline, or nothing was compared."""
-    if baseline is None or baseline.top1 <= top1:
+    if baseline is None or baseline.score <= score:
         return None
     photographs = looks_like_photographs(facts_about(setup.dataset))
     why, command = _way(setup.recipe, photographs, setup.head_alone)
     return Mend(
-        f"The baseline (HOG features and a linear classifier) is more accurate than the network, "
-        f"{percent(baseline.top1)} against {percent(top1)}: {why}.",
+        f"The baseline (HOG features and a linear classifier) did better than the network, "
+        f"{percent(baseline.score)} against {percent(score)}: {why}.",
         command,
     )
 

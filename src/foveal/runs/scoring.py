@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from foveal.data.split import duplicates_across, score_warnings
 from foveal.files.durable import write_text
 from foveal.files.model_file import MODEL_FILE
@@ -15,7 +17,7 @@ from foveal.machine import machine
 from foveal.model import Model
 from foveal.progress import Progress
 from foveal.runs.mending import mend
-from foveal.tasks.task import Ask, Scores, Tried
+from foveal.tasks.task import Ask, Scores, Tried, linear
 from foveal.training.baseline import Baseline, hog_baseline
 from foveal.training.calibrate import evidence_of, outputs_of_head
 from foveal.training.fit import Fitted
@@ -37,7 +39,7 @@ def scored(
     if remark := model.calibration.remark:
         warnings = [*warnings, remark]
     baseline = _baseline(setup, on, progress) if task.linear else None
-    below = mend(setup, scores.as_dict()["top1"], baseline) if task.linear else None
+    below = mend(setup, scores.as_dict()[linear(task).measure], baseline) if task.linear else None
     warnings += [below.sentence] if below else []
     for sentence in (*(tried.sentences if tried else ()), *warnings):
         progress.say(sentence)
@@ -47,7 +49,7 @@ def scored(
         "test": {**scores.as_dict(), "split": on, **task.test_figures(evidence, truth, scores, model.calibration)},
     }
     if task.linear:
-        metrics["baseline"] = baseline.as_dict() if baseline else {"top1": None}
+        metrics["baseline"] = baseline.as_dict() if baseline else {linear(task).measure: None}
         metrics["mend"] = below.as_dict() if below else None
         metrics["leak"] = len(duplicates_across(setup.dataset))
     metrics["seconds"] |= {"test": round(tested, 3), "baseline": round(baseline.seconds, 3) if baseline else 0.0}
@@ -110,12 +112,12 @@ def _baseline(setup: Setup, on: str, progress: Progress) -> Baseline | None:
         return None
     found = hog_baseline(
         setup.store.rows,
-        setup.dataset.labels,
+        setup.task.truth(setup.dataset, np.arange(len(setup.dataset))),
         setup.splits["train"],
         setup.splits[on],
-        setup.dataset.classes,
+        linear(setup.task),
         progress,
     )
     note = f" {found.note}" if found.note else ""
-    progress.say(f"Baseline {found.name}{note}: {found.top1:.2%} in {found.seconds:.1f} s.")
+    progress.say(f"Baseline {found.name}{note}: {found.score:.2%} in {found.seconds:.1f} s.")
     return found

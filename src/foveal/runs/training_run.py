@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,14 @@ from foveal.training.script import as_script
 from foveal.training.setup import Setup, set_up
 from foveal.training.soup import averaged, others_of
 
-__all__ = ["carried_out", "script_of"]
+__all__ = ["carried_out", "computing", "finished", "script_of"]
+
+
+@contextmanager
+def computing(recipe: Recipe) -> Iterator[None]:
+    """Within the block a run computes: with as many threads as its recipe says, and draws that nobody else notices."""
+    with torch.random.fork_rng(devices=[]), threads_used(recipe.training.threads), freed_memory_kept():
+        yield
 
 
 def carried_out(
@@ -44,8 +52,8 @@ def carried_out(
     began: float,
     loading_threads: int = 0,
     going_on: bool = False,
-) -> tuple[Model, dict[str, Any], Path, Scores]:
-    """Train in a run's folder; model, metrics, report, scores.
+) -> tuple[Setup, Fitted, Model]:
+    """Train and calibrate, within `computing`; the folder gets recipe, history and checkpoints. Nothing is scored.
 
     It begins once anew where the first epoch shows that another way of computing is faster.
     Args: began, of `time.perf_counter`; going_on, from the newest checkpoint.
@@ -63,33 +71,39 @@ def carried_out(
         _tell_plan(setup, progress)
         return setup
 
-    with torch.random.fork_rng(devices=[]), threads_used(recipe.training.threads), freed_memory_kept():
-        setup = laid(recipe)
-        if setup.head_alone and setup.transfer is not None:
-            fitted = Fitted(None, [], setup.transfer.seconds, 0, False)
-        else:
+    setup = laid(recipe)
+    if setup.head_alone and setup.transfer is not None:
+        fitted = Fitted(None, [], setup.transfer.seconds, 0, False)
+    else:
+        others = others_of(setup)
+        try:
+            fitted = fit(setup, folder, resume=going_on, progress=progress)
+        except BeginAnew as slower:
+            setup = laid(begun_anew(recipe, folder, slower, progress))
             others = others_of(setup)
-            try:
-                fitted = fit(setup, folder, resume=going_on, progress=progress)
-            except BeginAnew as slower:
-                setup = laid(begun_anew(recipe, folder, slower, progress))
-                others = others_of(setup)
-                fitted = fit(setup, folder, progress=progress)
-            fitted = averaged(fitted, others, folder, resume=going_on, progress=progress)
-        model = calibrated(setup, fitted.state)
-        if verdict := judged(setup, model):
-            progress.say(verdict.sentence)
-            if verdict.head_is_better:
-                setup = _head_of(setup, verdict, laid)
-                fitted = Fitted(None, [], fitted.seconds, 0, False)
-                model = calibrated(setup, None)
-            else:
-                setup = replace(setup, recipe=setup.recipe.with_settings({"network.train": "all"}))
-                text = setup.recipe.to_toml()
-                write_text(folder / "recipe.toml", text)
-                model = replace(model, trained={**model.trained, "train": "all", "recipe": text})
-        model.save(folder / MODEL_FILE)
-        return model, *scored(folder, setup, fitted, model, progress, began)
+            fitted = fit(setup, folder, progress=progress)
+        fitted = averaged(fitted, others, folder, resume=going_on, progress=progress)
+    model = calibrated(setup, fitted.state)
+    if verdict := judged(setup, model):
+        progress.say(verdict.sentence)
+        if verdict.head_is_better:
+            setup = _head_of(setup, verdict, laid)
+            fitted = Fitted(None, [], fitted.seconds, 0, False)
+            model = calibrated(setup, None)
+        else:
+            setup = replace(setup, recipe=setup.recipe.with_settings({"network.train": "all"}))
+            text = setup.recipe.to_toml()
+            write_text(folder / "recipe.toml", text)
+            model = replace(model, trained={**model.trained, "train": "all", "recipe": text})
+    return setup, fitted, model
+
+
+def finished(
+    folder: Path, setup: Setup, fitted: Fitted, model: Model, progress: Progress, began: float
+) -> tuple[Model, dict[str, Any], Path, Scores]:
+    """What `carried_out` gave, within the same `computing`: the model's file, the scores and the report written."""
+    model.save(folder / MODEL_FILE)
+    return model, *scored(folder, setup, fitted, model, progress, began)
 
 
 def _head_of(setup: Setup, verdict: Judged, laid: Callable[[Recipe, Progress], Setup]) -> Setup:

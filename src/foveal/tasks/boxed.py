@@ -15,7 +15,7 @@ from foveal.data.augment import resolve_boxes
 from foveal.data.batches import Rows
 from foveal.data.box_batches import BoxBatches
 from foveal.data.dataset import Boxes, Dataset
-from foveal.errors import BadData, NotFinite, shown
+from foveal.errors import BadData, BadRecipe, NotFinite, shown
 from foveal.ops.boxes import map_boxes
 from foveal.ops.geometry import inverse
 from foveal.preprocess import GREY, Preprocess
@@ -25,7 +25,7 @@ from foveal.tasks.box_defaults import box_size, trunk_name, usual_boxes
 from foveal.tasks.detection_trust import DetectionTrust, DetectionTrustFacts
 from foveal.tasks.heads import head_of
 from foveal.tasks.heads.head import Architecture, DetectorNetwork, Surroundings
-from foveal.tasks.task import SHARED_KEYS, Arrays, Ask, Facts, Indices
+from foveal.tasks.task import SHARED_KEYS, Arrays, Ask, Facts, Indices, LabelsRead
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -111,6 +111,7 @@ class BoxTask:
     whole: ClassVar[bool] = True
     tried_as: ClassVar[str] = "tried"
     linear: ClassVar[bool] = False
+    reads: ClassVar[LabelsRead] = "auto"
     facts: ClassVar[Any] = BoxFacts
 
     @classmethod
@@ -216,6 +217,12 @@ class BoxTask:
     def wants_features(self, ask: Ask, calibration: BoxCalibration) -> bool:
         """Never: what is unlike the training is not told of detectors."""
         return False
+
+    def probabilities(self, arrays: Arrays, calibration: BoxCalibration) -> NDArray[np.float32]:
+        """None. Raises: BadRecipe."""
+        raise BadRecipe(
+            f"this model is {self.kind}, which gives boxes their scores and classes no probabilities; predict."
+        )
 
     def joined(self, parts: Iterable[list[Detections]]) -> list[Detections]:
         """The objects of several batches, picture by picture."""

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from foveal.errors import BadData, NotFinite
 from foveal.files.plain_table import percent, table
+from foveal.files.tables import Table
 from foveal.ops.statistics import (
     confusion_matrix,
     expected_calibration_error,
@@ -60,6 +61,12 @@ class Scores:
         """How many are right."""
         low, high = self.top1_interval
         return [f"accuracy {percent(self.top1)} on {self.n} pictures (95 % interval {percent(low)} to {percent(high)})"]
+
+    def table(self) -> Table:
+        """Of each class: pictures, and precision, recall (the share of them that is right) and F1 in [0, 1]."""
+        figures = zip(self.classes, self.support, self.precision, self.recall, self.f1, strict=True)
+        values = tuple((name, int(n), float(p), float(r), float(f)) for name, n, p, r, f in figures)
+        return Table(("class", "pictures", "precision", "recall", "f1"), values)
 
     def lines(self, on: str, views: str = "none") -> list[str]:
         """A page for a terminal: the headline, each class, what is taken for what."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
@@ -10,19 +10,17 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
-from foveal.data.augment import resolve
-from foveal.data.batches import Rows, TrainingBatches
 from foveal.data.dataset import NOTHING, Dataset
 from foveal.errors import BadData, BadRecipe, shown
-from foveal.ops.statistics import softmax
+from foveal.ops.statistics import negative_log_likelihood, softmax, wilson_interval
 from foveal.preprocess import Preprocess
-from foveal.recipe import AugmentRecipe, Recipe, parse_size
+from foveal.recipe import Recipe
 from foveal.tasks.answers import Label
 from foveal.tasks.classification_scores import Scores, finite_logits, fit_temperature, score_labels
 from foveal.tasks.heads.head import Architecture
-from foveal.tasks.label_defaults import choose_network, choose_size, usual_labels
-from foveal.tasks.task import SHARED_KEYS, Arrays, Ask, Facts, Indices
-from foveal.tasks.trust import BANK, Familiar, Tried, Trust, TrustFacts
+from foveal.tasks.labelled import LABEL_KEYS, LabelOutputs, LabelTask, familiar_of, unlike_training
+from foveal.tasks.task import Arrays, Ask, Indices, LabelsRead
+from foveal.tasks.trust import BANK, Tried, Trust, TrustFacts
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -31,17 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Classify", "LabelCalibration", "LabelOutputs", "balanced_weights"]
 
-# Of input in one forward pass. It bounds the memory of feature maps, which on a CPU are quickest inside its caches.
-PIXELS_AT_ONCE, PIXELS_AT_ONCE_ELSEWHERE = {"cpu": 210_000}, 3_000_000
 USUAL_TOP = 5  # answers a picture
-
-
-@dataclass(frozen=True, eq=False)
-class LabelOutputs:
-    """What a network makes of N pictures."""
-
-    logits: NDArray[np.float32]  # (N, K)
-    features: NDArray[np.float32] | None = None  # (N, D): what entered the classifier, of the picture as it is
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,7 +79,7 @@ class LabelFacts(BaseModel):
 
 
 @dataclass(frozen=True, eq=False)
-class Classify:
+class Classify(LabelTask):
     """One of K classes a picture; the network gives (N, K) logits."""
 
     classes: tuple[str, ...]
@@ -103,15 +91,12 @@ class Classify:
     kind: ClassVar[str] = "a classifier"
     aim: ClassVar[str] = "each picture classified as its largest object"
     answer: ClassVar[Any] = Label
-    keys: ClassVar[frozenset[str]] = SHARED_KEYS | {
-        "network.head_decay", "network.norms", "training.label_smoothing", "training.blend", "training.soup",
-        "training.accuracy",
-        "training.class_weights", "augment.cutmix",
-    }  # fmt: skip
+    keys: ClassVar[frozenset[str]] = LABEL_KEYS | {"training.accuracy"}
     asks: ClassVar[frozenset[str]] = frozenset({"top", "views", "accuracy"})
-    whole: ClassVar[bool] = False
     tried_as: ClassVar[str] = "trust"
-    linear: ClassVar[bool] = True
+    measure: ClassVar[str] = "top1"
+    measured_as: ClassVar[str] = "accuracy"
+    reads: ClassVar[LabelsRead] = "one"
     facts: ClassVar[Any] = LabelFacts
 
     @classmethod
@@ -127,8 +112,15 @@ class Classify:
     def takes(cls, dataset: Dataset, recipe: Recipe) -> Dataset | None:
         """Labels; boxes where it is asked to classify each picture as its largest object.
 
-        Raises: BadData where no picture has one.
+        Raises: BadData where no picture has one; BadRecipe where a picture may have several and one is asked for.
         """
+        if dataset.multi_hot is not None:
+            if recipe.training.task == cls.name:
+                raise BadRecipe(
+                    f"--task {cls.name} gives a picture one label, and those of {shown(dataset.origin.place)} may have "
+                    "several or none; leave --task out."
+                )
+            return None
         if dataset.boxes is None:
             return dataset
         if recipe.training.task != cls.name:
@@ -139,38 +131,7 @@ class Classify:
         note = "Each picture is classified as its largest object."
         return replace(dataset.take(labelled), boxes=None).noted(note)
 
-    @classmethod
-    def chosen(
-        cls, recipe: Recipe, facts: Facts, device: str, known: tuple[int, int] | None
-    ) -> tuple[str, tuple[int, int]]:
-        """Name of the network and (height, width), where the recipe leaves them open."""
-        size = choose_size(recipe, facts, device, known)
-        return choose_network(recipe, size, facts.channels), size
-
-    @classmethod
-    def usual(cls, recipe: Recipe, facts: Facts) -> dict[str, Any]:
-        """See `label_defaults.py`."""
-        return usual_labels(recipe, facts)
-
-    @classmethod
-    def augmentation(cls, recipe: Recipe, size: tuple[int, int], facts: Facts) -> AugmentRecipe:
-        """Every "auto" of [augment] replaced."""
-        return resolve(recipe.augment, size, facts.channels, facts.pictures)
-
     # -- a training
-
-    @classmethod
-    def built(
-        cls, dataset: Dataset, recipe: Recipe, preprocess: Preprocess, say: Any = None
-    ) -> tuple[Architecture, nn.Module]:
-        """The network of the catalogue for as many classes."""
-        from foveal.networks.catalogue import build
-        from foveal.networks.head import options_of
-
-        options = options_of(recipe)
-        size = parse_size(recipe.data.size)
-        network = build(recipe.network.name, len(dataset.classes), preprocess.channels, size, options)
-        return Architecture("", recipe.network.name, options), network
 
     @classmethod
     def of(
@@ -180,38 +141,6 @@ class Classify:
         counts = np.bincount(dataset.labels[train], minlength=len(dataset.classes))
         weights = balanced_weights(counts) if recipe.training.class_weights == "balanced" else None
         return cls(dataset.classes, float(recipe.training.label_smoothing), weights)
-
-    @classmethod
-    def check_usable(cls, dataset: Dataset, train: Indices) -> None:
-        """Raises: BadData where a class lost all its training pictures."""
-        before = dataset.counts("train")
-        after = np.bincount(dataset.labels[train], minlength=len(before))
-        for lost in np.flatnonzero((before > 0) & (after == 0)):
-            place, name = shown(dataset.origin.place), shown(dataset.classes[lost])
-            raise BadData(f'{place}: class "{name}" has no usable picture to train on.')
-
-    def batches(
-        self, store: Rows, dataset: Dataset, train: Indices, recipe: Recipe, preprocess: Preprocess, threads: int
-    ) -> TrainingBatches:
-        """Labels as indices; mixup and CutMix give shares of classes."""
-        fill = np.round(np.array(preprocess.mean) * 255).astype(np.uint8)
-        return TrainingBatches(
-            store, dataset.labels, train, int(recipe.training.batch_size), recipe.augment, fill, recipe.training.seed,
-            threads, len(self.classes),
-        )  # fmt: skip
-
-    def loss(self, outputs: Tensor | WithAuxiliary, targets: Tensor) -> Tensor:
-        """Cross-entropy, a scalar in float32; auxiliary classifiers add theirs with their weight.
-
-        Args:     outputs (N, K) logits of any float type; targets (N,) int64, or (N, K) float32 whose rows sum to 1
-                  (mixup).
-        Source:   label smoothing: Szegedy et al. 2015, arXiv:1512.00567, section 7; auxiliary classifiers: Szegedy et
-                  al. 2014, arXiv:1409.4842, section 5.
-        """
-        if isinstance(outputs, tuple):
-            beside = [self._cross_entropy(logits, targets) for logits in outputs.auxiliary]
-            return self._cross_entropy(outputs.logits, targets) + outputs.weight * sum(beside)
-        return self._cross_entropy(outputs, targets)
 
     def plain_loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Cross-entropy without smoothing and weights."""
@@ -224,11 +153,12 @@ class Classify:
             return float((guesses == targets).sum())
         return float(targets.gather(1, guesses[:, None]).sum())
 
-    def tensors(self, outputs: Tensor) -> dict[str, Tensor]:
-        """logits (N, K) float32."""
-        return {"logits": outputs.float()}
+    def loss_of(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """Cross-entropy.
 
-    def _cross_entropy(self, logits: Tensor, targets: Tensor) -> Tensor:
+        Args:   targets (N,) int64, or (N, K) float32 whose rows sum to 1 (mixup).
+        Source: label smoothing: Szegedy et al. 2015, arXiv:1512.00567, section 7.
+        """
         from torch.nn.functional import cross_entropy
 
         logits = logits.float()  # bf16 has 8 bits of mantissa: differences of near-equal logits would be lost
@@ -242,10 +172,6 @@ class Classify:
         return total / (targets.to(weights.dtype) @ weights).sum()
 
     # -- answers
-
-    def at_once(self, size: tuple[int, int], device: str) -> int:
-        """How many pictures of (H, W) go through the network at once."""
-        return max(1, PIXELS_AT_ONCE.get(device, PIXELS_AT_ONCE_ELSEWHERE) // (size[0] * size[1]))
 
     def check_ask(self, ask: Ask, calibration: LabelCalibration) -> None:
         """Raises: BadRecipe for an accuracy that is no share, or of which nothing is known."""
@@ -283,12 +209,18 @@ class Classify:
         """
         trust = calibration.asked(ask.accuracy)
         bound = trust.bound if trust else 0.0
-        unlike = unlike_training(LabelOutputs(arrays["logits"], arrays.get("features")), trust)
+        unlike = unlike_training(
+            LabelOutputs(arrays["logits"], arrays.get("features")), trust.familiar if trust else None
+        )
         ranked = self.ranked(arrays["logits"], calibration.temperature, USUAL_TOP if ask.top is None else ask.top)
         return [
             Label(best[0][0], best[0][1], tuple(best[1:]), best[0][1] < bound, bool(strange))
             for best, strange in zip(ranked, unlike, strict=True)
         ]
+
+    def probabilities(self, arrays: Arrays, calibration: LabelCalibration) -> NDArray[np.float32]:
+        """(N, K) of which each row sums to 1. Raises: NotFinite when a logit is infinite or NaN."""
+        return softmax(finite_logits(arrays["logits"], len(self.classes)) / calibration.temperature).astype(np.float32)
 
     def ranked(self, logits: NDArray[Any], temperature: float = 1.0, top: int = 5) -> list[list[tuple[str, float]]]:
         """(N, K) logits -> of each picture at most `top` classes and their probabilities, the likeliest first.
@@ -303,23 +235,16 @@ class Classify:
 
     # -- many answers
 
-    def evidence(self, arrays: Arrays, sizes: Indices, preprocess: Preprocess) -> LabelOutputs:
-        """Logits, and features where they were asked for."""
-        return LabelOutputs(arrays["logits"], arrays.get("features"))
-
-    def joined(self, parts: Iterable[LabelOutputs]) -> LabelOutputs:
-        """The outputs of several batches."""
-        parts = list(parts)
-        if not parts:
-            return LabelOutputs(np.zeros((0, len(self.classes)), np.float32))
-        features = [part.features for part in parts if part.features is not None]
-        return LabelOutputs(np.concatenate([p.logits for p in parts]), np.concatenate(features) if features else None)
-
     def matched(self, dataset: Dataset) -> tuple[Dataset, list[str]]:
         """The pictures of a class that the model knows, with its classes, and what is left out.
 
         Raises: BadData where there is none.
         """
+        if dataset.multi_hot is not None:
+            raise BadData(
+                f"{shown(dataset.origin.place)}: its pictures may have several labels or none, and this model gives "
+                "one."
+            )
         index_of = {name: i for i, name in enumerate(self.classes)}
         labels = np.array([index_of.get(dataset.classes[k], NOTHING) for k in dataset.labels], np.int64)
         unknown = sorted(set(dataset.classes) - set(self.classes))
@@ -331,26 +256,11 @@ class Classify:
         known = replace(dataset.take(usable), labels=labels[usable], classes=self.classes, boxes=None)
         return known, [note] if unknown else []
 
-    @staticmethod
-    def scored_on(dataset: Dataset, splits: Mapping[str, Indices]) -> str:
-        """The split whose figures count: test, else validation, else the training pictures."""
-        return next((name for name in ("test", "val") if len(splits[name])), "train")
-
     def figures(
         self, dataset: Dataset, splits: Mapping[str, Indices], calibration: LabelCalibration, tried: Tried | None
     ) -> dict[str, Any]:
         """What metrics.json tells besides of a run."""
         return {"temperature": calibration.temperature, "trust": tried.as_dict() if tried else None}
-
-    def test_figures(
-        self, evidence: LabelOutputs, truth: NDArray[np.int64], scores: Scores, calibration: LabelCalibration
-    ) -> dict[str, Any]:
-        """What metrics.json tells besides of the scored split."""
-        return {"views": "none"}
-
-    def for_page(self, evidence: LabelOutputs, calibration: LabelCalibration) -> NDArray[np.float32]:
-        """What the report draws: (n, K) logits."""
-        return evidence.logits
 
     def truth(self, dataset: Dataset, indices: Indices) -> NDArray[np.int64]:
         """(n,) class indices."""
@@ -359,15 +269,22 @@ class Classify:
     def calibrate(
         self, evidence: LabelOutputs, truth: NDArray[np.int64], recipe: Recipe, train: LabelOutputs | None = None
     ) -> LabelCalibration:
-        """Temperature, and the bounds of trust. Args: train, with features: what is like the training can then be told.
-
-        Where the evidence has no features of its own, the training's are held against each other.
-        """
+        """Temperature, and the bounds of trust. Args: train, with features: see `familiar_of`."""
         temperature = fit_temperature(evidence.logits, truth)
         trust = Trust.of(evidence.logits, truth, temperature, recipe.training.accuracy)
-        known = train is not None and train.features is not None
-        familiar = Familiar.of(train.features, evidence.features) if known else None  # type: ignore[union-attr,arg-type]
-        return LabelCalibration(temperature, replace(trust, familiar=familiar))
+        return LabelCalibration(temperature, replace(trust, familiar=familiar_of(evidence, train)))
+
+    def measured(self, logits: NDArray[Any], truth: NDArray[Any]) -> float:
+        """The share of (n, K) logits whose highest is the truth, (n,)."""
+        return float((logits.argmax(1) == truth).mean())
+
+    def interval(self, logits: NDArray[Any], truth: NDArray[Any]) -> tuple[float, float]:
+        """95 % interval of it, Wilson's."""
+        return wilson_interval(int((logits.argmax(1) == truth).sum()), len(truth))
+
+    def surprise(self, logits: NDArray[Any], truth: NDArray[Any]) -> float:
+        """Loss at the best temperature, in nats."""
+        return negative_log_likelihood(logits / fit_temperature(logits, truth), truth)
 
     def score(
         self, evidence: LabelOutputs, truth: NDArray[np.int64], calibration: LabelCalibration, train: Any = None
@@ -387,14 +304,7 @@ class Classify:
         trust = calibration.asked(ask.accuracy)
         if trust is None:
             return None
-        return trust.tried(evidence.logits, truth, calibration.temperature, unlike_training(evidence, trust))
-
-
-def unlike_training(outputs: LabelOutputs, trust: Trust | None) -> NDArray[np.bool_]:
-    """(N,) whether each picture is unlike those of the training; nowhere, where the model does not know."""
-    if trust is None or trust.familiar is None or outputs.features is None:
-        return np.zeros(len(outputs.logits), bool)
-    return trust.familiar.unlike(outputs.features)
+        return trust.tried(evidence.logits, truth, calibration.temperature, unlike_training(evidence, trust.familiar))
 
 
 def balanced_weights(counts: ArrayLike) -> Tensor:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from foveal.data.dataset import Boxes
 from foveal.errors import BadData
 from foveal.files.plain_table import in_thousandths, table
+from foveal.files.tables import Table
 from foveal.ops.detection import RECALLS, best_f1, precision_floor
 from foveal.progress import SILENT, Progress
 from foveal.tasks._coco_scorer import CocoTables, coco_tables
@@ -86,6 +87,12 @@ class DetectionScores:
             f"AP75 {in_thousandths(self.ap75)}: {self.objects} objects on {self.n} pictures",
             f"best F1 {in_thousandths(self.f1)} at a score of {in_thousandths(self.threshold)}",
         ]
+
+    def table(self) -> Table:
+        """Of each class: objects, AP and AP at an IoU of 0.5, in [0, 1]; NaN where there is nothing to find."""
+        figures = zip(self.classes, self.class_objects, self.class_ap, self.class_ap50, strict=True)
+        values = tuple((name, int(n), float(ap), float(ap50)) for name, n, ap, ap50 in figures)
+        return Table(("class", "objects", "ap", "ap50"), values)
 
     def lines(self, on: str, views: str = "none") -> list[str]:
         """A page for a terminal: the headline, and each class."""

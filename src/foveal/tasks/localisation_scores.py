@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 from foveal.data.dataset import Boxes
 from foveal.errors import BadData
 from foveal.files.plain_table import in_thousandths, percent
+from foveal.files.tables import Table
+from foveal.ops.statistics import precision_recall_f1
 from foveal.tasks.answers import Detections
 
 __all__ = [
@@ -66,6 +68,13 @@ class LocalisationScores:
             f"presence {percent(self.presence)}, class {percent(self.top1)}, IoU of at least 0.5 and the class "
             f"correct {percent(self.located)}",
         ]
+
+    def table(self) -> Table:
+        """Of each class: pictures with such an object, and the precision and recall of its name, in [0, 1]."""
+        precision, recall, _ = precision_recall_f1(self.confusion)
+        figures = zip(self.classes, self.confusion.sum(axis=1), precision, recall, strict=True)
+        values = tuple((name, int(n), float(p), float(r)) for name, n, p, r in figures)
+        return Table(("class", "pictures", "precision", "recall"), values)
 
     def lines(self, on: str, views: str = "none") -> list[str]:
         """The headline, the second line under the first."""

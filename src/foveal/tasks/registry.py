@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from importlib import import_module
 
 from foveal.data.dataset import Dataset
 from foveal.errors import BadRecipe, did_you_mean, shown
 from foveal.recipe import SCRATCH, Recipe, parse_weights
-from foveal.tasks.classify import Classify
-from foveal.tasks.detect import Detect
 from foveal.tasks.heads import HEADS, heads_for
-from foveal.tasks.localise import Localise
-from foveal.tasks.task import Task
+from foveal.tasks.names import HOMES
+from foveal.tasks.task import LabelsRead, Task
 
 __all__ = [
     "TASKS",
@@ -20,12 +19,13 @@ __all__ = [
     "check_of_weights",
     "check_typed",
     "check_words",
+    "labels_read",
     "set_for_loop",
     "task_of_file",
     "unread_keys",
 ]
 
-TASKS: tuple[type[Task], ...] = (Classify, Localise, Detect)
+TASKS: tuple[type[Task], ...] = tuple(getattr(import_module(home), kind) for _, home, kind in HOMES.values())
 OF_WEIGHTS = (
     "network.head_decay",
     "network.norms",
@@ -34,7 +34,7 @@ OF_WEIGHTS = (
 )  # read where a network starts from weights
 OF_LOOP = frozenset(f"training.{key}" for key in (
     "epochs", "batch_size", "optimizer", "optimizer_arithmetic", "learning_rate", "momentum", "weight_decay",
-    "schedule", "warmup", "label_smoothing", "ema", "blend", "soup", "clip", "early_stopping", "on_nan",
+    "schedule", "warmup", "loss", "label_smoothing", "ema", "blend", "soup", "clip", "early_stopping", "on_nan",
 ))  # fmt: skip
 UNSET = ("auto", "none", "", 0, 0.0, False)  # values that ask for nothing
 
@@ -44,7 +44,7 @@ def check_words(recipe: Recipe) -> None:
     names = ["auto", *(task.name for task in TASKS)]
     if recipe.training.task not in names:
         raise BadRecipe(_no_such("training.task", recipe.training.task, names))
-    trained = heads_for(Detect.name)
+    trained = heads_for("detect")
     if recipe.network.detector not in trained:
         raise BadRecipe(_no_such("network.detector", recipe.network.detector, trained))
 
@@ -61,6 +61,13 @@ def asked_task(dataset: Dataset, recipe: Recipe) -> tuple[type[Task], Dataset]:
             return task, taken
     place, kind = shown(dataset.origin.place), shown(dataset.origin.format)
     raise BadRecipe(f"--task {asked} does not fit the data in {place} ({kind}).")
+
+
+def labels_read(recipe: Recipe) -> LabelsRead:
+    """How many labels a picture may have in a source: what the recipe says, else what the task that it names needs."""
+    if recipe.data.labels != "auto":
+        return recipe.data.labels
+    return next((task.reads for task in TASKS if task.name == recipe.training.task), "auto")
 
 
 def unread_keys(task: type[Task], recipe: Recipe) -> list[str]:

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from foveal.data.dataset import Dataset
 from foveal.errors import BadRecipe
+from foveal.files.tables import Table
 from foveal.preprocess import Preprocess, Views
 from foveal.recipe import AugmentRecipe, Recipe
 from foveal.tasks.answers import Answer
@@ -26,14 +27,29 @@ if TYPE_CHECKING:
     from foveal.data.batches import Rows, TrainingBatches
     from foveal.data.box_batches import BoxBatches
 
-__all__ = ["SHARED_KEYS", "Arrays", "Ask", "Asked", "Calibration", "Facts", "Indices", "Scores", "Task", "Tried"]
+__all__ = [
+    "SHARED_KEYS",
+    "Arrays",
+    "Ask",
+    "Asked",
+    "Calibration",
+    "Facts",
+    "Indices",
+    "LabelsRead",
+    "LinearTask",
+    "Scores",
+    "Task",
+    "Tried",
+    "linear",
+]
 
 Indices = NDArray[np.int64]
 Arrays = Mapping[str, NDArray[Any]]
+LabelsRead = Literal["auto", "one", "several"]  # as of `Asked.labels` in data/formats
 
 SHARED_KEYS = frozenset({
     "data.source", "data.split", "data.test_if", "data.exclude", "data.group_by", "data.held_out",
-    "data.contradictions", "data.size",
+    "data.contradictions", "data.labels", "data.label_separator", "data.size",
     "data.store", "data.max_megapixels", "data.white",
     "network.name", "network.weights", "network.train", "network.dropout", "network.batch_norm",
     "training.task", "training.epochs", "training.minutes", "training.batch_size", "training.optimizer",
@@ -55,8 +71,9 @@ class Facts:
     counts: tuple[int, ...]  # training pictures of each class
 
 
-KIN = {"top": "classifiers", "views": "classifiers", "accuracy": "classifiers", "score": "detectors",
-       "precision": "detectors", "iou": "detectors", "tile": "detectors"}  # fmt: skip
+KIN = {"top": "classifiers", "views": "classifiers", "accuracy": "classifiers",
+       "score": "detectors and models of several labels", "precision": "detectors and models of several labels",
+       "iou": "detectors", "tile": "detectors"}  # fmt: skip
 
 
 IN_PYTHON_ALONE = {"iou"}  # fields of `Ask` that the command has no option for
@@ -152,6 +169,10 @@ class Scores(Protocol):
         """What matters most, in one line or two."""
         ...
 
+    def table(self) -> Table:
+        """A row a class."""
+        ...
+
     def lines(self, on: str, views: str = "none") -> list[str]:
         """A page for a terminal. Args: on, the name of the split."""
         ...
@@ -182,7 +203,8 @@ class Task(Protocol):
     asks: ClassVar[frozenset[str]]  # fields of `Ask` that it has a use for
     whole: ClassVar[bool]  # pictures are letterboxed, so that no object is lost; else their centre is cut out
     tried_as: ClassVar[str]  # key of what `tried` gives, in JSON
-    linear: ClassVar[bool]  # its head is a plane on features: it may be fitted on a frozen trunk
+    linear: ClassVar[bool]  # its head is a plane on features: it is a `LinearTask`
+    reads: ClassVar[LabelsRead]  # how many labels a picture may have in its sources
     facts: ClassVar[Any]  # of its calibration in a model's metadata: a pydantic model, `CalibrationFacts`
 
     @property
@@ -293,6 +315,10 @@ class Task(Protocol):
         """Thresholds, suppression, top k: an answer a picture. Args: sizes, (height, width) of the upright pictures."""
         ...
 
+    def probabilities(self, arrays: Arrays, calibration: Any) -> NDArray[np.float32]:
+        """(N, K) of each class, calibrated. Raises: BadRecipe where not every class gets one."""
+        ...
+
     # -- many answers
 
     def evidence(self, arrays: Arrays, sizes: Indices, preprocess: Preprocess) -> Any:
@@ -345,3 +371,31 @@ class Task(Protocol):
     def tried(self, evidence: Any, truth: Any, scores: Any, calibration: Any, ask: Ask) -> Tried | None:
         """What became of the model's own bounds, or of a wish, on these pictures; None where it has none."""
         ...
+
+
+class LinearTask(Task, Protocol):
+    """A task whose head may be fitted on a frozen trunk, and held against a classic baseline.
+
+    Its truth is an array: (n,) class indices, or (n, K) whether a picture has a label.
+    """
+
+    measure: ClassVar[str]  # key of its headline figure in metrics.json; its interval stands under <measure>_interval
+    measured_as: ClassVar[str]  # the same for people: "accuracy"
+
+    def measured(self, logits: NDArray[Any], truth: NDArray[Any]) -> float:
+        """The headline figure of (n, K) logits: a share, 1 where all is right."""
+        ...
+
+    def interval(self, logits: NDArray[Any], truth: NDArray[Any]) -> tuple[float, float]:
+        """95 % interval of it."""
+        ...
+
+    def surprise(self, logits: NDArray[Any], truth: NDArray[Any]) -> float:
+        """Loss of (n, K) logits once they are calibrated on these very pictures, in nats."""
+        ...
+
+
+def linear(task: Task) -> LinearTask:
+    """The task, of which is known that it is linear."""
+    assert task.linear
+    return cast(LinearTask, task)

@@ -20,7 +20,7 @@ from foveal.ops.statistics import softmax, wilson_interval
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["BANK", "MOST_KEPT", "Familiar", "Tried", "Trust", "TrustFacts", "sureness"]
+__all__ = ["BANK", "MOST_KEPT", "Familiar", "FamiliarFacts", "Tried", "Trust", "TrustFacts", "sureness"]
 
 BANK = "trust.bank"  # the tensor in a model's file
 MOST_POINTS = 200  # of the curve that a model keeps
@@ -67,6 +67,10 @@ class Familiar:
         """(N,) whether each picture lies further from the training's than the bound; features (N, D)."""
         far: NDArray[np.bool_] = nearest_distances(features, self.bank.astype(np.float32), RANK) > self.bound
         return far
+
+    def facts(self) -> dict[str, Any]:
+        """For a model's metadata."""
+        return {"bound": self.bound, "rate": self.rate, "pictures": self.pictures, "bank": list(self.bank.shape)}
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,8 +133,7 @@ class Trust:
         return {
             "accuracy": self.accuracy,
             "curve": [list(point) for point in points],
-            "familiar": known
-            and {"bound": known.bound, "rate": known.rate, "pictures": known.pictures, "bank": list(known.bank.shape)},
+            "familiar": known and known.facts(),
         }
 
 
@@ -189,12 +192,23 @@ Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=0, le=10**12)]
 
 
-class _FamiliarFacts(BaseModel):
+class FamiliarFacts(BaseModel):
+    """What a model's file says of it, checked."""
+
     model_config = ConfigDict(extra="forbid", strict=True)
     bound: Annotated[float, Field(ge=-1, le=3, allow_inf_nan=False)]
     rate: Share
     pictures: Count
     bank: Annotated[list[Annotated[int, Field(ge=1, le=1_000_000)]], Field(min_length=2, max_length=2)]
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(B, D) of the features that must be in the file."""
+        return self.bank[0], self.bank[1]
+
+    def familiar(self, bank: NDArray[np.float16] | None) -> Familiar | None:
+        """With the tensor that the file holds."""
+        return None if bank is None else Familiar(bank, self.bound, self.rate, self.pictures)
 
 
 class TrustFacts(BaseModel):
@@ -210,17 +224,15 @@ class TrustFacts(BaseModel):
         ],
         Field(max_length=10_000),
     ]
-    familiar: _FamiliarFacts | None
+    familiar: FamiliarFacts | None
 
     @property
     def shape(self) -> tuple[int, int] | None:
         """(B, D) of the features that must be in the file."""
-        return (self.familiar.bank[0], self.familiar.bank[1]) if self.familiar else None
+        return self.familiar.shape if self.familiar else None
 
     def trust(self, bank: NDArray[np.float16] | None) -> Trust:
         """With the tensor that the file holds."""
         table = np.array(self.curve, np.float64).reshape(-1, 3)
         curve = RiskCoverage(table[:, 0], table[:, 1].astype(np.int64), table[:, 2].astype(np.int64))
-        known = self.familiar
-        familiar = Familiar(bank, known.bound, known.rate, known.pictures) if known and bank is not None else None
-        return Trust(curve, self.accuracy, familiar)
+        return Trust(curve, self.accuracy, self.familiar.familiar(bank) if self.familiar else None)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -17,8 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foveal.errors import BadData
-from foveal.ops.statistics import wilson_interval
+from foveal.ops.logistic import fit_logistic
 from foveal.progress import SILENT, Progress
+from foveal.tasks.task import LinearTask
 
 if TYPE_CHECKING:
     from sklearn.linear_model import LogisticRegression
@@ -45,53 +46,56 @@ class Baseline:
     """How well the classic method did, and on how much it was allowed to learn."""
 
     name: str
-    top1: float
-    interval: tuple[float, float]  # 95 %, Wilson
+    score: float  # of the task's measure
+    interval: tuple[float, float]  # 95 %
     n_train: int
     n_test: int
     seconds: float
     note: str  # on how many of the pictures, where it was not all; completes "HOG + linear …"
+    measure: str = "top1"  # of `LinearTask`
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values for `metrics.json`."""
-        return {**asdict(self), "interval": list(self.interval)}
+        """Plain values for `metrics.json`; the figure under its own name."""
+        rest = {key: value for key, value in asdict(self).items() if key != "score"}
+        return {**rest, self.measure: self.score, "interval": list(self.interval)}
 
 
 def hog_baseline(
     pixels_of: PixelsOf,
-    labels: NDArray[np.int64],
+    truth: NDArray[Any],
     train_indices: Indices,
     test_indices: Indices,
-    classes: Sequence[str],
+    task: LinearTask,
     progress: Progress = SILENT,
 ) -> Baseline:
-    """HOG + logistic regression, fitted on train and scored on test.
+    """HOG + logistic regression, fitted on train and scored on test as the task scores.
 
     Of many pictures a fixed number is taken, the same for a seed on every machine: of training as many of each class as
-    far as they go, of the test without regard to class, so that the accuracy estimates the same thing.
+    far as they go, of the test without regard to class, so that the figure estimates the same thing.
 
-    Args:     pixels_of gives (n, H, W, C) uint8 for n indices; labels (N,) class indices of all pictures.
+    Args:     pixels_of gives (n, H, W, C) uint8 for n indices; truth of all pictures, (N,) class indices or (N, K)
+              whether a picture has a label.
     Raises:   BadData when train or test holds no picture.
     """
     if not len(train_indices) or not len(test_indices):
         raise BadData("The baseline needs pictures in train and in test; one of them is empty.")
-    start, rng = time.monotonic(), np.random.default_rng(SEED)
-    train = _by_turns(train_indices, labels, rng)
+    start, rng, K = time.monotonic(), np.random.default_rng(SEED), len(task.classes)
+    train = _by_turns(train_indices, truth, rng)
     test = rng.permutation(test_indices)[:MOST_TEST]
     with progress.task("baseline: HOG + linear", min(len(train), MOST_TRAIN) + len(test)) as advance:
         test_table = _table(pixels_of, test, advance)
-        train = train[: _enough(test_table.shape[1], len(classes))]
+        train = train[: _enough(test_table.shape[1], K)]
         train_table = _table(pixels_of, train, advance)
-    guesses = _fit_and_guess(train_table, labels[train], test_table)
-    right = int((guesses == labels[test]).sum())
+    answers = _fit_and_answer(train_table, truth[train], test_table, K)
     return Baseline(
         name="HOG + linear",
-        top1=right / len(test),
-        interval=wilson_interval(right, len(test)),
+        score=task.measured(answers, truth[test]),
+        interval=task.interval(answers, truth[test]),
         n_train=len(train),
         n_test=len(test),
         seconds=time.monotonic() - start,
         note=_note(len(train), len(train_indices), len(test), len(test_indices)),
+        measure=task.measure,
     )
 
 
@@ -158,9 +162,12 @@ def _resized(picture: NDArray[np.uint8], height: int, width: int) -> NDArray[Any
     return cv2.resize(picture, (width, height), interpolation=how).reshape(height, width, -1)
 
 
-def _by_turns(indices: Indices, labels: NDArray[np.int64], rng: np.random.Generator) -> Indices:
-    """The same pictures, one of each class after another, so that every beginning of the list is balanced."""
+def _by_turns(indices: Indices, labels: NDArray[Any], rng: np.random.Generator) -> Indices:
+    """The same pictures, one of each class after another, so that every beginning of the list is balanced; with several
+    labels a picture as they come."""
     shuffled = rng.permutation(indices)
+    if labels.ndim == 2:
+        return shuffled
     own = labels[shuffled]
     order = np.argsort(own, kind="stable")
     first = np.searchsorted(own[order], own[order], side="left")
@@ -179,16 +186,17 @@ def _table(pixels_of: PixelsOf, indices: Indices, advance: Callable[[int], None]
     return np.concatenate(parts)
 
 
-def _fit_and_guess(train: Floats, labels: NDArray[np.int64], test: Floats) -> NDArray[np.int64]:
-    """Fit on standardised features; guesses (n,) for the test rows. Both tables are overwritten."""
-    if len(np.unique(labels)) == 1:
-        return np.full(len(test), labels[0])
+def _fit_and_answer(train: Floats, truth: NDArray[Any], test: Floats, K: int) -> NDArray[Any]:
+    """Fit on standardised features; (n, K) logits for the test rows. Both tables are overwritten."""
     mean, std = train.mean(axis=0), train.std(axis=0) + 1e-6
     for table in (train, test):
         table -= mean
         table /= std
-    guesses: NDArray[np.int64] = _logistic(train, labels).predict(test)
-    return guesses
+    if truth.ndim == 2:
+        return fit_logistic(train, truth, K, 1 / (C * len(train)), roughly=True).logits(test)
+    guesses = _logistic(train, truth).predict(test) if len(np.unique(truth)) > 1 else np.full(len(test), truth[0])
+    answers: NDArray[Any] = np.eye(K)[guesses]
+    return answers
 
 
 def _logistic(train: Floats, labels: NDArray[np.int64]) -> LogisticRegression:

@@ -19,7 +19,7 @@ from foveal.model import Model, model_of
 from foveal.networks.head import classifier_path
 from foveal.ops.draws import evenly
 from foveal.progress import SILENT, Progress
-from foveal.tasks.classify import LabelOutputs
+from foveal.tasks.labelled import LabelOutputs
 from foveal.tasks.trust import MOST_KEPT
 from foveal.training.arithmetic import Arithmetic
 from foveal.training.features import Trunk

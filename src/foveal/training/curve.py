@@ -7,6 +7,7 @@ to heads on shares of the pictures; how sure it is comes from fitting it again t
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,12 +46,28 @@ class LearningCurve:
         a, b, c = self.law
         return 1 - np.clip(a + b * np.asarray(pictures, np.float64) ** -c, 0, 1)
 
+    @classmethod
+    def of(cls, plain: Mapping[str, Any]) -> LearningCurve:
+        """As `as_dict` told it, rounded."""
+        nan = float("nan")
+        gain = tuple(plain["gain"] or (nan,) * 3)
+        doubled = nan if plain["doubled"] is None else plain["doubled"]
+        low, high = (doubled + end - gain[1] for end in (gain[0], gain[2]))
+        band = {name: np.array(plain[name], np.float64) for name in ("accuracy", "low", "high")}
+        law = None if plain["law"] is None else tuple(plain["law"])
+        pictures = np.array(plain["pictures"], np.int64)
+        return cls(pictures, **band, doubled=doubled, doubled_low=low, doubled_high=high, gain=gain, law=law,
+                   sentence=plain["sentence"])  # fmt: skip
+
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
         known = self.law is not None
         return {
             "pictures": self.pictures.tolist(),
             "accuracy": self.accuracy.round(4).tolist(),
+            "low": self.low.round(4).tolist(),
+            "high": self.high.round(4).tolist(),
+            "law": list(self.law) if self.law is not None else None,
             "doubled": round(self.doubled, 4) if known else None,
             "gain": [round(g, 4) for g in self.gain] if known else None,
             "sentence": self.sentence,

@@ -104,7 +104,7 @@ def _run_facts(setup: Trainable) -> dict[str, Any]:
     dataset = setup.dataset
     content = hashlib.blake2b(digest_size=16)
     boxes = None if dataset.boxes is None else dataset.boxes.xyxy
-    for part in (dataset.digests, dataset.labels, dataset.splits, boxes):
+    for part in (dataset.digests, dataset.labels, dataset.splits, boxes, dataset.multi_hot):
         if part is not None:
             content.update(np.ascontiguousarray(part).tobytes())
     return {

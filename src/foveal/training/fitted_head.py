@@ -17,6 +17,7 @@ from foveal.errors import shown
 from foveal.ops.logistic import DECAYS, Chosen, Linear, choose_decay, fit_logistic
 from foveal.progress import Progress
 from foveal.tasks.classify import balanced_weights
+from foveal.tasks.task import LinearTask
 from foveal.training.arithmetic import threads_used
 from foveal.training.curve import LearningCurve, fit_curve
 from foveal.training.features import remembered
@@ -25,6 +26,7 @@ __all__ = ["balancing", "chosen_head", "few_threads", "fitted_head", "learning_c
 
 Indices = NDArray[np.int64]
 Floats = NDArray[np.float32]
+Truth = NDArray[Any]  # (n,) class indices, or (n, K) whether a picture has a label
 
 SHARES = (0.1, 0.2, 0.35, 0.5, 0.75, 1.0)  # of the training pictures, for the learning curve
 CURVE_PICTURES = 5000  # the curve's heads learn from at most so many
@@ -32,7 +34,7 @@ ONE_THREAD = 50_000_000  # bytes of features up to which a second thread would w
 
 
 def chosen_head(
-    features: Floats, y: Indices, K: int, fold: Indices, decay: float | str, weights: Any, bias: bool
+    features: Floats, y: Truth, K: int, fold: Indices, decay: float | str, weights: Any, bias: bool
 ) -> tuple[int, Chosen]:
     """How many of the views heads learn from, the first one alone or all, and their penalty, by log-likelihood.
 
@@ -45,7 +47,7 @@ def chosen_head(
 
 
 def _by_decay(
-    features: Floats, y: Indices, K: int, fold: Indices, tried: Sequence[float], weights: Any, bias: bool
+    features: Floats, y: Truth, K: int, fold: Indices, tried: Sequence[float], weights: Any, bias: bool
 ) -> Chosen:
     """`choose_decay`, remembered: nothing in it is drawn, so another seed finds the same."""
 
@@ -61,7 +63,7 @@ def _by_decay(
     return Chosen(float(kept["decay"][0]), kept["logits"], losses)
 
 
-def fitted_head(features: Floats, y: Indices, K: int, decay: float, weights: Any, bias: bool) -> Linear:
+def fitted_head(features: Floats, y: Truth, K: int, decay: float, weights: Any, bias: bool) -> Linear:
     """`fit_logistic`, remembered."""
 
     def compute() -> dict[str, NDArray[Any]]:
@@ -75,17 +77,19 @@ def fitted_head(features: Floats, y: Indices, K: int, decay: float, weights: Any
 
 
 def learning_curve(
-    features: Floats, y: Indices, K: int, fold: Indices, decay: float, progress: Progress
+    features: Floats, y: Truth, K: int, fold: Indices, decay: float, task: LinearTask, progress: Progress
 ) -> LearningCurve:
     """Heads on growing shares of the pictures, each asked about a fold that it has not seen; remembered."""
     kept = remembered(
-        ["curve", K, decay, list(SHARES)], [features, y, fold], lambda: _shares(features, y, K, fold, decay, progress)
+        ["curve", K, decay, list(SHARES)],
+        [features, y, fold],
+        lambda: _shares(features, y, K, fold, decay, task, progress),
     )
     return fit_curve(kept["pictures"], kept["errors"])
 
 
 def _shares(
-    features: Floats, y: Indices, K: int, fold: Indices, decay: float, progress: Progress
+    features: Floats, y: Truth, K: int, fold: Indices, decay: float, task: LinearTask, progress: Progress
 ) -> dict[str, NDArray[Any]]:
     """Of each share: the pictures of it, and a head's errors on each fold."""
     rng = np.random.default_rng(0)
@@ -99,7 +103,7 @@ def _shares(
                 inside = _some_of_each(inside[:CURVE_PICTURES], y, share, rng)
                 with few_threads(features):
                     head = fit_logistic(features[inside], y[inside], K, decay, roughly=True)
-                row.append(float((head.logits(features[outside]).argmax(1) != y[outside]).mean()))
+                row.append(1 - task.measured(head.logits(features[outside]), y[outside]))
                 sizes.append(len(inside))
                 advance(1)
             pictures.append(round(float(np.mean(sizes))))
@@ -112,24 +116,30 @@ def few_threads(features: Floats) -> AbstractContextManager[None]:
     return threads_used(1 if features.nbytes <= ONE_THREAD else torch.get_num_threads())
 
 
-def balancing(y: Indices, K: int) -> NDArray[np.float64]:
-    """(n,) of each picture: every class counts the same."""
+def balancing(y: Truth, K: int) -> NDArray[np.float64]:
+    """(n,) of each picture: every class counts the same; (n, K) of several labels: of each the pictures with it count
+    as much as those without."""
+    if y.ndim == 2:
+        with_it = y.sum(0)
+        shares = len(y) / (2 * np.maximum(np.stack([len(y) - with_it, with_it]), 1))
+        of_labels: NDArray[np.float64] = np.where(y, shares[1], shares[0])
+        return of_labels
     weights: NDArray[np.float64] = balanced_weights(np.bincount(y, minlength=K)).double().numpy()[y]
     return weights
 
 
-def _some_of_each(indices: Indices, y: Indices, share: float, rng: np.random.Generator) -> Indices:
-    """The same share of each class, one picture at least."""
+def _some_of_each(indices: Indices, y: Truth, share: float, rng: np.random.Generator) -> Indices:
+    """The same share of each class, one picture at least; with several labels a picture, of all."""
     mixed = rng.permutation(indices)
+    if y.ndim == 2:
+        return mixed[: max(1, round(share * len(mixed)))]
     parts = [mixed[y[mixed] == label] for label in np.unique(y[mixed])]
     return np.concatenate([part[: max(1, round(share * len(part)))] for part in parts])
 
 
-def tell_tiny(y: Indices, classes: Sequence[str], progress: Progress) -> None:
-    """What cross-validation does with a class of one picture."""
-    alone = [
-        shown(name) for name, count in zip(classes, np.bincount(y, minlength=len(classes)), strict=True) if count == 1
-    ]
+def tell_tiny(counts: Indices, classes: Sequence[str], progress: Progress) -> None:
+    """What cross-validation does with a class of one picture. Args: counts (K,) pictures of each."""
+    alone = [shown(name) for name, count in zip(classes, counts, strict=True) if count == 1]
     if alone:
         progress.say(
             f"Only one picture shows {', '.join(alone[:5])}: cross-validation has no other to learn from and counts it "

@@ -2,7 +2,7 @@
 
 Few pictures teach a trunk something, or spoil what it knew; which of the two, nobody can tell beforehand. The pictures
 of validation were kept aside from its training, and heads that had not seen them have answered them when the head's
-penalty was chosen. Whoever gives the truth the higher probability is kept, each at its own best temperature.
+penalty was chosen. Whoever gives the truth the higher probability is kept, each calibrated at its best.
 """
 
 from __future__ import annotations
@@ -10,12 +10,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from foveal.files.plain_table import counted
 from foveal.model import Model
-from foveal.ops.statistics import negative_log_likelihood
-from foveal.tasks.classification_scores import fit_temperature
+from foveal.tasks.task import linear
 from foveal.training.calibrate import evidence_of
 from foveal.training.setup import Setup
 
@@ -53,11 +51,8 @@ def judged(setup: Setup, model: Model) -> Judged | None:
     transfer, held_out = setup.transfer, setup.splits["val"]
     if transfer is None or setup.recipe.network.train != "better" or not len(held_out):
         return None
-    truth = setup.dataset.labels[held_out]
+    task = linear(setup.task)
+    truth = task.truth(setup.dataset, held_out)
     heads = transfer.chosen.logits[np.searchsorted(transfer.indices, held_out)]
     trunk = evidence_of(model, setup, held_out).logits
-    return Judged(_loss(heads, truth), _loss(trunk, truth), len(held_out))
-
-
-def _loss(logits: NDArray[np.float32], truth: NDArray[np.int64]) -> float:
-    return negative_log_likelihood(logits / fit_temperature(logits, truth), truth)
+    return Judged(task.surprise(heads, truth), task.surprise(trunk, truth), len(held_out))

@@ -30,7 +30,7 @@ from foveal.progress import SILENT, Progress
 from foveal.recipe import Recipe, parse_size
 from foveal.tasks.heads.head import Architecture
 from foveal.tasks.label_defaults import epochs_started
-from foveal.tasks.task import Task
+from foveal.tasks.task import Task, linear
 from foveal.training.arithmetic import Arithmetic
 from foveal.training.features import ARITHMETIC
 from foveal.training.initial_weights import InitialWeights, initial_weights
@@ -211,7 +211,7 @@ def _with_transfer(setup: Setup, progress: Progress, began: float) -> Setup:
     asked = recipe.training.arithmetic if recipe.network.train == "head" else "auto"
     frozen = Arithmetic(ARITHMETIC if asked == "auto" else asked, setup.arithmetic.device)
     transfer = transfer_to(
-        setup.network, name, recipe, setup.preprocess, setup.store, setup.dataset, setup.splits,
+        setup.network, name, recipe, setup.preprocess, setup.store, setup.dataset, setup.splits, linear(setup.task),
         frozen, balanced, rival, _room(setup, began), progress,
     )  # fmt: skip
     recipe = with_norms(recipe, setup.network, len(setup.splits["train"]))

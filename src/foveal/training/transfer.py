@@ -39,6 +39,7 @@ from foveal.preprocess import Preprocess
 from foveal.progress import SILENT, Progress
 from foveal.recipe import Recipe, parse_train
 from foveal.tasks.label_defaults import FEW
+from foveal.tasks.task import LinearTask
 from foveal.training.arithmetic import Arithmetic
 from foveal.training.baseline import hog_features
 from foveal.training.curve import LearningCurve
@@ -64,17 +65,23 @@ class Near:
     weights: float
     random: float
     hog: float
+    measured_as: str = "accuracy"
 
     @property
     def near(self) -> bool:
         """Whether the weights leave clearly fewer errors than the better rival."""
         return 1 - self.weights <= NEAR * (1 - max(self.random, self.hog))
 
+    def as_dict(self) -> dict[str, float]:
+        """Plain values for metrics.json."""
+        return {"weights": self.weights, "random": self.random, "hog": self.hog}
+
     def __str__(self) -> str:
         kin = "similar to" if self.near else "unlike"
         return (
-            f"{kin} what the weights were trained on (accuracy of a head on held-out pictures: {self.weights:.0%} with "
-            f"these weights, {self.random:.0%} with random weights, {self.hog:.0%} with HOG features)"
+            f"{kin} what the weights were trained on ({self.measured_as} of a head on held-out pictures: "
+            f"{self.weights:.0%} with these weights, {self.random:.0%} with random weights, {self.hog:.0%} with HOG "
+            "features)"
         )
 
 
@@ -99,7 +106,7 @@ class Transfer:
     chosen: Chosen  # its penalty, and out-of-fold logits of the same pictures
     head: Linear  # of the training pictures; where the head is all, of validation's as well
     views: int  # of each picture, that it has learnt from
-    right: float  # share of them that heads were right about out of fold
+    right: float  # how right heads were about them out of fold, as the task measures it
     features: Floats  # (n, D) of the same pictures as they are
     seconds: float  # that features, heads and curve took
     near: Near | None = None  # None: what to train was asked for, or there was no time to choose
@@ -114,7 +121,7 @@ class Transfer:
             "views": self.views,
             "head_out_of_fold": self.right,
             "seconds": round(self.seconds, 3),
-            "near": vars(self.near) if self.near else None,
+            "near": self.near.as_dict() if self.near else None,
         }
 
 
@@ -126,6 +133,7 @@ def transfer_to(
     store: Rows,
     dataset: Dataset,
     splits: Mapping[str, Indices],
+    task: LinearTask,
     arithmetic: Arithmetic,
     balanced: bool,
     rival: Callable[[], nn.Module],
@@ -150,8 +158,8 @@ def transfer_to(
     assert dataset.digests is not None
     trunk = Trunk(network, path, preprocess, store, dataset.digests, arithmetic, recipe.augment, progress)
     indices, K = np.sort(np.concatenate([splits["train"], splits["val"]])), len(dataset.classes)
-    y = dataset.labels[indices]
-    tell_tiny(y, dataset.classes, progress)
+    y = task.truth(dataset, indices)
+    tell_tiny(dataset.counts_of(indices), dataset.classes, progress)
     features = trunk.views(indices, views_of(len(indices)))
     fold = fold_of(y, groups=None if dataset.groups is None else dataset.groups[indices])
     bias = has_bias(network, path)
@@ -159,12 +167,12 @@ def transfer_to(
         weights = balancing(y, K) if balanced else None
         views, chosen = chosen_head(features, y, K, fold, recipe.network.head_decay, weights, bias)
         advance(1)
-    train, reason, near = decide(asked, trunk, y, indices, fold, chosen, rival, room)
-    curve = learning_curve(features[0], y, K, fold, chosen.decay, progress)
+    train, reason, near = decide(asked, trunk, task, y, indices, fold, chosen, rival, room)
+    curve = learning_curve(features[0], y, K, fold, chosen.decay, task, progress)
     learnt = slice(None) if train == "head" else np.isin(indices, splits["train"])  # val stays unseen for what follows
     weights = balancing(y[learnt], K) if balanced else None
     head = fitted_head(features[:views, learnt], y[learnt], K, chosen.decay, weights, bias)
-    right = float((chosen.logits.argmax(1) == y).mean())
+    right = task.measured(chosen.logits, y)
     spent = time.perf_counter() - began
     return Transfer(train, reason, path, scale, indices, chosen, head, views, right, features[0], spent, near, curve)
 
@@ -172,7 +180,8 @@ def transfer_to(
 def decide(
     asked: str,
     trunk: Trunk,
-    y: Indices,
+    task: LinearTask,
+    y: NDArray[Any],
     indices: Indices,
     fold: Indices,
     chosen: Chosen,
@@ -188,7 +197,7 @@ def decide(
     too_long = needed > room.seconds(a_pass)
     if too_long and room.short:
         return "head", f"{_in_words('head').capitalize()}: {_longer(needed)}.", None
-    near, few = measure_near(trunk, y, indices, fold, chosen, rival()), len(indices) < FEW
+    near, few = measure_near(trunk, task, y, indices, fold, chosen, rival()), len(indices) < FEW
     enough = near.near and near.weights >= ENOUGH
     train = "head" if enough or too_long else "better"
     amount = f"{len(indices):,} pictures are {'few' if few else 'many'}"
@@ -210,7 +219,15 @@ def _longer(seconds: float) -> str:
     )
 
 
-def measure_near(trunk: Trunk, y: Indices, indices: Indices, fold: Indices, chosen: Chosen, rival: nn.Module) -> Near:
+def measure_near(
+    trunk: Trunk,
+    task: LinearTask,
+    y: NDArray[Any],
+    indices: Indices,
+    fold: Indices,
+    chosen: Chosen,
+    rival: nn.Module,
+) -> Near:
     """Three heads on the same pictures and folds."""
     some = np.random.default_rng(0).permutation(len(indices))[:COMPARED]
     K = chosen.logits.shape[1]
@@ -220,13 +237,13 @@ def measure_near(trunk: Trunk, y: Indices, indices: Indices, fold: Indices, chos
     def right(features: Floats) -> float:
         with few_threads(features):
             answered = choose_decay(features, y[some], K, fold[some], (RIVAL_DECAY,))
-        return float((answered.logits.argmax(1) == y[some]).mean())
+        return task.measured(answered.logits, y[some])
 
-    own = float((chosen.logits[some].argmax(1) == y[some]).mean())
+    own = task.measured(chosen.logits[some], y[some])
     with trunk.progress.task("comparing features", len(at)) as advance:
         hog = np.concatenate([_counted(hog_features(trunk.store.rows(at[i : i + 64])), advance)
                               for i in range(0, len(at), 64)])  # fmt: skip
-    return Near(own, right(other.view(at, 0)), right(hog))
+    return Near(own, right(other.view(at, 0)), right(hog), task.measured_as)
 
 
 def prepared(network: nn.Module, transfer: Transfer) -> None:

@@ -24,7 +24,18 @@ from foveal.files.pictures import is_picture_name
 from foveal.files.safely import Walked, read_bytes, walk_counted
 from foveal.progress import SILENT, Progress
 
-__all__ = ["Asked", "Format", "Place", "fold", "listed", "named_labels", "numbered_labels", "read_names", "split_of"]
+__all__ = [
+    "Asked",
+    "Format",
+    "Place",
+    "fold",
+    "listed",
+    "named_labels",
+    "numbered_labels",
+    "read_names",
+    "several_labels",
+    "split_of",
+]
 
 SPLIT_WORDS = {
     "train": 0, "training": 0, "val": 1, "valid": 1, "validation": 1, "dev": 1, "eval": 1, "test": 2, "testing": 2,
@@ -107,6 +118,8 @@ class Asked:
     progress: Progress = SILENT
     unlabelled: Literal["leave-out", "background"] = "leave-out"  # pictures that no annotation of boxes names
     box_origin: Literal["auto", "0", "1"] = "auto"  # what annotations of boxes call the first pixel
+    labels: Literal["auto", "one", "several"] = "auto"  # that a picture may have, where no boxes say what it shows
+    label_separator: str = "auto"  # between several labels in a cell; "none": a cell is one label
 
 
 @dataclass(frozen=True)
@@ -150,6 +163,15 @@ def named_labels(names: Sequence[str]) -> tuple[NDArray[np.int64], tuple[str, ..
     order = {form: i for i, form in enumerate(classes)}
     index = {name: order[form] for name, form in forms.items()}
     return np.fromiter((index[n] for n in names), np.int64, len(names)), classes
+
+
+def several_labels(names: Sequence[Sequence[str]]) -> tuple[NDArray[np.bool_], tuple[str, ...]]:
+    """(N, K) which classes each picture shows, and the classes in code point order, of several names a picture."""
+    flat = [name for row in names for name in row]
+    labels, classes = named_labels(flat)
+    multi_hot = np.zeros((len(names), len(classes)), bool)
+    multi_hot[np.repeat(np.arange(len(names)), [len(row) for row in names]), labels] = True
+    return multi_hot, classes
 
 
 def numbered_labels(

@@ -17,6 +17,7 @@ from foveal.errors import BadData, shown
 __all__ = ["CocoFile", "Shared", "lighter"]
 
 KEYS = ("images", "annotations", "categories")
+NO_BOX = "has no bbox"
 Entry = Mapping[str, Any]
 Id = int | str  # as it is written: "1" is not 1
 Corners = tuple[float, float, float, float]
@@ -77,7 +78,9 @@ class Shared:
 
 
 def add(found: Found, on: int, number: int, corners: Corners | str, name: str, crowd: bool) -> None:
-    """A box, or why it is none."""
+    """A box, or why it is none: then the class is known all the same."""
+    if corners == NO_BOX and name:
+        found.add_label(on, name)
     if isinstance(corners, str):
         found.lose(on, number, corners)
     else:
@@ -254,8 +257,8 @@ def _in_order(number: Id) -> tuple[bool, int, str]:
 
 def _corners(bbox: Any) -> Corners | str:
     """x1, y1, x2, y2, or what is wrong."""
-    if bbox is None:
-        return "has no bbox"
+    if bbox in (None, []):
+        return NO_BOX
     plain = isinstance(bbox, list) and len(bbox) == 4
     if not plain or not all(isinstance(v, int | float) and not isinstance(v, bool) and abs(v) < 1e15 for v in bbox):
         return "its bbox is not four numbers"

@@ -46,6 +46,8 @@ class Found:
     names: list[str] = field(default_factory=list)
     crowd: list[bool] = field(default_factory=list)
     difficult: list[bool] = field(default_factory=list)
+    labelled_on: list[int] = field(default_factory=list)  # the picture of each annotation that has a class and no box
+    labelled_as: list[str] = field(default_factory=list)
     lost: set[int] = field(default_factory=set)  # pictures with a box that could not be read
     rows: dict[Kind, list[Skipped]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
@@ -69,6 +71,11 @@ class Found:
         self.names.append(name)
         self.crowd.append(crowd)
         self.difficult.append(difficult)
+
+    def add_label(self, on: int, name: str) -> None:
+        """A class that a picture shows, no matter where."""
+        self.labelled_on.append(on)
+        self.labelled_as.append(name)
 
     def skip(self, kind: Kind, name: str, reason: str) -> None:
         """Leave something out, as a row."""

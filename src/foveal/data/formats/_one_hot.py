@@ -2,35 +2,51 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-from foveal.data.formats import listed
+from foveal.data.formats import Asked, listed
+from foveal.data.formats._labels import RowLabels, refused_several
 from foveal.data.formats._sheets import PATH, Sheet, columns_of
 from foveal.errors import BadData, shown
 
-__all__ = ["OneHot", "one_hot"]
+__all__ = ["one_hot"]
 
 NO_CLASS = ("", "index", "unnamed: 0", "split", "subset", "group", "path", "id")  # whatever they hold
 MOSTLY = 0.5  # of a column's cells that hold 0 or 1: the others are mistakes, and it is a class
 
 
-@dataclass(frozen=True)
-class OneHot:
-    """The label of each row."""
-
-    labels: list[str]  # "" where there is none
-    reasons: list[str]  # why; "" where there is one
-    note: str
-
-
-def one_hot(sheet: Sheet) -> OneHot | None:
+def one_hot(sheet: Sheet, asked: Asked) -> RowLabels | None:
     """The labels of a table with a column a class; None where it has not two such columns.
 
-    Raises: BadData for a cell that is not 0 or 1 where the others are, and for a row with two ones.
+    Where a row has two ones, pictures have several labels or none; else one, and a row of zeros cannot be used.
+    Raises: BadData for a cell that is not 0 or 1 where the others are, and for two ones where one label is asked for.
     """
     paths = columns_of(sheet.header, PATH)
     if not paths or not sheet.rows:
         return None
+    columns, others = _columns(sheet, paths)
+    if len(columns) < (1 if asked.labels == "several" else 2):
+        return None
+    _refuse_other_cells(sheet, columns)
+    names = [sheet.header[i] for i in columns]
+    labels, reasons, doubled = list[tuple[str, ...]](), list[str](), 0
+    for row, (line, values) in enumerate(sheet.rows):
+        cells = [column[row] for column in columns.values()]
+        ones = tuple(name for name, cell in zip(names, cells, strict=True) if cell == "1")
+        if len(ones) > 1 and asked.labels == "one":
+            raise refused_several(sheet, line, str(values[paths[0]]), ones)
+        doubled += len(ones) > 1
+        empty = next((name for name, cell in zip(names, cells, strict=True) if cell == ""), None)
+        labels.append(ones if empty is None else ())
+        reasons.append("" if empty is None else f'has nothing in column "{empty}"')
+    several = doubled > 0 or asked.labels == "several"
+    if not several:
+        reasons = [reason or ("" if row else f"has no 1 in {listed(names)}")
+                   for reason, row in zip(reasons, labels, strict=True)]  # fmt: skip
+    return RowLabels(labels, reasons if any(reasons) else [], _notes(sheet, names, others, labels, doubled, several),
+                     several)  # fmt: skip
+
+
+def _columns(sheet: Sheet, paths: list[int]) -> tuple[dict[int, list[str]], list[str]]:
+    """The cells of each column that is a class, and the names of the others."""
     columns, others = dict[int, list[str]](), list[str]()
     for i, name in enumerate(sheet.header):
         if i in paths or name.lower() in NO_CLASS:
@@ -41,26 +57,20 @@ def one_hot(sheet: Sheet) -> OneHot | None:
             columns[i] = cells
         else:
             others.append(name)
-    if len(columns) < 2:
-        return None
-    _refuse_other_cells(sheet, columns)
-    names = [sheet.header[i] for i in columns]
-    labels, reasons = list[str](), list[str]()
-    for row, (line, values) in enumerate(sheet.rows):
-        cells = [column[row] for column in columns.values()]
-        ones = [name for name, cell in zip(names, cells, strict=True) if cell == "1"]
-        if len(ones) > 1:
-            raise BadData(
-                f'{shown(sheet.path)}, line {line}: {shown(str(values[paths[0]]))} is both "{shown(ones[0])}" and '
-                f'"{shown(ones[1])}"; pictures with several labels are not a task yet: leave one 1 in each row, and '
-                f"only columns that are classes."
-            )
-        empty = [name for name, cell in zip(names, cells, strict=True) if cell == ""]
-        labels.append(ones[0] if ones and not empty else "")
-        reasons.append(f'has nothing in column "{empty[0]}"' if empty else f"has no 1 in {listed(names)}")
+    return columns, others
+
+
+def _notes(
+    sheet: Sheet, names: list[str], others: list[str], labels: list[tuple[str, ...]], doubled: int, several: bool
+) -> tuple[str, ...]:
+    """What is said of the columns, and of how many labels a picture may have."""
     beside = f"; {listed(others, 8)} {'are' if len(others) > 1 else 'is'} not read" if others else ""
     note = f"{shown(sheet.path.name)} has a column a class, of 0 and 1: {listed(names, 20)}{beside}."
-    return OneHot(labels, reasons, note)
+    if not several:
+        return (note,)
+    none = sum(not row for row in labels)
+    return (note, f"A picture may show several classes or none: {doubled} of {len(labels)} rows have several 1s, "
+                  f"{none} none.")  # fmt: skip
 
 
 def _bit(text: str) -> str:

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
-from foveal.data.dataset import SPLITS, UNSPLIT, Dataset, FilePictures, Origin, Skipped
-from foveal.data.formats import listed, named_labels, relative, split_of
+from foveal.data.dataset import SPLITS, UNSPLIT, Dataset, FilePictures, Origin, Skipped, rarest
+from foveal.data.formats import listed, named_labels, relative, several_labels, split_of
+from foveal.data.formats._labels import RowLabels
 from foveal.data.formats._nearby import Nearby
 from foveal.data.formats._pairs import split_by_folders
 from foveal.data.formats._sheets import PATH, Sheet, columns_of
@@ -30,8 +31,7 @@ class Part:
     """A table whose labels are known."""
 
     sheet: Sheet
-    labels: Sequence[str]  # of each row; "" where it has none
-    reasons: Sequence[str] = ()  # why it has none, of each row
+    labels: RowLabels
     home: str = ""  # the table's folder, relative to the data set's
     split: int = UNSPLIT  # of rows that do not say theirs
     by_folders: bool = False  # else what the folders of the picture tell
@@ -41,7 +41,7 @@ class Part:
 class _Row:
     where: str  # "line 7", or "train/metadata.csv line 7"
     path: str  # as FilePictures keeps it
-    label: str
+    labels: tuple[str, ...]
     split: int
 
 
@@ -54,7 +54,7 @@ def dataset_of_rows(
     Raises: BadData when no row can be used.
     """
     found = _Usable(several=len(parts) > 1)
-    told = list(notes)
+    told = [*notes, *dict.fromkeys(note for part in parts for note in part.labels.notes)]
     for part in parts:
         folder = part.sheet.path.parent
         nearby = Nearby(folder)
@@ -65,7 +65,11 @@ def dataset_of_rows(
     if not rows:
         why = f" ({skipped[0].name}: {skipped[0].reason})" if skipped else ""
         raise BadData(f"{origin.place} names no usable picture{why}; paths are relative to its folder.")
-    labels, classes = named_labels([row.label for row in rows])
+    if several := any(part.labels.several for part in parts):
+        multi_hot, classes = several_labels([row.labels for row in rows])
+        labels = rarest(multi_hot)
+    else:
+        labels, classes = named_labels([row.labels[0] for row in rows])
     if skipped:
         told.append(f"{len(skipped)} of {len(rows) + len(skipped)} rows of {shown(origin.place)} skipped "
                     f"({shown(skipped[0].name)}: {skipped[0].reason}).")  # fmt: skip
@@ -80,6 +84,7 @@ def dataset_of_rows(
         origin,
         notes=tuple(told),
         skipped=tuple(skipped),
+        multi_hot=multi_hot if several else None,
     )
 
 
@@ -99,7 +104,7 @@ class _Usable:
         other = self.rows.get(row.path)
         if other is None and row.path not in self.contradicted:
             self.rows[row.path] = row
-        elif other is not None and (other.label, other.split) == (row.label, row.split):
+        elif other is not None and (set(other.labels), other.split) == (set(row.labels), row.split):
             self.skipped.append(Skipped(row.where, f"repeats {other.where}"))
         else:  # which of the two is right cannot be known
             before = other.where if other else self.contradicted[row.path]
@@ -123,7 +128,7 @@ def _checked(part: Part, folder: Path, nearby: Nearby, several: bool) -> Sequenc
         if word and split_of(word) == UNSPLIT:
             raise BadData(f'{shown(sheet.path)}, line {line}: split "{shown(word)}" is none of {", ".join(SPLITS)}'
                           f"{did_you_mean(word, SPLITS)}")  # fmt: skip
-        reason = "" if part.labels[i] else part.reasons[i] if part.reasons else "has no label"
+        reason = part.labels.reasons[i] if part.labels.reasons else ""
         found, reason = (None, reason) if reason else _picture(folder, paths[i], nearby)
         if found is None:
             out.append(Skipped(where, reason))
@@ -131,7 +136,7 @@ def _checked(part: Part, folder: Path, nearby: Nearby, several: bool) -> Sequenc
             inside = found if os.path.isabs(found) or not part.home else os.path.normpath(f"{part.home}/{found}")
             split = split_of(word) if word else part.split
             split = split_by_folders(inside) if split == UNSPLIT and part.by_folders else split
-            out.append(_Row(where, inside, part.labels[i], split))
+            out.append(_Row(where, inside, part.labels.labels[i], split))
     return out
 
 

@@ -17,6 +17,7 @@ from foveal.data.dataset import SPLITS, UNSPLIT, Dataset, Origin
 from foveal.data.formats import Asked, Format, Place, labelme, listed, split_in
 from foveal.data.formats._boxes import dataset_of
 from foveal.data.formats._coco_file import CocoFile, Shared, lighter
+from foveal.data.formats._coco_labels import labelled
 from foveal.data.formats._found import Found
 from foveal.data.formats._found_pictures import Finder
 from foveal.data.formats._json import read_json
@@ -59,7 +60,10 @@ def _read(place: Place, asked: Asked) -> Dataset:
     if found.paths:
         root, found.paths = _common(root, found.paths)
         found.root = root
-    return dataset_of(found, asked, Origin(asked.source, str(place.path), "COCO JSON", how), tuple(classes))
+    origin = Origin(asked.source, str(place.path), "COCO JSON", how)
+    if found.labelled_on and not found.corners:
+        return labelled(found, asked, origin, tuple(classes))
+    return dataset_of(found, asked, origin, tuple(classes))
 
 
 def _splits(place: Place, found: Found) -> dict[str, int]:

@@ -13,12 +13,12 @@ import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import PurePosixPath
-from typing import Any
 
 from foveal.data.dataset import UNSPLIT, Dataset, Origin
 from foveal.data.formats import Asked, Format, Place, box_table, folders, listed, split_in
+from foveal.data.formats._labels import RowLabels, label_columns, labels_of_column
 from foveal.data.formats._objects import read_objects
-from foveal.data.formats._one_hot import OneHot, one_hot
+from foveal.data.formats._one_hot import one_hot
 from foveal.data.formats._pairs import split_by_folders
 from foveal.data.formats._rows import SPLIT, Part, dataset_of_rows
 from foveal.data.formats._sheets import PATH, Sheet, columns_of, read_sheet, read_values
@@ -28,7 +28,6 @@ from foveal.files.pictures import is_picture_name
 __all__ = ["FORMAT", "sheets_of"]
 
 NAMED = ("metadata.csv", "metadata.tsv", "metadata.jsonl", "metadata.parquet", "_classes.csv", "_annotations.csv")
-LABEL = ("label", "labels", "class", "target", "category")
 TEXTS = ("text", "caption", "captions", "description", "prompt", "sentence")
 NO_LABEL = frozenset({"", "index", "id", "unnamed: 0", "width", "height", "split", "subset"})
 
@@ -49,11 +48,8 @@ def _read(place: Place, asked: Asked) -> Dataset:
         return read_objects(sheets, root, asked, _split_of)
     parts, notes = list[Part](), list[str]()
     for file, sheet in sheets.items():
-        labels, note = _labels(sheet)
-        if note not in notes:
-            notes += [note] * bool(note)
-        home = os.path.dirname(file)
-        parts.append(Part(sheet, labels.labels, labels.reasons, home, _split_of(file), by_folders=True))
+        labels = _labels(sheet, asked)
+        parts.append(Part(sheet, labels, os.path.dirname(file), _split_of(file), by_folders=True))
     if folders.has_classes(place.files):
         notes.append(f"Labels are those of {listed(files)}, not the names of the folders.")
     pictures = [path for path in place.files if is_picture_name(path)]
@@ -83,15 +79,17 @@ def _how(parts: Sequence[Part], dataset: Dataset) -> str:
     return "the folders of the pictures"
 
 
-def _labels(sheet: Sheet) -> tuple[OneHot, str]:
-    """The label of each row, and what is to be said of where it comes from. Raises: BadData where there is none."""
-    if at := columns_of(sheet.header, LABEL):
-        return OneHot(sheet.texts(at[0]), [], ""), _other_labels(sheet, at)
-    if classes := one_hot(sheet):
-        return classes, classes.note
+def _labels(sheet: Sheet, asked: Asked) -> RowLabels:
+    """The labels of each row. Raises: BadData where there are none."""
+    where = shown(sheet.path)
+    if at := label_columns(sheet.header):
+        if len(at) > 1:
+            raise BadData(f'{where}: {len(at)} columns could be "label"; keep one.')
+        return labels_of_column(sheet, at[0], asked)
+    if classes := one_hot(sheet, asked):
+        return classes
     paths = columns_of(sheet.header, PATH)
     others = [i for i, name in enumerate(sheet.header) if i not in paths and name.lower() not in NO_LABEL]
-    where = shown(sheet.path)
     texts = [sheet.header[i] for i in others if sheet.header[i].lower() in TEXTS]
     if texts and len(others) == len(texts):
         raise BadData(f'{where} has texts ("{shown(texts[0])}") and no column "label"; pictures with texts are not a '
@@ -99,25 +97,10 @@ def _labels(sheet: Sheet) -> tuple[OneHot, str]:
     if len(others) != 1:
         raise BadData(f'{where} has no column "label"; columns are {listed(sheet.header, 8)}.')
     cells, name = sheet.texts(others[0]), sheet.header[others[0]]
-    if not _plain(sheet, others[0]) or len(set(cells)) == len(cells):
+    if len(set(cells)) == len(cells):
         raise BadData(f'{where} has no column "label", and "{shown(name)}" has another value in each row.')
-    return OneHot(cells, [], ""), f'Labels are those of column "{shown(name)}".'
-
-
-def _other_labels(sheet: Sheet, at: Sequence[int]) -> str:
-    if len(at) > 1:
-        raise BadData(f'{shown(sheet.path)}: {len(at)} columns could be "label"; keep one.')
-    if not _plain(sheet, at[0]):
-        raise BadData(f'{shown(sheet.path)}: column "{shown(sheet.header[at[0]])}" holds several labels a row; '
-                      f"pictures with several labels are not a task yet.")  # fmt: skip
-    return ""
-
-
-def _plain(sheet: Sheet, column: int) -> bool:
-    def plain(value: Any) -> bool:
-        return not isinstance(value, list | dict)
-
-    return all(plain(values[column]) for _, values in sheet.rows)
+    found = labels_of_column(sheet, others[0], asked)
+    return replace(found, notes=(f'Labels are those of column "{shown(name)}".', *found.notes))
 
 
 def _split_of(file: str) -> int:
@@ -146,7 +129,7 @@ def _tables(place: Place) -> list[str]:
 def _has_labels(place: Place, file: str) -> bool:
     try:
         sheet = read_sheet(place.path / file)
-        return len(columns_of(sheet.header, PATH)) == 1 and bool(_labels(sheet)[0].labels)
+        return len(columns_of(sheet.header, PATH)) == 1 and bool(_labels(sheet, Asked("")).labels)
     except BadData:
         return False
 
@@ -182,7 +165,7 @@ def _says_labels(place: Place, file: str) -> bool:
         header = read_sheet(place.path / file).header
     except BadData:
         return False
-    return bool("file_name" in header and (columns_of(header, LABEL) or "objects" in header))
+    return bool("file_name" in header and (label_columns(header) or "objects" in header))
 
 
 FORMAT = Format("metadata", _detect, _read)

@@ -9,6 +9,7 @@ Source: Apache Parquet; Hugging Face Datasets, features `Image` and `ClassLabel`
 from __future__ import annotations
 
 import json
+import re
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass, field
@@ -19,9 +20,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foveal.data._pictures import stamp_of
-from foveal.data.dataset import UNSPLIT, Dataset, Origin, Skipped
-from foveal.data.formats import Asked, Format, Place, listed, named_labels, numbered_labels, split_in
+from foveal.data.dataset import UNSPLIT, Dataset, Origin, Skipped, rarest
+from foveal.data.formats import Asked, Format, Place, listed, named_labels, numbered_labels, several_labels, split_in
 from foveal.data.formats._arrow import arrow_file
+from foveal.data.formats._labels import LABEL, LABELS, label_columns, labels_of_column
 from foveal.data.formats._rows import SPLIT, Part, dataset_of_rows
 from foveal.data.formats._sheets import PATH, columns_of, read_sheet
 from foveal.errors import BadData, shown
@@ -29,7 +31,6 @@ from foveal.errors import BadData, shown
 __all__ = ["FORMAT", "ParquetPictures"]
 
 PLAIN = ("image", "img", "picture", "photo", "image_bytes", "bytes", "jpg", "png")  # columns of bytes that are pictures
-LABEL = ("label", "labels", "class", "target", "category")
 GROUP_MAX_BYTES = 1 << 30  # of one row group's pictures, which are read together
 KEPT_BYTES = 256 << 20  # of row groups read last
 
@@ -105,7 +106,7 @@ class _Index:
 
     names: list[str] = field(default_factory=list)
     place: list[tuple[int, int, int]] = field(default_factory=list)  # file, row group, row of it
-    labels: list[str | int] = field(default_factory=list)
+    labels: list[str | int | list[str | int]] = field(default_factory=list)
     splits: list[int] = field(default_factory=list)
     skipped: list[Skipped] = field(default_factory=list)
 
@@ -117,6 +118,7 @@ class _Columns:
     picture: str  # "image.bytes", or "image"
     label: str
     names: tuple[str, ...] | None  # of the classes, where labels are numbers
+    several: bool = False  # labels are lists
 
 
 def _read(place: Place, asked: Asked) -> Dataset:
@@ -135,7 +137,12 @@ def _read(place: Place, asked: Asked) -> Dataset:
     if not index.names:
         raise BadData(f"{shown(place.path)} holds no picture with a label.")
     (columns,) = kinds
-    labels, classes = _labels(index, columns, asked, shown(place.path))
+    multi_hot = None
+    if columns.several:
+        multi_hot, classes = _multi_hot(index, columns, asked, shown(place.path))
+        labels = rarest(multi_hot)
+    else:
+        labels, classes = _labels(index, columns, asked, shown(place.path))
     decided = sorted({split for split in index.splits if split != UNSPLIT})
     where = np.array(index.place, np.int64)
     notes = (f"{len(index.skipped)} rows skipped (first: {index.skipped[0].name} {index.skipped[0].reason}).",
@@ -151,6 +158,7 @@ def _read(place: Place, asked: Asked) -> Dataset:
         Origin(asked.source, str(place.path), "parquet", "the files' names" if decided else ""),
         notes=notes,
         skipped=tuple(index.skipped),
+        multi_hot=multi_hot,
     )  # fmt: skip
 
 
@@ -180,10 +188,14 @@ def _read_file(root: Path, name: str, number: int, index: _Index) -> _Columns:
                     continue
                 index.names.append(f"{name}/{called}")
                 index.place.append((number, group, row))
-                index.labels.append(label.strip() if isinstance(label, str) else int(label))
+                index.labels.append([_plain(one) for one in label] if columns.several else _plain(label))
                 index.splits.append(split)
             begun += table.num_rows
     return columns
+
+
+def _plain(label: Any) -> str | int:
+    return label.strip() if isinstance(label, str) else int(label)
 
 
 def _check_size(group: Any, column: str, path: Path) -> None:
@@ -202,15 +214,22 @@ def _columns(schema: Any, path: Path) -> _Columns:
     features = _features(schema)
     kinds = {name: str(schema.field(name).type) for name in schema.names if name != picture.partition(".")[0]}
     plain = [name for name, kind in kinds.items() if kind.startswith(("int", "uint", "string", "large_string"))]
-    known = [name for name in plain if name.lower() in LABEL] or [name for name in plain if name in features] or plain
+    lists = [name for name, kind in kinds.items() if name.lower() in (*LABEL, *LABELS) and _lists_labels(kind)]
+    if len(lists) == 1 and not any(name.lower() in LABEL for name in plain):
+        return _Columns(picture, lists[0], features.get(lists[0]), several=True)
+    called = [name for name in plain if name.lower() in LABEL] or [name for name in plain if name.lower() in LABELS]
+    known = called or [name for name in plain if name in features] or plain
     if len(known) != 1:
-        if any("list" in kinds.get(name, "") for name in LABEL):
-            raise BadData(f"{shown(path)} has several labels a picture, which are not a task yet.")
         if "objects" in kinds:
             raise BadData(f"{shown(path)} has boxes, which are not read out of Parquet; save the pictures as files "
                           f'beside a metadata.jsonl with "objects".')  # fmt: skip
         raise BadData(f'{shown(path)} needs one column "label"; {listed(known or list(kinds), 8)} could be it.')
     return _Columns(picture, known[0], features.get(known[0]))
+
+
+def _lists_labels(kind: str) -> bool:
+    """Whether a column holds lists of texts or numbers."""
+    return bool(re.fullmatch(r"(large_|fixed_size_)?list<\w+: (u?int\d+|(large_)?string)( not null)?>(\[\d+\])?", kind))
 
 
 def _picture_column(schema: Any) -> str | None:
@@ -239,11 +258,38 @@ def _features(schema: Any) -> dict[str, tuple[str, ...]]:
         features = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))["info"]["features"]
         return {
             name: tuple(str(n) for n in feature["names"])
-            for name, feature in features.items()
+            for name, written in features.items()
+            for feature in [_of_list(written)]
             if isinstance(feature, dict) and feature.get("_type") == "ClassLabel" and isinstance(feature["names"], list)
         }
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return {}
+
+
+def _of_list(feature: Any) -> Any:
+    """What a list's elements are, as the three ways of writing lists have it; anything else is itself."""
+    if isinstance(feature, list) and len(feature) == 1:
+        return feature[0]
+    if isinstance(feature, dict) and feature.get("_type") in ("Sequence", "List", "LargeList"):
+        return feature.get("feature")
+    return feature
+
+
+def _multi_hot(index: _Index, columns: _Columns, asked: Asked, where: str) -> tuple[NDArray[np.bool_], tuple[str, ...]]:
+    """(N, K) which classes each picture shows. Raises: BadData where one a picture is asked for."""
+    if asked.labels == "one":
+        raise BadData(
+            f"{where} has several labels a picture, and one is asked for; leave --labels one or --task classify out."
+        )
+    rows = [label if isinstance(label, list) else [label] for label in index.labels]
+    flat = [label for row in rows for label in row]
+    numbers = [label for label in flat if isinstance(label, int)]
+    if len(numbers) < len(flat) or not flat:
+        return several_labels([[str(label) for label in row] for row in rows])
+    labels, classes = numbered_labels(np.array(numbers, np.int64), asked.classes or columns.names, where)
+    multi_hot = np.zeros((len(rows), len(classes)), bool)
+    multi_hot[np.repeat(np.arange(len(rows)), [len(row) for row in rows]), labels] = True
+    return multi_hot, classes
 
 
 def _labels(index: _Index, columns: _Columns, asked: Asked, where: str) -> tuple[NDArray[np.int64], tuple[str, ...]]:
@@ -256,13 +302,13 @@ def _labels(index: _Index, columns: _Columns, asked: Asked, where: str) -> tuple
 def _read_paths(place: Place, asked: Asked) -> Dataset:
     """A table that names files, as a .csv does."""
     sheet = read_sheet(place.path)
-    paths, labels = columns_of(sheet.header, PATH), columns_of(sheet.header, LABEL)
+    paths, labels = columns_of(sheet.header, PATH), label_columns(sheet.header)
     if len(paths) != 1 or len(labels) != 1:
         raise BadData(f'{shown(place.path)} has neither one column of pictures nor "file_name" and "label"; columns '
                       f"are {listed(sheet.header, 8)}.")  # fmt: skip
     decided = bool(columns_of(sheet.header, SPLIT))
     origin = Origin(asked.source, str(place.path), "parquet", 'its column "split"' if decided else "")
-    return dataset_of_rows([Part(sheet, sheet.texts(labels[0]))], place.path.parent, origin)
+    return dataset_of_rows([Part(sheet, labels_of_column(sheet, labels[0], asked))], place.path.parent, origin)
 
 
 def _files(place: Place) -> list[str]:

@@ -5,18 +5,21 @@ from __future__ import annotations
 import csv
 import io
 import re
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 import numpy as np
+from numpy.typing import NDArray
 
 from foveal.data.dataset import SPLITS, ArrayPictures, Dataset
+from foveal.data.formats._labels import SEPARATORS
 from foveal.data.writers._copies import Copied, encoded
 from foveal.data.writers._names import Free, file_name, renamed
 from foveal.errors import shown
 from foveal.files.spreadsheet import FORMULA
 from foveal.progress import Progress
 
-__all__ = ["label_cell", "write_csv", "write_folders", "write_pictures"]
+__all__ = ["label_cell", "only_one_each", "write_csv", "write_folders", "write_pictures"]
 
 TABLE = "table.csv"
 
@@ -33,22 +36,41 @@ def write_folders(dataset: Dataset, place: Path, progress: Progress) -> Copied:
 
 
 def write_csv(dataset: Dataset, place: Path, progress: Progress) -> Copied:
-    """`table.csv` with path, label, split (and group), and the folder `pictures` beside it."""
+    """`table.csv` with path, label (or labels), split (and group), and the folder `pictures` beside it."""
     labels, changed = renamed(dataset.classes, label_cell)
     done, paths = write_pictures(dataset, place, ["pictures"] * len(dataset), progress)
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     grouped = dataset.groups is not None
-    writer.writerow(["path", "label", "split", *["group"] * grouped])
+    writer.writerow(["path", "label" if dataset.multi_hot is None else "labels", "split", *["group"] * grouped])
     for i in done.written.tolist():
         group = [int(dataset.groups[i])] if dataset.groups is not None else []
-        writer.writerow([paths[i], labels[dataset.labels[i]], SPLITS[dataset.splits[i]], *group])
+        cell = labels[dataset.labels[i]] if dataset.multi_hot is None else _cell_of(labels, dataset.multi_hot[i])
+        writer.writerow([paths[i], cell, SPLITS[dataset.splits[i]], *group])
     (place / TABLE).write_bytes(out.getvalue().encode("utf-8"))
     done.open = TABLE
     done.notes += [f'Class "{shown(old)}" is "{shown(new)}" in {TABLE}.' for old, new in changed]
     if grouped:
         done.notes.append(f"The groups are numbers in {TABLE}: --group-by group.")
+    return only_one_each(dataset, done)
+
+
+def only_one_each(dataset: Dataset, done: Copied) -> Copied:
+    """What is said where pictures may have several labels and each has at most one: nothing in a table tells that."""
+    if dataset.multi_hot is not None and dataset.multi_hot[done.written].sum(1).max(initial=0) < 2:
+        done.notes.append("No picture has several labels; whoever opens the copy says --task multilabel.")
     return done
+
+
+def _cell_of(labels: Sequence[str], shows: NDArray[np.bool_]) -> str:
+    """What stands in a cell: labels with "; " between, in quotes what holds a separator or a quote itself."""
+    chosen = [labels[k] for k in np.flatnonzero(shows).tolist()]
+    return "; ".join(_quoted(label) if set(label) & {'"', *SEPARATORS} else label for label in chosen)
+
+
+def _quoted(text: str) -> str:
+    doubled = text.replace('"', '""')
+    return f'"{doubled}"'
 
 
 def label_cell(name: str) -> str:

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from foveal.cli.console import LINE_EVERY_SECONDS, Lines, Terminal, duration, safe
+from foveal.console import LINE_EVERY_SECONDS, LINES_IN_A_CELL, Lines, Notebook, Terminal, duration, heard, safe
+from foveal.progress import SILENT
 
 
 class Clock:
@@ -102,3 +103,80 @@ def test_a_duration_is_told_in_two_units_at_most(seconds):
     words = duration(seconds).split()
     assert len(words) in (2, 4)
     assert all(int(words[i]) < 60 for i in range(2, len(words), 2))
+
+
+class Cell:
+    """A notebook's cell: its outputs as they are now."""
+
+    def __init__(self):
+        self.outputs, self.drawn = [], 0
+
+    def __call__(self, data, raw, display_id):
+        assert raw
+        assert display_id
+        self.outputs.append(data)
+        at, cell = len(self.outputs) - 1, self
+
+        class Handle:
+            def update(self, data, raw):
+                cell.outputs[at] = data
+                cell.drawn += 1
+
+        return Handle()
+
+
+def test_a_cell_of_a_notebook_has_one_output_that_ends_as_what_was_said():
+    cell, clock = Cell(), Clock()
+    notebook = Notebook(cell, clock)
+    with notebook.task("training <b>", 100) as advance:
+        advance(0)
+        assert cell.outputs == []  # what is over at once shows nothing
+        clock.now += 1
+        advance(40, "loss 0.3")
+        (output,) = cell.outputs
+        assert output["text/plain"] == "training <b>: 40 of 100 pictures (40%), 2 s left, loss 0.3"
+        assert "value='40'" in output["text/html"]
+        assert "training &lt;b&gt;" in output["text/html"]
+        for _ in range(50):
+            advance(1)  # within a blink
+        assert cell.drawn == 0
+        notebook.say("epoch 1")
+    (output,) = cell.outputs
+    assert output["text/plain"] == "epoch 1"
+    assert "progress" not in output["text/html"]
+
+
+def test_a_long_training_does_not_flood_a_notebook():
+    cell = Cell()
+    notebook = Notebook(cell, Clock())
+    for number in range(1000):
+        notebook.say(f"epoch {number}")
+    (output,) = cell.outputs
+    lines = output["text/plain"].splitlines()
+    assert len(lines) == LINES_IN_A_CELL + 1
+    assert lines[0] == f"({1000 - LINES_IN_A_CELL} earlier lines)"
+    assert lines[-1] == "epoch 999"
+
+
+def test_a_bar_goes_with_what_failed():
+    cell, clock = Cell(), Clock()
+    notebook = Notebook(cell, clock)
+
+    def failing():
+        with notebook.task("decoding", 10) as advance:
+            clock.now += 1
+            advance(1)
+            raise ValueError("broken")
+
+    with pytest.raises(ValueError, match="broken"):
+        failing()
+    assert cell.outputs[0]["text/plain"] == "decoding: 1 pictures, 1 s"
+
+
+def test_progress_is_shown_unless_it_is_asked_not_to(capsys):
+    assert heard(None) is SILENT
+    assert heard(SILENT) is SILENT
+    shown = heard("auto")
+    assert isinstance(shown, Lines)  # no terminal and no notebook here
+    shown.say("on stderr")
+    assert capsys.readouterr() == ("", "on stderr\n")
