@@ -139,7 +139,7 @@ def test_a_wished_precision_bounds_the_scores(foveal: Any, run, pictures: Path) 
     tried = json.loads(scored.stdout)["tried"]
     assert tried["told"] == sum(",,,,," not in row for row in asked.stdout.splitlines()[1:])
     none = foveal("predict", run.folder, folder, "--precision", "0.9999")
-    assert "ask for less" in none.stderr
+    assert "give a lower --precision" in none.stderr
     both = foveal("predict", run.folder, folder, "--precision", "0.9", "--score", "0.2")
     assert both.exit_code == 2
     assert "give one of them" in both.stderr

@@ -176,7 +176,7 @@ def test_resume_refuses_changed_pictures_and_changed_settings(folder, tmp_path, 
 
 def test_resume_may_ask_for_more_epochs_but_not_fewer(folder, tmp_path):
     foveal.train(folder, out=tmp_path / "run", settings=FAST)
-    with pytest.raises(BadRecipe, match="only more can be asked for"):
+    with pytest.raises(BadRecipe, match="give at least as many"):
         foveal.resume(tmp_path / "run", settings={"training.epochs": 1})
     longer = foveal.resume(tmp_path / "run", settings={"training.epochs": 3})
     assert longer.metrics["epochs"] == 3

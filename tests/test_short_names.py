@@ -64,7 +64,7 @@ def test_what_is_given_wins_over_the_recipe():
         ({"epochs": 3, "settings": {"training.epochs": 3}}, r'^epochs and settings\["training.epochs"\] both set'),
         ({"network": "lenet5", "settings": {"network.name": "mlp"}}, r'^network and settings\["network.name"\]'),
         ({"network": "lenet-5"}, r'did you mean "lenet5"\?|nearest is "?.?lenet5'),
-        ({"train": "head", "weights": "imagenet", "batch": 8}, "batch is for what is trained step by step"),
+        ({"train": "head", "weights": "imagenet", "batch": 8}, "batch is for training in steps"),
     ],
 )
 def test_a_refusal_names_the_keyword_and_the_way_out(keywords, words, tmp_path):

@@ -277,7 +277,7 @@ WITH_NAN = np.where(np.arange(24).reshape(6, 4) == 13, np.nan, 1.0)
         ({"settings": {"data.split": "a.csv"}}, PICTURES, LABELS, "data.split tells how foveal reads a folder"),
         ({"settings": {"training.epoch": 3}}, PICTURES, LABELS, 'unknown key "training.epoch"; did you mean'),
         ({"settings": {"training.task": "detect"}}, PICTURES, LABELS, "--task detect needs boxes"),
-        ({"settings": {"augment.mosaic": 0.5}}, PICTURES, LABELS, "augment.mosaic is set, and --task classify does"),
+        ({"settings": {"augment.mosaic": 0.5}}, PICTURES, LABELS, "augment.mosaic is set, but --task classify does"),
     ],
 )
 def test_what_cannot_be_used_is_a_value_error_of_one_sentence(parameters, X, y, sentence) -> None:

@@ -155,14 +155,14 @@ def check_storable(network: nn.Module) -> None:
     for name, value in network.state_dict().items():
         if reason := unstorable(name, value):
             raise BadModel(
-                f"the network's tensor \"{shown(name[:NAME_SHOWN])}\" {reason}, which no model's file holds."
+                f'the network\'s tensor "{shown(name[:NAME_SHOWN])}" {reason}, which a model file cannot hold.'
             )
 
 
 def _not_kept(classes: Sequence[str], at: Sequence[int | str]) -> str:
     """Why no model's file holds these classes. Args: at, the one that does not go; empty where there are too many."""
     if not at:
-        return f"it has {len(classes):,} classes, and a model tells at most {MOST_CLASSES:,} apart"
+        return f"it has {len(classes):,} classes, and a model can have at most {MOST_CLASSES:,}"
     name = classes[int(at[0])]
     if not name:
         return "a class has no name; give it one"
@@ -202,8 +202,7 @@ def network_of(description: Description, place: Path) -> nn.Module:
     size = (preprocess.height, preprocess.width)
     if built.trunk == CUSTOM:
         raise BadModel(
-            f"{shown(place)} was trained from a network of one's own; "
-            "load it as foveal.load(path, network=TheNetwork())."
+            f"{shown(place)} was trained from a custom network; load it as foveal.load(path, network=TheNetwork())."
         )
     try:
         if not built.kind:
@@ -282,7 +281,9 @@ def read_darknet(path: Path) -> tuple[Description, nn.Module]:
     cfg, weights = darknet_files(path)
     network = load_darknet(cfg, weights)
     if not network.priors:
-        raise BadModel(f"{shown(cfg)} has no [yolo] section, so it tells no boxes; only detectors are read so.")
+        raise BadModel(
+            f"{shown(cfg)} has no [yolo] section, so it finds no boxes; only detectors can be loaded this way."
+        )
     text = read_bytes(cfg, limit=LARGEST_CFG, what="Darknet cfg", error=BadModel).decode("utf-8-sig", errors="replace")
     mean, std = (0.0,) * network.channels, (1.0,) * network.channels
     preprocess = Preprocess(

@@ -52,7 +52,7 @@ TRAIN = {
     "an output below a file": (["flowers", "--out", "file.txt/run"], ["file.txt"]),
     "an output that is in use": (["flowers", "--out", "flowers"], ["flowers", "not empty"]),
     "an output inside the data": (["flowers", "--out", "flowers/run"], ["flowers/run", "inside"]),
-    "a resume of nothing": (["--resume", "empty"], ["empty", "no run's folder"]),
+    "a resume of nothing": (["--resume", "empty"], ["empty", "not a run folder"]),
 }
 
 

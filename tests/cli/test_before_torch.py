@@ -90,7 +90,7 @@ REFUSED = {
     "predict run empty": ["empty holds no picture"],
     "predict run flowers --views many": ["--views must be none, mirror or mirror+shift"],
     "predict run flowers --tile 100": ["--tile is for detectors"],
-    "predict run flowers -o file.txt": ["file.txt exists"],
+    "predict run flowers -o file.txt": ["file.txt already exists"],
     "predict boxes flowers --accuracy 0.9": ["--accuracy is for classifiers"],
     "predict boxes flowers --score 0.5 --precision 0.9": ["--score and --precision both"],
     "predict boxes flowers --draw flowers": ["flowers is not empty"],

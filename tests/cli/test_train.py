@@ -105,7 +105,7 @@ def test_what_cannot_be_trained_is_refused_in_a_sentence(foveal, tmp_path, argum
         ("--set training.epochs=3 --minutes 2", "--epochs and --minutes both say how long"),
         ("--compare --weights imagenet --epochs 3", "drop training.epochs"),
         ("--compare --weights imagenet --train head", "drop network.train"),
-        ("--set training.blend=0.5", "only a network that starts from weights"),
+        ("--set training.blend=0.5", "is only used with pretrained weights"),
         ("--detector yolov3", "--task classify does not use it"),
     ],
 )

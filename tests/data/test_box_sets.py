@@ -34,7 +34,7 @@ def test_a_class_that_no_training_box_has_loses_its_boxes_and_nothing_else(tmp_p
     assert boxes(found) == {"a.jpg": [("cat", [1, 1, 9, 9])], "b.jpg": [("cat", [1, 1, 5, 5])], "d.jpg": [],
                             "e.jpg": [("cat", [1, 1, 9, 9])]}  # fmt: skip
     assert rows(found) == {"c.jpg": "has no box of a class that train has"}
-    assert "class dog has no box in train and is left out (2 boxes, and 1 pictures that have no other)." in told(found)
+    assert "class dog has no box in train and is skipped (2 boxes, and 1 pictures that have no other)." in told(found)
     assert found.labels.tolist() == [0, 0, NOTHING, 0]
 
 

@@ -162,7 +162,7 @@ def test_two_entries_of_one_picture_are_both_left_out_where_both_say_something(t
     write(tmp_path / "ann.json", coco(images, notes, {1: "cat"}))
     found = open_dataset(tmp_path, unlabelled="background")
     assert list(boxes(found)) == ["b.jpg", "c.jpg"]
-    assert "both left out" in rows(found)["image 1"]
+    assert "both are skipped" in rows(found)["image 1"]
     assert "image 4, which has its annotations" in rows(found)["image 3"]
 
 
@@ -725,7 +725,7 @@ def test_roboflows_folders_and_its_class_that_nothing_is_of(tmp_path):
     found = open_dataset(tmp_path)
     assert sorted(splits(found).values()) == [0, 1, 2]
     assert found.classes == ("cat",)
-    assert "class animals has no box in train and is left out" in told(found)
+    assert "class animals has no box in train and is skipped" in told(found)
 
 
 # the commands

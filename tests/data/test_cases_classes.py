@@ -159,7 +159,7 @@ def test_14_sources_that_their_own_folders_part_are_told_and_warned_of(tmp_path)
     pairs = sources_across(dataset)  # those of test whose source train still has, when val has taken its own
     assert len(pairs) > 2
     assert said(
-        dataset, f"; {len(pairs)} of val and test are of sources that train has", *pairs[0], "will be too good."
+        dataset, f"; {len(pairs)} of val and test are of sources that train has", *pairs[0], "will be too optimistic."
     )
     assert not said(dataset, "a source stays in one split")
     (warning,) = score_warnings(dataset, "test")
@@ -405,7 +405,7 @@ def test_15_one_table_for_all_with_paths_of_splits_and_whole_numbers(tmp_path):
     assert [len(dataset.indices(split)) for split in ("train", "val", "test")] == [10, 4, 4]
     assert dataset.classes == ("0", "1")
     assert said(dataset, 'Labels are those of column "species"')
-    assert said(dataset, "1 picture that no row names left out (data/train/more.jpg)")
+    assert said(dataset, "1 picture that no row names skipped (data/train/more.jpg)")
 
 
 def test_15_beside_class_folders_labels_of_the_table_win_and_a_table_without_labels_changes_nothing(tmp_path):
@@ -429,7 +429,7 @@ def test_15_as_competitions_give_them(tmp_path):
     write(tmp_path / "sample_submission.csv", "id,x,y", *(f"b{i},0.5,0.5" for i in range(12)))
     dataset = open_dataset(tmp_path)
     assert (len(dataset), dataset.classes) == (12, ("x", "y"))
-    assert said(dataset, "12 pictures that no row names left out")
+    assert said(dataset, "12 pictures that no row names skipped")
     write(tmp_path / "test.csv", "id,breed", *(f"b{i},{'xy'[i % 2]}" for i in range(12)))
     assert set(names_in(open_dataset(tmp_path), "test")) == {f"test_images/b{i}.jpg" for i in range(12)}
 
@@ -539,7 +539,7 @@ def test_parquet_labels_may_be_texts_and_rows_without_one_are_told(tmp_path):
     with pytest.raises(BadData, match='needs one column "label"; a, b could be it'):
         open_dataset(tmp_path / "z.parquet")
     (tmp_path / "w.parquet").write_bytes((tmp_path / "x.parquet").read_bytes()[:-9])
-    with pytest.raises(BadData, match="is no whole Parquet file"):
+    with pytest.raises(BadData, match="is not a complete Parquet file"):
         open_dataset(tmp_path / "w.parquet")
 
 
@@ -588,6 +588,6 @@ def test_files_without_an_ending_are_pictures_where_they_begin_so(tmp_path):
     dataset = open_dataset(tmp_path / "in")
     assert (len(dataset), dataset.classes) == (20, ("a", "b"))
     assert said(dataset, "20 files without an ending used: pictures by their content")
-    assert said(dataset, "1 file in", "not named like a picture")
+    assert said(dataset, "1 file in", "without a picture's ending")
     written = convert(dataset, tmp_path / "out", "folders")
     assert len(open_dataset(written.open)) == 20

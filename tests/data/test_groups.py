@@ -115,7 +115,7 @@ def test_equal_pictures_in_two_groups_join_them(tmp_path):
 @pytest.mark.parametrize(
     ("pattern", "sentence"),
     [
-        ("(", "is no regular expression"),
+        ("(", "is not a valid regular expression"),
         ("film", "matches no picture"),
         ("x*", "matches no picture"),
         (r"\.jpg", "puts every picture into one group"),

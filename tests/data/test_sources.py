@@ -91,7 +91,8 @@ def test_a_path_that_exists_wins_over_a_name_and_says_so(data, tmp_path):
     dataset = open_dataset("mnist")
     assert dataset.classes == ("c", "d")
     assert any(
-        '"mnist" is taken as the path' in note and "not as the data set of that name" in note for note in dataset.notes
+        '"mnist" is read as the path' in note and "not as the built-in data set of that name" in note
+        for note in dataset.notes
     )
     fill(tmp_path / "digits", "c", "d")
     assert open_dataset("digits").classes == ("c", "d")
@@ -138,7 +139,7 @@ def test_what_is_not_there_is_said_with_the_nearest(data, tmp_path, word, needle
 
 def test_a_file_or_link_that_is_no_data_set_is_refused(data, tmp_path):
     (tmp_path / "x.zip").write_bytes(b"PK")
-    with pytest.raises(BadData, match=r"x.zip is no data set foveal reads: give a folder"):
+    with pytest.raises(BadData, match=r"x.zip is not a data set that foveal reads: give a folder"):
         open_dataset(tmp_path / "x.zip")
     (tmp_path / "gone").symlink_to("nowhere")
     with pytest.raises(Missing, match="is a link that points to nothing"):
@@ -172,7 +173,7 @@ def test_a_picture_in_two_classes_is_left_out_with_all_its_copies(tmp_path):
         "eel/u.png": 'is in class "eel", and the same as dog/v.png ("dog")',
     }
     assert len(dataset) == 25
-    assert any("5 pictures left out, which are 2 in two classes (first: cat/x.png" in note for note in dataset.notes)
+    assert any("5 pictures skipped, which are 2 in two classes (first: cat/x.png" in note for note in dataset.notes)
     with pytest.raises(
         BadData, match=r'cat/x.png \("cat"\) and dog/y.png \("dog"\) are the same picture in two classes'
     ):

@@ -139,7 +139,7 @@ def test_a_pattern_decides_over_the_folders(tmp_path):
     [
         ("nothing", "matches no picture; .* paths such as a/0.jpg"),
         (".", "matches every picture"),
-        ("(", "is no regular expression"),
+        ("(", "is not a valid regular expression"),
     ],
 )
 def test_a_pattern_that_cannot_split_is_refused(tmp_path, pattern, needle):

@@ -391,7 +391,7 @@ def test_auto_takes_what_half_of_the_free_space_holds(tmp_path: Path, monkeypatc
         heard = Heard()
         opened = open_store(dataset, PREPROCESS, "auto", heard)
         assert opened.kind == kind
-        assert [("kept as small JPEGs" in s, "decoded anew" in s) for s in heard.said] == (
+        assert [("cached as small JPEGs" in s, "decoded again" in s) for s in heard.said] == (
             [] if kind == "pixels" else [(kind == "jpeg", kind == "none")]
         )
         monkeypatch.setattr(store.shutil, "disk_usage", lambda path: type("Disk", (), {"free": 0, "total": 10**12}))

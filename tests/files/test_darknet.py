@@ -57,7 +57,7 @@ def _refused_cfg(text: str) -> str:
 
 
 def test_what_is_no_cfg_is_refused_with_its_line() -> None:
-    assert _refused_cfg("") == "some.cfg is no Darknet cfg: there is no [section] in it."
+    assert _refused_cfg("") == "some.cfg is not a Darknet cfg: there is no [section] in it."
     assert 'line 2, "width=3", is before any [section]' in _refused_cfg("\nwidth=3\n[net]")
     assert 'line 2: "hello" is neither key=value nor a [section].' in _refused_cfg("[net]\nhello")
     assert 'line 2: "=5" is neither' in _refused_cfg("[net]\n=5")

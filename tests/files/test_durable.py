@@ -206,7 +206,7 @@ except FovealError as error:
 def test_a_new_file_is_one_that_is_not_there_in_a_folder_that_is(tmp_path: Path) -> None:
     check_new_file(tmp_path / "a")
     (tmp_path / "link").symlink_to("nowhere")
-    for name, words in (("link", "overwrites nothing"), ("none/a", "there is no folder")):
+    for name, words in (("link", "does not overwrite files"), ("none/a", "there is no folder")):
         with pytest.raises(NotWritable, match=words):
             check_new_file(tmp_path / name)
     assert os.listdir(tmp_path) == ["link"]

@@ -203,7 +203,7 @@ def test_a_damaged_file_is_told_by_the_other_process(tmp_path):
 def test_a_process_that_dies_without_an_answer_is_told(tmp_path, monkeypatch):
     torch.save(STATE, tmp_path / "w.pth")
     monkeypatch.setattr(foreign.sys, "executable", "/bin/false" if os.path.exists("/bin/false") else "/usr/bin/false")
-    assert "broke down over it" in refused(tmp_path / "w.pth")
+    assert "crashed on it" in refused(tmp_path / "w.pth")
     monkeypatch.setattr(foreign.sys, "executable", str(tmp_path / "nothing"))
     assert "no such file" in refused(tmp_path / "w.pth")
 

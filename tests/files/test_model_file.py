@@ -39,7 +39,7 @@ def test_the_header_tells_a_detector_and_so_does_darknets_name(tmp_path):
     ("name", "error", "words"),
     [
         ("nowhere", BadModel, "nowhere does not exist"),
-        ("empty", Missing, "empty holds no model.safetensors: the run has not ended"),
+        ("empty", Missing, "empty holds no model.safetensors: the run has not finished"),
         ("half.cfg", Missing, "half.weights is not there; half.cfg needs it"),
         ("half.weights", Missing, "half.weights is not there; half.cfg needs it"),
         ("zeros.safetensors", BadModel, "zeros.safetensors is not a model file"),

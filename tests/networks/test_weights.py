@@ -226,7 +226,7 @@ def test_auxiliary_classifiers_may_be_left_out_and_start_anew(name):
 
     with_aux = zeros(made(1000, aux=True))
     small = {name: value for name, value in with_aux.items() if not name.lower().startswith("aux")}
-    assert fit_weights(made(1000, aux=False), with_aux, source="a", entry=entry) == ("auxiliary classifiers left out",)
+    assert fit_weights(made(1000, aux=False), with_aux, source="a", entry=entry) == ("auxiliary classifiers dropped",)
     assert fit_weights(made(1000, aux=True), small, source="a", entry=entry) == ("auxiliary classifiers new",)
     fewer = made(6, aux=True)
     last = [name for name, value in fewer.state_dict().items() if len(value.shape) and value.shape[0] == 6]

@@ -86,7 +86,7 @@ def test_a_model_without_several_answers_is_not_asked_for_them() -> None:
     model = Fake(Detections)
     predict_to(model, ["a.png"], io.StringIO())
     assert model.asked == {}
-    with pytest.raises(BadRecipe, match="--top is for classifiers, and this model is a toy"):
+    with pytest.raises(BadRecipe, match="--top is for classifiers, but this model is a toy"):
         predict_to(model, ["a.png"], io.StringIO(), top=2)
 
 
@@ -174,7 +174,7 @@ def test_what_is_refused_is_refused_before_a_picture_is_read(tmp_path: Path) -> 
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "a.jpg").touch()
     refused: list[tuple[Callable[[Any], Any], type[Exception], str]] = [
-        (lambda m: predict_to(m, ["a"], tmp_path / "there.csv"), NotWritable, "overwrites nothing"),
+        (lambda m: predict_to(m, ["a"], tmp_path / "there.csv"), NotWritable, "does not overwrite files"),
         (lambda m: predict_to(m, ["a"], tmp_path / "none" / "a.csv"), NotWritable, "no folder"),
         (lambda m: predict_to(m, ["a"], io.StringIO(), format="cvs"), BadRecipe, 'did you mean "csv"'),
         (lambda m: predict_to(m, ["a"], io.StringIO(), format="coco"), BadRecipe, "coco is for detectors"),

@@ -84,7 +84,7 @@ def test_a_first_command_starts_from_weights_and_says_so(tmp_path: Path, said: S
     assert run.metrics["test"]["top1"] > 0.9
     assert run.metrics["mend"] is None
     page = run.report.read_text(encoding="utf-8")
-    assert "the head learnt from what it saw there" in page
+    assert "features that the frozen trunk computed" in page
     assert "learning_rate" not in page, "of a loop that never ran"
     assert "Drawn by" not in page
     again = foveal.train(source, out=tmp_path / "again", recipe=read_recipe(run.folder / "recipe.toml"))

@@ -99,7 +99,9 @@ def test_without_an_object_to_learn_from_scores_stay_as_they_are() -> None:
     none = Boxes(np.zeros((0, 4)), truth.labels[:0], truth.starts * 0, truth.sizes, truth.crowd[:0], truth.crowd[:0])
     calibration = task.calibrate(found, none, Recipe())
     assert (calibration.threshold, calibration.trust) == (BoxCalibration().threshold, None)
-    with pytest.raises(BadRecipe, match="--precision needs a detector whose scores were tried on validation pictures"):
+    with pytest.raises(
+        BadRecipe, match="--precision needs a detector whose scores were calibrated on validation pictures"
+    ):
         task.check_ask(Ask(precision=0.9), calibration)
 
 

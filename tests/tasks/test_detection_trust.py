@@ -66,7 +66,7 @@ def test_a_wished_precision_holds_on_unseen_boxes(trust: DetectionTrust) -> None
         coverage.append(tried.told)
     assert coverage == sorted(coverage, reverse=True)
     assert math.isinf(trust.bound_for(0.9999))
-    assert "ask for less" in trust.promise(0.9999)
+    assert "give a lower --precision" in trust.promise(0.9999)
     assert trust.tried(scores, 0.9999).as_dict()["right"] is None
 
 

@@ -107,7 +107,7 @@ def test_several_labels_a_picture_need_nothing_of_the_formats() -> None:
     assert written("table", Labels, predictions)[0].splitlines() == [
         "picture     labels                    remark",
         "a.png       cat 90.00 %, owl 75.00 %",
-        "b.png       –                         unlike the training",
+        "b.png       –                         unlike the training pictures",
         "broken.jpg  –                         is cut short (3 bytes)",
     ]
     facts = json.loads(written("json", Labels, predictions)[0])
@@ -133,7 +133,7 @@ def test_a_table_holds_no_more_lines_than_it_needs_to_settle_its_columns() -> No
     writer.end()
     assert out.getvalue().splitlines()[-3:] == [
         "0999.png  cat     50.00 %",
-        "a-longer-name.png  cat     50.00 %                  unlike the training",
+        "a-longer-name.png  cat     50.00 %                  unlike the training pictures",
         "last.png  cat     50.00 %",
     ]
 

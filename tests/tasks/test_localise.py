@@ -38,7 +38,7 @@ def test_of_several_objects_the_largest_stays_and_it_is_said() -> None:
     assert taken.boxes.xyxy.tolist() == [[5, 5, 25, 15], [3, 3, 9, 9], [1, 2, 3, 4]]
     assert taken.boxes.labels.tolist() == [1, 1, 1]
     assert taken.boxes.starts.tolist() == [0, 1, 1, 2, 3]
-    assert taken.notes[-1] == "Of several objects on 2 pictures the largest is located."
+    assert taken.notes[-1] == "On 2 pictures with several objects, the largest is localised."
 
 
 def test_single_objects_are_taken_as_they_are_and_labels_are_refused() -> None:

@@ -13,5 +13,5 @@ from foveal.tasks.boxed import check_finite
 def test_what_is_not_finite_is_said(value: float) -> None:
     arrays = {"scores": np.array([[0.5, value]], np.float32), "boxes": np.zeros((1, 4), np.float32)}
     check_finite(arrays, "boxes")
-    with pytest.raises(NotFinite, match="not finite; its weights or its input are damaged"):
+    with pytest.raises(NotFinite, match=r"not finite \(NaN or infinity\); its weights or its input are damaged"):
         check_finite(arrays, "boxes", "scores")

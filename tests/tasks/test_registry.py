@@ -52,23 +52,23 @@ def test_every_key_has_a_reader_and_every_reader_a_key() -> None:
 )
 def test_a_key_that_a_task_does_not_read_is_refused_with_the_task(task: type[Task], settings: dict[str, Any]) -> None:
     key = next(iter(settings)).replace("__", ".")
-    with pytest.raises(BadRecipe, match=rf"^{key} is set, and --task {task.name} does not read it; --"):
+    with pytest.raises(BadRecipe, match=rf"^{key} is set, but --task {task.name} does not use it; --"):
         check_keys(task, set_to(**settings), boxes=False)
 
 
 @pytest.mark.parametrize("key", ["network.head_decay", "training.blend"])
 def test_what_only_a_start_from_weights_reads_is_refused_without_them(key: str) -> None:
     asked = Recipe().with_settings({key: 0.5, "network.weights": "scratch"})
-    with pytest.raises(BadRecipe, match=f"^{key} is set, and only a network that starts from weights"):
+    with pytest.raises(BadRecipe, match=f"^{key} is set, but is only used with pretrained weights"):
         check_keys(Classify, asked, boxes=False)
     check_keys(Classify, asked.with_settings({"network.weights": "imagenet"}), boxes=False)
 
 
 def test_a_head_that_is_fitted_at_once_reads_nothing_of_the_loop() -> None:
     head = set_to(network__weights="imagenet", network__train="head")
-    with pytest.raises(BadRecipe, match=r"^--epochs is for what is trained step by step"):
+    with pytest.raises(BadRecipe, match=r"^--epochs is for training in steps"):
         check_typed(head, {"network.train": "--train", "training.epochs": "--epochs"})
-    with pytest.raises(BadRecipe, match=r"^training\.clip is for what is trained step by step"):
+    with pytest.raises(BadRecipe, match=r"^training\.clip is for training in steps"):
         check_typed(head, {"training.clip": "--set"})
     check_typed(head, {"network.train": "--train", "training.minutes": "--minutes", "training.accuracy": "--accuracy"})
     check_typed(head.with_settings({"network.train": "last:1"}), {"training.epochs": "--epochs"})

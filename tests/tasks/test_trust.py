@@ -53,7 +53,7 @@ def test_a_wish_out_of_reach_answers_nothing_and_says_so() -> None:
     trust = Trust.of(*answers(50), 1.0, 0.999)
     tried = trust.tried(*answers(30, 2), 1.0, np.zeros(30, bool))
     assert tried.answered == 0
-    assert "none is answered" in trust.promise
+    assert "always abstains" in trust.promise
     assert "abstains on all 30" in tried.sentences[0]
     json.dumps(tried.as_dict(), allow_nan=False)
 
@@ -126,9 +126,9 @@ def test_another_wish_marks_other_answers(model: Model) -> None:
     pictures = [np.random.default_rng(i).integers(0, 256, (24, 32), dtype=np.uint8) for i in range(8)]
     assert all(p.answer.abstained for p in model.predict(pictures, accuracy=0.999))
     assert not any(p.answer.abstained for p in model.predict(pictures, accuracy=0))
-    with pytest.raises(BadRecipe, match=r"share such as 0\.95"):
+    with pytest.raises(BadRecipe, match=r"below 1, such as 0\.95"):
         model.predict(pictures, accuracy=1.5)
-    with pytest.raises(BadRecipe, match="no picture was kept aside"):
+    with pytest.raises(BadRecipe, match="no pictures were held out"):
         replace(model, calibration=LabelCalibration(1.3)).predict(pictures, accuracy=0.9)
 
 

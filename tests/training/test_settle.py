@@ -48,7 +48,7 @@ def weights(tmp_path: Path) -> Path:
 def test_the_user_wins(name: str, key: str, weights: Path) -> None:
     asked = recipe(network__name=name, **{f"training__{key}": ASKED[key]})
     if key == "blend":  # with the start, where there is one
-        with pytest.raises(BadRecipe, match=r"training\.blend is set, and only a network that starts from weights"):
+        with pytest.raises(BadRecipe, match=r"training\.blend is set, but is only used with pretrained weights"):
             settle(Classify, of_size(32, 32), asked)
         asked = asked.with_settings({"network.weights": str(weights)})
     found = settle(Classify, of_size(32, 32), asked)

@@ -192,7 +192,7 @@ def test_ways_to_start_are_put_side_by_side(digits, weights, tmp_path, cached):
     told = json.loads((tmp_path / "ways" / "comparison.json").read_text())
     assert [row["top1"] for row in told] == [way.top1 for way in ways]
     page = (tmp_path / "ways" / "comparison.html").read_text()
-    assert "Starting from weights brought" in page
+    assert "Pretrained weights change the accuracy by" in page
     assert all(f"{way.train.replace(':', '-')}/report.html" in page for way in ways)
 
 

@@ -46,7 +46,7 @@ def without_unlearnt(dataset: Dataset) -> Dataset:
     many = len(names) != 1
     return kept.noted(
         f"class{'es' * many} {listed(names)} {'have' if many else 'has'} no picture in train and "
-        f"{'are' if many else 'is'} left out" + (f" ({len(rows)} pictures of val and test)." if rows else "."),
+        f"{'are' if many else 'is'} skipped" + (f" ({len(rows)} pictures of val and test)." if rows else "."),
         skipped=rows,
     )
 
@@ -110,7 +110,7 @@ def _said(names: list[str], boxes: int, pictures: int) -> list[str]:
     many = len(names) != 1
     gone = f" ({boxes} boxes, and {pictures} pictures that have no other)" if boxes else ""
     return [f"class{'es' * many} {listed(names)} {'have' if many else 'has'} no box in train and "
-            f"{'are' if many else 'is'} left out{gone}."]  # fmt: skip
+            f"{'are' if many else 'is'} skipped{gone}."]  # fmt: skip
 
 
 def _chosen(boxes: Boxes, used: NDArray[np.bool_]) -> Boxes:

@@ -72,7 +72,7 @@ def _without(dataset: Dataset, pairs: NDArray[np.int64]) -> Dataset:
         rows.append(Skipped(dataset.pictures.name(i), f"{mine}, and the same as {_told(dataset, twin)}"))
     kept = dataset.take(np.flatnonzero(~gone).astype(np.int64))
     return kept.noted(
-        f"{len(rows)} pictures left out, which are {len(pairs)} in two classes (first: {first}); a picture has one "
+        f"{len(rows)} pictures skipped, which are {len(pairs)} in two classes (first: {first}); a picture has one "
         f"label (data.contradictions = refuse stops there).",
         skipped=rows,
     )

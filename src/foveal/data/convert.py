@@ -134,4 +134,4 @@ def _missing(splits: list[int]) -> list[str]:
 def _left_out(skipped: list[Skipped]) -> list[str]:
     if not skipped:
         return []
-    return [f"{len(skipped)} pictures left out ({shown(skipped[0].name)} {skipped[0].reason})."]
+    return [f"{len(skipped)} pictures skipped ({shown(skipped[0].name)} {skipped[0].reason})."]

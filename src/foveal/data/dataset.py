@@ -283,7 +283,7 @@ class Dataset:
         for name, row in zip(self.classes, counts.tolist(), strict=True):
             rows.append(f"{shown(name):{width}} " + "".join(f"{n:9,}" for n in row))
         split_by = [f"Split by {self.origin.split_by}."] if self.origin.split_by else []
-        left = [f"{len(self.skipped)} left out (dataset.skipped)."] if self.skipped else []
+        left = [f"{len(self.skipped)} skipped (dataset.skipped)."] if self.skipped else []
         return "\n".join([repr(self)[1:-1], *split_by, "", *rows, "", *self.notes, *left]).rstrip()
 
     def _of_classes(self, split: str) -> NDArray[np.int64]:

@@ -45,7 +45,9 @@ def named_place(word: str) -> tuple[str, Path | None]:
     Raises: Missing for an address, and with the nearest name or neighbour for a name that nothing has.
     """
     if re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", word):
-        raise Missing(f"{shown(word)[:200]}: foveal does not open addresses; download the data and give its folder.")
+        raise Missing(
+            f"{shown(word)[:200]}: foveal does not open web addresses; download the data and give its folder."
+        )
     name = canonical(word)
     path = find(name) if _is_plain(name) else None
     if path is None and name not in NAMED:

@@ -210,7 +210,9 @@ def _from_paths(dataset: Dataset, by: str) -> list[str]:
     try:
         expression = re.compile(by)
     except (re.error, RecursionError, OverflowError) as error:
-        raise BadData(f'--group-by "{shown(by)}" is no regular expression ({error}); {_ways_out(dataset)}.') from None
+        raise BadData(
+            f'--group-by "{shown(by)}" is not a valid regular expression ({error}); {_ways_out(dataset)}.'
+        ) from None
     matches = (expression.search(dataset.pictures.name(i)) for i in range(len(dataset)))
     return [(match[1 if expression.groups else 0] or "") if match else "" for match in matches]
 

@@ -190,7 +190,7 @@ def _read(source: str | Path | tuple[Any, Any], asked: Asked) -> Dataset:
         dataset = _read_place(path, asked)
         if canonical(word) in NAMED or word in BUILT_IN:
             return dataset.noted(
-                f'"{shown(word)}" is taken as the path {shown(path)}, not as the data set of that name.'
+                f'"{shown(word)}" is read as the path {shown(path)}, not as the built-in data set of that name.'
             )
         return dataset
     if word in BUILT_IN:
@@ -215,8 +215,8 @@ def _read_place(path: Path, asked: Asked, record: NamedSet | None = None) -> Dat
             found = form.read(place, replace(asked, classes=record.classes) if record and official else asked)
             return found.noted(*place.ignored, *_other_boxes(place, form))
     raise BadData(
-        f"{shown(path)} is no data set foveal reads: give a folder with a folder a class, a .csv of path and label, "
-        f"a .tar of WebDataset, or the folder that holds idx or CIFAR files."
+        f"{shown(path)} is not a data set that foveal reads: give a folder with a folder a class, a .csv of path and "
+        f"label, a .tar of WebDataset, or the folder that holds idx or CIFAR files."
     )
 
 
@@ -259,7 +259,9 @@ def _wrong_endings(dataset: Dataset, kinds: NDArray[np.uint8]) -> list[str]:
     if not wrong:
         return []
     (first, what), several = wrong[0], len(wrong) > 1
-    have, they = ("pictures have", "are used as what they are") if several else ("picture has", "is used as what it is")
+    have, they = (
+        ("pictures have", "are read by their content") if several else ("picture has", "is read by its content")
+    )
     return [f"{len(wrong)} {have} the ending of another format and {they} (first: {shown(first)} is {what})."]
 
 

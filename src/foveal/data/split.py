@@ -92,7 +92,7 @@ def _by_pattern(dataset: Dataset, pattern: str) -> Dataset:
     try:
         expression = re.compile(pattern)
     except (re.error, RecursionError, OverflowError) as error:
-        raise BadData(f'--test-if "{shown(pattern)}" is no regular expression ({error}).') from None
+        raise BadData(f'--test-if "{shown(pattern)}" is not a valid regular expression ({error}).') from None
     names = dataset.pictures.name
     matched = np.fromiter((expression.search(names(i)) is not None for i in range(len(dataset))), bool, len(dataset))
     if matched.all() or not matched.any():
@@ -159,7 +159,8 @@ def _across(dataset: Dataset) -> str:
         return "; a source stays in one split"
     a, b = (shown(name) for name in pairs[0])
     return (
-        f"; {len(pairs)} of val and test are of sources that train has as well ({a} and {b}): scores will be too good"
+        f"; {len(pairs)} of val and test are of sources that train has as well ({a} and {b}): "
+        "scores will be too optimistic"
     )
 
 
@@ -268,7 +269,7 @@ def _told(dataset: Dataset, moved: list[tuple[int, int, int]], small: list[str])
     notes = []
     if moved:
         each = [f'"{dataset.classes[k]}" in {SPLITS[s]} by {dataset.pictures.name(i)}' for k, s, i in moved]
-        notes.append(f"The hash left a class without a picture in a split; filled: {listed(each, 3)}.")
+        notes.append(f"The random split left a class without a picture in a split; moved there: {listed(each, 3)}.")
     if small:
         what = "different pictures" if dataset.groups is None else "groups"
         notes.append(f"Too few {what} to be in every split (train first, then test): {listed(small, 5)}.")
@@ -280,14 +281,14 @@ def score_warnings(dataset: Dataset, on: str) -> list[str]:
     warnings = []
     if on != "test":
         warnings.append(
-            f"There are no test pictures: the score is on {on}, which the training has used; it is too good."
+            f"There are no test pictures: the score is on {on}, which were used in training, so it is too optimistic."
         )
     pairs = duplicates_across(dataset)
     if pairs:
         first, second = (shown(name) for name in pairs[0])
         rest = f", and {len(pairs) - 1} more" if len(pairs) > 1 else ""
         warnings.append(
-            f"{first} and {second} are the same picture on both sides of the split{rest}: the score is too good."
+            f"{first} and {second} are the same picture on both sides of the split{rest}: the score is too optimistic."
         )
     if pairs := sources_across(dataset):
         first, second = (shown(name) for name in pairs[0])

@@ -153,9 +153,9 @@ def _choose(content: bytes, shape: tuple[int, int, int, int], progress: Progress
     for kind, size in kinds:
         if size <= free / 2 or store_path(_key(content, kind)).exists():
             if kind == "jpeg":
-                progress.say(f"Pixels would take {in_bytes(needed)} of {in_bytes(free)} free: kept as small JPEGs.")
+                progress.say(f"Pixels would take {in_bytes(needed)} of {in_bytes(free)} free: cached as small JPEGs.")
             return kind
-    progress.say(f"Pixels would take {in_bytes(needed)} of {in_bytes(free)} free: decoded anew for each batch.")
+    progress.say(f"Pixels would take {in_bytes(needed)} of {in_bytes(free)} free: decoded again for each batch.")
     return "none"
 
 
@@ -177,7 +177,7 @@ def _size(shape: tuple[int, int, int, int]) -> str:
 
 def _note(kind: str, shape: tuple[int, int, int, int], stored: Stored, path: Path, seconds: float | None) -> str:
     if kind == "none":
-        return f"{shape[0]} pictures of {_size(shape)} are decoded anew for each batch; nothing is kept of them."
+        return f"{shape[0]} pictures of {_size(shape)} are decoded again for each batch; nothing is cached."
     how = "found" if seconds is None else f"built in {seconds:.1f} s"
     what = "pixels" if kind == "pixels" else f"JPEGs of quality {JPEG_QUALITY}"
     return (
@@ -201,9 +201,9 @@ def _built(
                 return stored
         except Damaged as damaged:
             raise BadData(
-                f"the pixel store {shown(path)} {damaged} just after it was written: is the disk sound?"
+                f"the pixel store {shown(path)} {damaged} just after it was written: check the disk."
             ) from None
-    raise BadData(f"the pixel store {shown(path)} is removed as often as it is built; let other processes end first.")
+    raise BadData(f"the pixel store {shown(path)} keeps being removed by another process; wait until that ends.")
 
 
 def _build(

@@ -128,7 +128,7 @@ def read_cfg(path: str | Path) -> list[Section]:
     """
     data = read_bytes(path, limit=LARGEST_CFG, what="Darknet cfg", error=BadModel)
     if b"\0" in data:
-        raise BadModel(f"{shown(path)} is no Darknet cfg: it is not text.")
+        raise BadModel(f"{shown(path)} is not a Darknet cfg: it is not text.")
     # Comments may be in any encoding; what counts is ASCII, and anything else is refused where it is used.
     return parse_cfg(data.decode("utf-8-sig", errors="replace"), Path(path).name)
 
@@ -148,7 +148,7 @@ def parse_cfg(text: str, source: str = "cfg") -> list[Section]:
         if len(sections) > MOST_SECTIONS:
             raise BadModel(f"{shown(source)} has more than {MOST_SECTIONS} sections, which no Darknet network has.")
     if not sections:
-        raise BadModel(f"{shown(source)} is no Darknet cfg: there is no [section] in it.")
+        raise BadModel(f"{shown(source)} is not a Darknet cfg: there is no [section] in it.")
     if sections[0].kind not in ("net", "network"):
         raise BadModel(f"{sections[0].where} stands first; a Darknet cfg begins with [net].")
     return sections
@@ -163,7 +163,9 @@ def _begun(line: str, number: int, source: str) -> Section:
 def _take(line: str, number: int, sections: list[Section], source: str) -> None:
     key, equals, value = line.partition("=")
     if not sections:
-        raise BadModel(f'{shown(source)} is no Darknet cfg: line {number}, "{_short(line)}", is before any [section].')
+        raise BadModel(
+            f'{shown(source)} is not a Darknet cfg: line {number}, "{_short(line)}", is before any [section].'
+        )
     if not (equals and key):
         raise BadModel(f'{shown(source)}, line {number}: "{_short(line)}" is neither key=value nor a [section].')
     sections[-1].options.setdefault(key, []).append((value, number))

@@ -172,7 +172,9 @@ def failed_write(path: Path, error: OSError) -> FovealError:
     reason = (error.strerror or type(error).__name__).lower()
     if error.errno in _FULL:
         full = "no space left" if error.errno != errno.EIO else "the device failed (input/output error)"
-        return NoSpace(f"{full} while writing {shown(path)}; what was there before is intact. Make room and go on.")
+        return NoSpace(
+            f"{full} while writing {shown(path)}; what was there before is intact. Free some space and try again."
+        )
     if error.errno in (errno.EISDIR, errno.EEXIST, errno.ENOTEMPTY) or os.path.isdir(path):
         return NotWritable(f"{shown(path)} is a folder; choose another name.")
     if error.errno == errno.ENOENT:
@@ -183,7 +185,7 @@ def failed_write(path: Path, error: OSError) -> FovealError:
 def check_new_file(path: Path) -> None:
     """Raises: NotWritable for a file that exists, or whose folder does not."""
     if os.path.lexists(path):
-        raise NotWritable(f"{shown(path)} exists, and foveal overwrites nothing; choose another name.")
+        raise NotWritable(f"{shown(path)} already exists, and foveal does not overwrite files; choose another name.")
     if not os.path.isdir(path.parent):
         raise NotWritable(f"{shown(path)} cannot be written: there is no folder {shown(path.parent)}.")
     try:

@@ -35,12 +35,12 @@ WRAPPERS = ("module.", "_orig_mod.")  # of DataParallel, of torch.compile
 _ENDS = 1 << 16  # bytes at either end of a file by which it is told what it is
 _SAVE = "save its tensors alone: torch.save(network.state_dict(), FILE)"
 _REASONS = {
-    "more": f"holds more than tensors{{}}, and foveal runs nothing that a file asks for; {_SAVE}",
+    "more": f"holds more than tensors{{}}, and foveal never runs code from a file; {_SAVE}",
     "none": f"holds no state dict (names with their tensors); {_SAVE}",
     "odd": 'cannot be used: tensor "{}" is sparse, quantised, complex or without values',
     "large": "unfolds to more than a file of its size should; it is damaged, or not what it seems",
     "damaged": "is damaged or cut short: PyTorch cannot read it",
-    "died": "cannot be read: PyTorch broke down over it, or there was too little memory",
+    "died": "cannot be read: PyTorch crashed on it, or there was too little memory",
     "full": "cannot be converted: the temporary folder has no room for it; set TMPDIR to another",
     "old": "is a PyTorch file, and PyTorch {} reads those unsafely (CVE-2026-24747); upgrade to 2.10, or save it as "
     ".safetensors",
@@ -130,7 +130,7 @@ def _in_another_process(source: Path, target: Path, most: int, memory: int) -> t
             check=False,
         )
     except subprocess.TimeoutExpired:
-        raise Refused(f"takes more than {SECONDS} s to read, which no weights do") from None
+        raise Refused(f"takes more than {SECONDS} s to read, so it is probably not weights") from None
     try:
         word, name = json.loads(done.stdout)
     except ValueError:  # it died before it could answer

@@ -45,7 +45,7 @@ def model_file(path: str | Path) -> ModelFile:
         place = place / MODEL_FILE
         if not place.exists():
             raise Missing(
-                f"{shown(path)} holds no {MODEL_FILE}: the run has not ended (foveal train --resume {shown(path)})."
+                f"{shown(path)} holds no {MODEL_FILE}: the run has not finished (foveal train --resume {shown(path)})."
             )
     elif place.suffix.lower() in DARKNET:
         darknet_files(place)

@@ -235,7 +235,7 @@ def _jpeg(
     if pixels is not None:
         return pixels, turn
     if not marks.plain_sampling():
-        raise Unreadable("keeps its colours at a scale that foveal doesn't read; save it anew as JPEG or PNG")
+        raise Unreadable("keeps its colours at a scale that foveal doesn't read; save it again as JPEG or PNG")
     image = open_jpeg(data)
     if image.size != (marks.width, marks.height) or not image.tile:
         raise Unreadable("is damaged")

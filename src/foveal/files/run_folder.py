@@ -47,7 +47,7 @@ def check_place(place: Path, source: str) -> None:
 def check_run(folder: Path) -> None:
     """Raises: Missing for a folder in which no run was started."""
     if not os.path.exists(folder / RECIPE):
-        raise Missing(f"{shown(folder)} is no run's folder: it holds no {RECIPE}.")
+        raise Missing(f"{shown(folder)} is not a run folder: it holds no {RECIPE}.")
 
 
 def free_folder(source: str, network: str) -> Path:

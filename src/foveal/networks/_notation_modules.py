@@ -352,7 +352,7 @@ def _pool(layer: Pool, flow: Flow, names: _Names) -> Step:
 
 def _global(layer: Global, flow: Flow, names: _Names) -> list[Step]:
     if flow.size is None:
-        raise _Misfit(f"its input is flat already ({flow}); leave one of the two out")
+        raise _Misfit(f"its input is flat already ({flow}); remove one of the two")
     kind = nn.AdaptiveAvgPool2d if layer.kind == "avg" else nn.AdaptiveMaxPool2d
     return [
         Step(names.next("global"), partial(kind, 1), replace(flow, size=(1, 1))),

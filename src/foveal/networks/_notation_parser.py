@@ -230,7 +230,7 @@ class _Parser:
         found = self.options("dense", {"bn": _yes}, activation=True)
         if depth == 0 and self.at_end():
             if found not in ({}, {"activation": "linear"}):
-                raise self.refusal(behind, f"the last dense gives the logits, and nothing follows: leave {behind} out")
+                raise self.refusal(behind, f"the last dense gives the logits, and nothing follows: remove {behind}")
             return Logits(None if classes else units)
         if classes:
             raise self.refusal(token, f"only the last layer of a network can be dense {token.word}")
@@ -322,7 +322,7 @@ class _Parser:
         if token.word in LAYERS or (token.is_number and self.ahead.text == "*"):
             return self.refusal(token, f"a comma is missing before {token}")
         if token.word == "softmax":
-            return self.refusal(token, "the loss applies the softmax; leave it out")
+            return self.refusal(token, "the loss applies the softmax; remove it")
         if token.is_number:
             return self.refusal(token, f"{layer} takes no further number, got {token}")
         return self.refusal(token, f"{layer} has no option {token}{_near(token.word, words, 'options')}")

@@ -185,7 +185,7 @@ def _without_auxiliary(
         return given, []
     if theirs:
         left = {name: value for name, value in given.items() if name not in theirs}
-        return left, ["auxiliary classifiers left out"]
+        return left, ["auxiliary classifiers dropped"]
     return given | {name: wanted[name] for name in ours}, ["auxiliary classifiers new"]
 
 

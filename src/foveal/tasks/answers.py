@@ -115,7 +115,7 @@ class Label:
     def lines(self) -> list[list[str]]:
         """One line."""
         others = ", ".join(f"{label} {percent(probability)}" for label, probability in self.runners_up)
-        marks = (("not sure enough", self.abstained), ("unlike the training", self.unlike))
+        marks = (("abstained", self.abstained), ("unlike the training pictures", self.unlike))
         remark = ", ".join(words for words, holds in marks if holds)
         return [[f"({self.label}?)" if self.abstained else self.label, percent(self.probability), others, remark]]
 
@@ -168,7 +168,7 @@ class Labels:
     def lines(self) -> list[list[str]]:
         """One line."""
         named = ", ".join(f"{name} {percent(self.probabilities[name])}" for name in self.labels)
-        return [[named or "–", "unlike the training" if self.unlike else ""]]
+        return [[named or "–", "unlike the training pictures" if self.unlike else ""]]
 
     @staticmethod
     def no_line(reason: str) -> list[str]:

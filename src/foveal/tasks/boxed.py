@@ -235,14 +235,14 @@ class BoxTask:
         """
         place = shown(dataset.origin.place)
         if dataset.boxes is None:
-            raise BadData(f"{place} has labels and no boxes; a detector is scored against boxes.")
+            raise BadData(f"{place} has labels but no boxes; a detector is evaluated on boxes.")
         index_of = {name: i for i, name in enumerate(self.classes)}
         known = np.array([index_of.get(name, -1) for name in dataset.classes], np.int64)
         unknown = [shown(name) for name, index in zip(dataset.classes, known, strict=True) if index < 0]
         boxes = relabelled(dataset.boxes, known[dataset.boxes.labels])
         if not len(boxes):
             raise BadData(f"{place}: no box of a class that the detector knows.")
-        note = f"The detector does not know {', '.join(unknown[:10])}: their boxes are left out."
+        note = f"The detector does not know {', '.join(unknown[:10])}: their boxes are skipped."
         theirs = replace(dataset, boxes=boxes, labels=boxes.of_largest, classes=self.classes)
         return theirs, [note] if unknown else []
 
@@ -271,7 +271,7 @@ class BoxTask:
 def check_finite(arrays: Arrays, *names: str) -> None:
     """Raises: NotFinite where a network's answer is infinite or NaN: nothing seen would be the wrong thing to say."""
     if not all(np.isfinite(arrays[name]).all() for name in names):
-        raise NotFinite("The network answered with a value that is not finite; its weights or its input are damaged.")
+        raise NotFinite("The network's output is not finite (NaN or infinity); its weights or its input are damaged.")
 
 
 def at_home(objects: Detections, size: tuple[int, int], preprocess: Preprocess) -> Detections:

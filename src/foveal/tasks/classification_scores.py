@@ -136,7 +136,7 @@ def finite_logits(logits: NDArray[Any], classes: int) -> Floats:
     if z.ndim != 2 or z.shape[1] != classes:
         raise ValueError(f"expected (N, {classes}) logits, got {z.shape}")
     if not np.isfinite(z).all():
-        raise NotFinite("The network answered with a value that is not finite; its weights or its input are damaged.")
+        raise NotFinite("The network's output is not finite (NaN or infinity); its weights or its input are damaged.")
     return z
 
 
@@ -156,7 +156,7 @@ def fit_temperature(logits: Tensor | NDArray[Any], labels: ArrayLike) -> float:
     """
     z, y = _float64(logits), np.asarray(labels, dtype=np.int64)
     if not np.isfinite(z).all():
-        raise NotFinite("The network answered a validation picture with a value that is not finite.")
+        raise NotFinite("The network's output for a validation picture is not finite (NaN or infinity).")
     n, K = z.shape
     if n == 0 or K < 2:
         return 1.0

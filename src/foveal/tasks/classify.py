@@ -89,7 +89,7 @@ class Classify(LabelTask):
     name: ClassVar[str] = "classify"
     word: ClassVar[str] = "classification"
     kind: ClassVar[str] = "a classifier"
-    aim: ClassVar[str] = "of which the largest on a picture is its class"
+    aim: ClassVar[str] = "each picture classified as its largest object"
     answer: ClassVar[Any] = Label
     keys: ClassVar[frozenset[str]] = LABEL_KEYS | {"training.accuracy"}
     asks: ClassVar[frozenset[str]] = frozenset({"top", "views", "accuracy"})
@@ -178,9 +178,9 @@ class Classify(LabelTask):
         if ask.accuracy is None:
             return
         if not 0 <= ask.accuracy < 1:
-            raise BadRecipe(f"the wished accuracy is a share such as 0.95, got {ask.accuracy:g}")
+            raise BadRecipe(f"the target accuracy must be at least 0 and below 1, such as 0.95, got {ask.accuracy:g}")
         if calibration.trust is None:
-            raise BadRecipe("this model cannot tell when it is right: no picture was kept aside when it was trained.")
+            raise BadRecipe("this model cannot aim at an accuracy: no pictures were held out when it was trained.")
 
     def promise(self, ask: Ask, calibration: LabelCalibration) -> str:
         """What the wished accuracy does, in one sentence."""
@@ -249,7 +249,7 @@ class Classify(LabelTask):
         labels = np.array([index_of.get(dataset.classes[k], NOTHING) for k in dataset.labels], np.int64)
         unknown = sorted(set(dataset.classes) - set(self.classes))
         names = ", ".join(shown(name) for name in unknown[:10])
-        note = f"The model does not know {len(unknown)} of the classes ({names}): their pictures are left out."
+        note = f"The model does not know {len(unknown)} of the classes ({names}): their pictures are skipped."
         usable = np.flatnonzero(labels != NOTHING).astype(np.int64)
         if not len(usable):
             raise BadData(f"{shown(dataset.origin.place)}: no usable picture of a class that the model knows.")

@@ -64,8 +64,8 @@ class Detect(BoxTask):
             return
         if calibration.trust is None or not calibration.trust.curve.n:
             raise BadRecipe(
-                "--precision needs a detector whose scores were tried on validation pictures; this one's were not: "
-                f"give --score, or train it again. {calibration.remark}".rstrip()
+                "--precision needs a detector whose scores were calibrated on validation pictures, which this one's "
+                f"were not; give --score, or train it again. {calibration.remark}".rstrip()
             )
 
     def promise(self, ask: Ask, calibration: BoxCalibration) -> str:

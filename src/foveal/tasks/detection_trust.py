@@ -56,13 +56,14 @@ class DetectionTrust:
         bound, wished = self.bound_for(precision), f"{100 * precision:g} %"
         if math.isinf(bound):
             return (
-                f"No bound on the score makes {wished} of the boxes right, as far as held-out pictures tell: none is "
-                "told; ask for less, or train on more pictures."
+                f"No minimum score reaches a precision of {wished} on the held-out pictures, so no box is reported; "
+                "give a lower --precision, or train on more pictures."
             )
         at = int(np.flatnonzero(self.curve.bounds >= bound)[-1])
         told, right = int(self.curve.answered[at]), int(self.curve.right[at])
         return (
-            f"For {wished} right it tells boxes from a score of {bound:.3f} on: {right} of {told} held-out ones were."
+            f"Target precision {wished}: minimum score {bound:.3f}; {right} of {told} held-out boxes above it were "
+            "correct."
         )
 
     def tried(self, scores: DetectionScores, precision: float) -> TriedPrecision:
@@ -104,10 +105,10 @@ class TriedPrecision:
         """What happened, for people."""
         wished = f"{100 * self.precision:g} %"
         if not self.told:
-            return (f"Asked for {wished} right, it tells of no box.",)
+            return (f"Target precision {wished}: no box is reported.",)
         return (
-            f"Asked for {wished} right: it tells of {self.told} boxes (score {self.bound:.3f} and above), {self.right} "
-            f"of them right ({self.right / self.told:.1%}), and so finds {self.right} of {self.objects} objects.",
+            f"Target precision {wished}: {self.told} boxes have the minimum score of {self.bound:.3f}, {self.right} of "
+            f"them are correct ({self.right / self.told:.1%}), and {self.right} of {self.objects} objects are found.",
         )
 
 

@@ -61,12 +61,12 @@ class LocalisationScores:
         """How well the box lies, and the rest."""
         low, high = (in_thousandths(end) for end in self.mean_iou_interval)
         known = not math.isnan(self.constant_iou)
-        beside = f"; the same box everywhere {self.constant_iou:.3f}" if known else ""
+        beside = f"; best constant box {self.constant_iou:.3f}" if known else ""
         return [
             f"mean IoU {in_thousandths(self.mean_iou)} (95 % interval {low} to {high}{beside}) of {self.objects} "
             f"objects on {self.n} pictures",
-            f"presence {percent(self.presence)}, class {percent(self.top1)}, placed with an IoU of 0.5 and the class "
-            f"right {percent(self.located)}",
+            f"presence {percent(self.presence)}, class {percent(self.top1)}, IoU of at least 0.5 and the class "
+            f"correct {percent(self.located)}",
         ]
 
     def table(self) -> Table:

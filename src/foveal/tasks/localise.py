@@ -26,7 +26,7 @@ class Localise(BoxTask):
     """At most one object of K classes."""
 
     name: ClassVar[str] = "localise"
-    aim: ClassVar[str] = "one a picture to be located"
+    aim: ClassVar[str] = "the largest of each picture to be localised"
     keys: ClassVar[frozenset[str]] = BOX_KEYS
     asks: ClassVar[frozenset[str]] = frozenset({"score"})
 
@@ -51,7 +51,9 @@ class Localise(BoxTask):
         kept = np.zeros(len(dataset.boxes), bool)
         kept[largest_boxes(dataset.boxes)[1]] = True
         alone = relabelled(dataset.boxes, np.where(kept, dataset.boxes.labels, -1))
-        return replace(dataset, boxes=alone).noted(f"Of several objects on {several} pictures the largest is located.")
+        return replace(dataset, boxes=alone).noted(
+            f"On {several} pictures with several objects, the largest is localised."
+        )
 
     @classmethod
     def augmentation(cls, recipe: Recipe, size: tuple[int, int], facts: Facts) -> AugmentRecipe:

@@ -60,7 +60,7 @@ def asked_task(dataset: Dataset, recipe: Recipe) -> tuple[type[Task], Dataset]:
         if asked in ("auto", task.name) and (taken := task.takes(dataset, recipe)) is not None:
             return task, taken
     place, kind = shown(dataset.origin.place), shown(dataset.origin.format)
-    raise BadRecipe(f"--task {asked} needs other pictures than those of {place} ({kind}).")
+    raise BadRecipe(f"--task {asked} does not fit the data in {place} ({kind}).")
 
 
 def labels_read(recipe: Recipe) -> LabelsRead:
@@ -92,7 +92,7 @@ def check_keys(task: type[Task], recipe: Recipe, boxes: bool) -> None:
     reading = [other.name for other in TASKS if unread[0] in other.keys]
     readers = [name for name, entry in HEADS.items() if unread[0] in entry.keys]
     who = f"--task {' or '.join(reading)} does" if reading else f"--detector {' or '.join(readers)} does"
-    raise BadRecipe(f"{unread[0]} is set, and --task {task.name} does not read it; {who}. Leave it out.")
+    raise BadRecipe(f"{unread[0]} is set, but --task {task.name} does not use it; {who}. Remove it.")
 
 
 def check_of_weights(recipe: Recipe) -> None:
@@ -102,8 +102,7 @@ def check_of_weights(recipe: Recipe) -> None:
     for section, key in (name.split(".") for name in OF_WEIGHTS):
         if getattr(getattr(recipe, section), key) not in UNSET:
             raise BadRecipe(
-                f"{section}.{key} is set, and only a network that starts from weights reads it: give --weights, or "
-                "leave it out."
+                f"{section}.{key} is set, but is only used with pretrained weights: give --weights, or remove it."
             )
 
 
@@ -127,7 +126,7 @@ def check_typed(recipe: Recipe, typed: Mapping[str, str]) -> None:
         if key in OF_LOOP:
             name = key if option == "--set" else option
             raise BadRecipe(
-                f"{name} is for what is trained step by step, and --train head fits the head at once: leave it out, or "
+                f"{name} is for training in steps, and --train head fits the head in one step: remove it, or "
                 "give --train last:1."
             )
 

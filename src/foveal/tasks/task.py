@@ -120,9 +120,9 @@ class Ask:
         for name in self.given():
             if name not in task.asks:
                 has = ", ".join(f"--{other}" for other in sorted(task.asks - IN_PYTHON_ALONE))
-                raise BadRecipe(f"--{name} is for {KIN[name]}, and this model is {task.kind}; it has {has}.")
+                raise BadRecipe(f"--{name} is for {KIN[name]}, but this model is {task.kind}, which takes {has}.")
         if self.score is not None and self.precision is not None:
-            raise BadRecipe("--score and --precision both say how sure an answer must be; give one of them.")
+            raise BadRecipe("--score and --precision both set the minimum score; give one of them.")
 
 
 class Calibration(Protocol):

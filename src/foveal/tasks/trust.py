@@ -105,13 +105,13 @@ class Trust:
         at = np.flatnonzero(self.curve.bounds >= self.bound)
         if not len(at):
             return (
-                f"No bound on the probability makes {wished} of the answers right, as far as {self.curve.n} unseen "
-                "pictures tell: none is answered; ask for less, or train on more pictures."
+                f"No minimum confidence reaches an accuracy of {wished} on the {self.curve.n} held-out pictures, so it "
+                "always abstains; give a lower --accuracy, or train on more pictures."
             )
         answered, right = int(self.curve.answered[at[-1]]), int(self.curve.right[at[-1]])
         return (
-            f"For {wished} right it answers from a probability of {self.bound:.3f} on: {answered / self.curve.n:.0%} "
-            f"of {self.curve.n} unseen pictures, {right} of these {answered} rightly, and abstains on the rest."
+            f"Target accuracy {wished}: minimum confidence {self.bound:.3f}. It answers {answered / self.curve.n:.0%} "
+            f"of {self.curve.n} held-out pictures, {right} of these {answered} correctly, and abstains on the rest."
         )
 
     def tried(
@@ -174,16 +174,16 @@ class Tried:
         told = []
         if self.accuracy and self.answered:
             told.append(
-                f"Asked for {100 * self.accuracy:g} % right: it answers {self.answered} of {self.n} pictures "
-                f"({self.answered / self.n:.0%}), {self.right} of them rightly ({self.right / self.answered:.2%}), and "
-                "abstains on the rest."
+                f"Target accuracy {100 * self.accuracy:g} %: it answers {self.answered} of {self.n} pictures "
+                f"({self.answered / self.n:.0%}), {self.right} of them correctly ({self.right / self.answered:.2%}), "
+                "and abstains on the rest."
             )
         elif self.accuracy:
-            told.append(f"Asked for {100 * self.accuracy:g} % right, it abstains on all {self.n} pictures.")
+            told.append(f"Target accuracy {100 * self.accuracy:g} %: it abstains on all {self.n} pictures.")
         if self.unlike is not None and self.rate is not None:
             told.append(
-                f"{self.unlike} of {self.n} pictures are called unlike those of the training "
-                f"({self.unlike / self.n:.1%}; of pictures like them {self.rate:.1%} are expected)."
+                f"{self.unlike} of {self.n} pictures are marked as unlike the training pictures "
+                f"({self.unlike / self.n:.1%}; expected of pictures like them: {self.rate:.1%})."
             )
         return tuple(told)
 

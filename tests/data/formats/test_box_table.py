@@ -84,7 +84,7 @@ def test_a_picture_without_a_usable_box_is_left_out(tmp_path):
 def test_a_table_without_any_picture_is_refused(tmp_path):
     with pytest.raises(BadData, match=r"names no usable picture.*line 2: file z\.jpg not found"):
         open_dataset(table(tmp_path, "z.jpg,1,1,2,2,x"))
-    with pytest.raises(BadData, match="no picture that its boxes can be learnt from"):
+    with pytest.raises(BadData, match="no picture with usable boxes to train on"):
         open_dataset(table(tmp_path, "a.jpg,1,1,1,2,x"))
 
 

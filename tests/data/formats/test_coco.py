@@ -53,7 +53,7 @@ def test_ids_with_gaps_keep_their_names_and_boxes_their_place(tmp_path):
 def test_a_class_without_a_box_is_told_and_not_learnt(tmp_path):
     found = open_dataset(folder(tmp_path))
     assert found.classes == ("cat", "dog")
-    assert "class brush has no box in train and is left out" in told(found)
+    assert "class brush has no box in train and is skipped" in told(found)
 
 
 @pytest.mark.parametrize(
@@ -157,15 +157,15 @@ def test_a_picture_that_is_not_there_is_a_row_and_its_boxes_go_quietly(tmp_path,
 
 
 REFUSED = {
-    "no JSON": ("nonsense", "is no JSON"),
-    "cut": (coco(IMAGES, NOTES, NAMES)[:-9], "is no JSON .line 1"),
-    "deep": ('{"images": ' + "[" * 100_000, "too deeply nested|is no JSON"),
+    "no JSON": ("nonsense", "is not JSON"),
+    "cut": (coco(IMAGES, NOTES, NAMES)[:-9], "is not valid JSON .line 1"),
+    "deep": ('{"images": ' + "[" * 100_000, "too deeply nested|is not valid JSON"),
     "NaN": (coco(IMAGES, [note(1, 7, 1, [float("nan"), 1, 2, 3])], NAMES), "holds NaN or Infinity"),
     "digits": (coco(IMAGES, NOTES, NAMES).replace('"id": 7', '"id": ' + "9" * 5000), "holds an endless number"),
     "twice": (coco([*IMAGES, image(7, "b.jpg")], NOTES, NAMES), "images: id 7 appears twice"),
     "no images": (json.dumps({"annotations": [], "categories": []}), '"images" is missing'),
     "object": (json.dumps({"images": {}, "annotations": [], "categories": []}), '"images" is no list'),
-    "list": ("[1, 2]", "is no COCO file"),
+    "list": ("[1, 2]", "is not a COCO file"),
     "nameless": (coco(IMAGES, NOTES, {1: 5}), "each needs a whole number as id and a name"),
     "empty": ("", "is empty"),
 }
@@ -185,7 +185,7 @@ def test_a_gigabyte_of_nothing_is_refused_at_its_first_byte(tmp_path):
     folder(tmp_path)
     os.truncate(tmp_path / "annotations.json", 0)
     os.truncate(tmp_path / "annotations.json", 1 << 30)
-    with pytest.raises(BadData, match="is no JSON"):
+    with pytest.raises(BadData, match="is not JSON"):
         open_dataset(tmp_path)
 
 

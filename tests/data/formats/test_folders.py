@@ -158,7 +158,7 @@ def test_loose_pictures_and_other_files_are_counted(tmp_path):
     dataset = open_dataset(fill(tmp_path, *many("a", "b"), "loose.png", "a/notes.txt", "LICENSE"))
     assert len(dataset) == 16
     assert [s.name for s in dataset.skipped] == ["loose.png"]
-    assert any(note.startswith("2 files in") and "not named like a picture" in note for note in dataset.notes)
+    assert any(note.startswith("2 files in") and "without a picture's ending" in note for note in dataset.notes)
 
 
 @pytest.mark.parametrize(

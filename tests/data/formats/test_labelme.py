@@ -91,7 +91,7 @@ def test_files_may_be_named_after_the_whole_picture_and_broken_ones_are_rows(tmp
     picture(tmp_path / "d.jpg")
     found = open_dataset(tmp_path, unlabelled="background")
     assert boxes(found) == {"a.jpg": [CAT], "b.jpg": [CAT], "d.jpg": []}
-    assert "is no JSON" in rows(found)["c.json"]
+    assert "is not valid JSON" in rows(found)["c.json"]
 
 
 def test_flags_and_other_sizes_are_told(tmp_path):
@@ -114,5 +114,5 @@ def test_one_file_is_enough_and_pixels_may_count_from_one(tmp_path):
 def test_a_file_that_is_cut_is_refused_in_a_sentence(tmp_path):
     folder(tmp_path, a=[GOOD])
     (tmp_path / "a.json").write_text('{"shapes": 7, "imagePath": ""}')
-    with pytest.raises(BadData, match=r"a\.json is no labelme file"):
+    with pytest.raises(BadData, match=r"a\.json is not a labelme file"):
         open_dataset(tmp_path / "a.json")

@@ -136,7 +136,7 @@ def test_two_tables_that_disagree_leave_the_picture_out_and_name_both(folder):
     first.unlink()
     dataset = open_dataset(folder)
     reasons = {row.name: row.reason for row in dataset.skipped}
-    assert reasons["line 10"].startswith("contradicts line 2 about a.png; both left out")
+    assert reasons["line 10"].startswith("contradicts line 2 about a.png; both are skipped")
     assert reasons["line 2"].startswith("contradicts line 10")
     assert reasons["line 11"] == "repeats line 3"  # the order of labels means nothing
     assert "a" not in shown(dataset)

@@ -82,9 +82,9 @@ def test_repetitions_and_contradictions_are_rows(folder):
     dataset = open_dataset(table(folder, *ROWS, "a0.jpg,dog", "./a1.jpg,dog", "a1.jpg,cat"))
     assert rows(dataset) == {
         "line 14": "repeats line 2",
-        "line 3": "contradicts line 15 about a1.jpg; both left out",
-        "line 15": "contradicts line 3 about a1.jpg; both left out",
-        "line 16": "contradicts line 3 about a1.jpg; both left out",
+        "line 3": "contradicts line 15 about a1.jpg; both are skipped",
+        "line 15": "contradicts line 3 about a1.jpg; both are skipped",
+        "line 16": "contradicts line 3 about a1.jpg; both are skipped",
     }
     assert "a1.jpg" not in labels(dataset)
     assert "a0.jpg" in labels(dataset)
@@ -111,7 +111,7 @@ def test_a_header_that_lacks_a_column_is_refused(folder, header, needle):
         (b"path,label\na0.jpg,cat\na1\0.jpg,dog", "line 3: holds a NUL byte"),
         (b"path,label\na0.jpg,cat\n" + b"x" * 200_000 + b",dog", "line 3: a field is longer than 131072"),
         (b'path,label\na0.jpg,cat\na1.jpg,"dog\na2.jpg,dog\n', "line 3: a quote is opened and never closed"),
-        (b'path,label\na0.jpg,"cat\na1.jpg,"dog"\n', "line 2: is no proper table"),
+        (b'path,label\na0.jpg,"cat\na1.jpg,"dog"\n', "line 2: is not a valid table"),
         (b"", "is empty; it needs a header"),
         (b"\n\n", "is empty; it needs a header"),
         (

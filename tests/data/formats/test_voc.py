@@ -124,7 +124,7 @@ BOX = {
     "comma": (thing("cat", "12,5", 6, 11, 26), 'xmin is "12,5", not a number'),
     "lacking": ("<object><name>cat</name></object>", "has no bndbox"),
     "nameless": (thing("", 11, 6, 30, 26), "has no name"),
-    "endless": (thing("cat", 11, 6, "1e999", 26), "no finite number"),
+    "endless": (thing("cat", 11, 6, "1e999", 26), "not a finite number"),
 }
 
 
@@ -136,7 +136,7 @@ def test_a_box_that_cannot_be_used_is_a_row_and_alone_takes_its_picture_along(tm
     assert reason in rows(found)["box 2 of a.jpg"]
     assert reason in rows(found)["box 1 of b.jpg"]
     assert rows(found)["b.jpg"] == "none of its boxes can be used"
-    assert "2 boxes left out (first: box 2 of a.jpg" in told(found)
+    assert "2 boxes skipped (first: box 2 of a.jpg" in told(found)
 
 
 def test_a_box_over_the_edge_is_clipped_and_told(tmp_path):
@@ -176,10 +176,10 @@ HOSTILE = {
     "external": (b'<!DOCTYPE x SYSTEM "http://127.0.0.1:9/x.dtd"><annotation/>', "has a DOCTYPE"),
     "deep": (b"<annotation>" + b"<a>" * 200_000 + b"</a>" * 200_000 + b"</annotation>", "is too deeply nested"),
     "utf-16": (LAUGHS.decode().encode("utf-16"), "UTF-16"),
-    "cut": (GOOD.encode()[:60], "is no whole XML file"),
+    "cut": (GOOD.encode()[:60], "is not a complete XML file"),
     "empty": (b"", "is empty"),
-    "other": (b"<html></html>", "is no Pascal VOC annotation"),
-    "encoding": (b'<?xml version="1.0" encoding="nonsense"?><annotation/>', "is no whole XML file"),
+    "other": (b"<html></html>", "is not a Pascal VOC annotation"),
+    "encoding": (b'<?xml version="1.0" encoding="nonsense"?><annotation/>', "is not a complete XML file"),
 }  # fmt: skip
 
 
@@ -200,7 +200,7 @@ def test_pictures_and_annotations_that_miss_each_other_are_counted_and_listed(tm
     (tmp_path / "ghost.xml").write_text(GOOD)
     found = open_dataset(tmp_path)
     assert rows(found) == {"lone.jpg": "has no annotation", "ghost.xml": "no picture of that name"}
-    assert "1 picture without annotation left out (lone.jpg" in told(found)
+    assert "1 picture without annotation skipped (lone.jpg" in told(found)
     with_nothing = open_dataset(tmp_path, unlabelled="background")
     assert boxes(with_nothing)["lone.jpg"] == []
     assert with_nothing.labels.tolist().count(NOTHING) == 1

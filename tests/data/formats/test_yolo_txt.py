@@ -162,7 +162,7 @@ def test_folders_that_data_yaml_names_from_elsewhere_are_found_where_the_archive
         ("names: !!python/object/new:os.system [touch canary]", "YAML tag"),
         ("names: !!python/name:os.system", "YAML tag"),
         ("a: &a [x,x,x,x]\nb: &b [*a,*a,*a]\nnames: [*b]", "YAML reference"),
-        ("names: [cat", "is no YAML that can be read"),
+        ("names: [cat", "is not valid YAML"),
         ("names: " + "[" * 5000 + "]" * 5000, "too deeply nested"),
         ("names: 7", "names must be a list"),
         ("names: [cat, cat]", 'two classes are called "cat"'),

@@ -30,7 +30,7 @@ def arrow_file(path: Path) -> Iterator[Any]:
             yield file
     except DAMAGED as error:
         words = (str(error) or type(error).__name__).splitlines()[0][:120]
-        raise BadData(f"{shown(path)} is no whole Parquet file ({shown(words)}).") from None
+        raise BadData(f"{shown(path)} is not a complete Parquet file ({shown(words)}).") from None
 
 
 def parquet_rows(path: Path) -> list[dict[str, Any]]:

@@ -64,7 +64,7 @@ def dataset_of(found: Found, asked: Asked, origin: Origin, classes: tuple[str, .
     if not len(kept) or (found.rows and not len(table.on) and (had.any() or "without picture" in found.rows)):
         rows = [row for several in found.rows.values() for row in several]
         why = f" ({shown(rows[0].name)}: {rows[0].reason})" if rows else ""
-        raise BadData(f"{shown(origin.place)}: no picture that its boxes can be learnt from{why}.")
+        raise BadData(f"{shown(origin.place)}: no picture with usable boxes to train on{why}.")
     boxes = _boxes(table, sizes).take(kept)
     notes, skipped = _told(found, int((boxes.counts == 0).sum()))
     splits = np.array(found.splits, np.int8)[kept]
@@ -210,7 +210,7 @@ def _told(found: Found, empty: int) -> tuple[tuple[str, ...], tuple[Skipped, ...
     notes = [*found.notes, *found.assumptions()]
     for kind, rows in found.rows.items():
         first = "first: " if len(rows) > 1 else ""
-        notes.append(f"{many(len(rows), kind)} left out ({first}{shown(rows[0].name)}: {rows[0].reason}).")
+        notes.append(f"{many(len(rows), kind)} skipped ({first}{shown(rows[0].name)}: {rows[0].reason}).")
     if empty:
         notes.append(f"{many(empty, 'picture')} without any object.")
     return tuple(notes), tuple(row for rows in found.rows.values() for row in rows)

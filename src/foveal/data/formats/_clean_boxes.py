@@ -10,7 +10,7 @@ __all__ = ["REASONS", "clipped", "turned", "wrong"]
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-REASONS = ("", "a coordinate is no finite number", "swapped corners", "zero area", "lies outside the picture")
+REASONS = ("", "a coordinate is not a finite number", "swapped corners", "zero area", "lies outside the picture")
 NAN, SWAPPED, FLAT, OUTSIDE = range(1, 5)
 HAIR = 0.01  # pixels over the edge that are rounding, six decimals of a share among it, and not worth telling
 

@@ -101,11 +101,11 @@ class CocoFile:
     def take(self, content: Any, path: Path) -> list[str]:
         """Add all of it; returns the classes in the order of their ids. Raises: BadData when it is not COCO."""
         if not isinstance(content, dict):
-            raise BadData(f"{shown(path)} is no COCO file: it holds no object with {', '.join(KEYS)}.")
+            raise BadData(f"{shown(path)} is not a COCO file: it holds no object with {', '.join(KEYS)}.")
         for key in KEYS:
             if not isinstance(content.get(key), list):
                 what = "is no list" if key in content else "is missing"
-                raise BadData(f'{shown(path)} is no COCO file: "{key}" {what}.')
+                raise BadData(f'{shown(path)} is not a COCO file: "{key}" {what}.')
         for entry in content["categories"]:
             self._category(entry, path)
         notes = [entry if isinstance(entry, dict) else {} for entry in content["annotations"]]
@@ -173,7 +173,7 @@ class CocoFile:
             if before is not None:
                 reason = f"is already in {shown(before)}"
             elif chosen is None:
-                reason = f"is also of image {other}, with other annotations; both left out"
+                reason = f"is also of image {other}, with other annotations; both are skipped"
             else:
                 reason = f"is also of image {other}, which has its annotations"
             self.found.skip("without picture", f"image {image.number}", f"{shown(picture)} {reason}")

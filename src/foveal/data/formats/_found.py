@@ -107,7 +107,7 @@ class Found:
             else:
                 self.skip("without annotation", path, reason)
         if several and asked.unlabelled == "background":
-            self.notes.append(f"{many(len(several), 'without annotation')} taken as showing nothing.")
+            self.notes.append(f"{many(len(several), 'without annotation')} taken as empty (background).")
 
 
 def number_of(text: str) -> float | None:

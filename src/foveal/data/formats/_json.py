@@ -29,11 +29,15 @@ def read_json(path: Path, limit: int, what: str, lighter: Callable[[dict[str, An
     except UnicodeDecodeError as error:
         reason = f"is not UTF-8 (byte {error.start})"
     except json.JSONDecodeError as error:
-        reason = f"is no JSON (line {error.lineno}, column {error.colno}: {error.msg.lower()})"
+        reason = f"is not valid JSON (line {error.lineno}, column {error.colno}: {error.msg.lower()})"
     except RecursionError:
         reason = "is too deeply nested"
     except ValueError as error:  # a number of thousands of digits
-        reason = "holds NaN or Infinity, which is no JSON" if "no number" in str(error) else "holds an endless number"
+        reason = (
+            "holds NaN or Infinity, which JSON does not allow"
+            if "no number" in str(error)
+            else "holds an endless number"
+        )
     raise BadData(f"{what} {shown(path)} {reason}.")
 
 
@@ -51,4 +55,4 @@ def _refuse_other(path: Path, what: str) -> None:
     if not head:
         raise BadData(f"{what} {shown(path)} is empty.")
     if head[:1] not in b"{[":
-        raise BadData(f"{what} {shown(path)} is no JSON (it begins with {head[:1]!r}).")
+        raise BadData(f"{what} {shown(path)} is not JSON (it begins with {head[:1]!r}).")

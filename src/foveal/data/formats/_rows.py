@@ -71,10 +71,10 @@ def dataset_of_rows(
     else:
         labels, classes = named_labels([row.labels[0] for row in rows])
     if skipped:
-        told.append(f"{len(skipped)} of {len(rows) + len(skipped)} rows of {shown(origin.place)} left out "
+        told.append(f"{len(skipped)} of {len(rows) + len(skipped)} rows of {shown(origin.place)} skipped "
                     f"({shown(skipped[0].name)}: {skipped[0].reason}).")  # fmt: skip
     if rest := [path for path in among if path not in found.rows and path not in found.contradicted]:
-        told.append(f"{len(rest)} picture{'s' * (len(rest) > 1)} that no row names left out ({listed(rest)}).")
+        told.append(f"{len(rest)} picture{'s' * (len(rest) > 1)} that no row names skipped ({listed(rest)}).")
         skipped = [*skipped, *(Skipped(path, "is in no row") for path in rest)]
     return Dataset(
         FilePictures(root, tuple(row.path for row in rows)),
@@ -108,7 +108,7 @@ class _Usable:
             self.skipped.append(Skipped(row.where, f"repeats {other.where}"))
         else:  # which of the two is right cannot be known
             before = other.where if other else self.contradicted[row.path]
-            about = f"about {shown(row.path)}; both left out"
+            about = f"about {shown(row.path)}; both are skipped"
             if other:
                 self.contradicted[row.path] = other.where
                 del self.rows[row.path]

@@ -142,7 +142,7 @@ def _plainer(error: str) -> str:
         return "a quote is opened and never closed"
     if "field larger" in error:
         return "a field is longer than 131072 characters (is a quote left open?)"
-    return f"is no proper table ({error}; is a quote left open?)"
+    return f"is not a valid table ({error}; is a quote left open?)"
 
 
 def _header(values: list[str], columns: Columns, optional: frozenset[str], path: Path) -> dict[str, int]:

@@ -62,7 +62,7 @@ def _members(file: BinaryIO, end: int) -> Iterator[Member]:
         file.seek(at)
         header = file.read(BLOCK)
         if len(header) < BLOCK:
-            raise TarDamage(f"is cut short at byte {at}; the rest of it is left out")
+            raise TarDamage(f"is cut short at byte {at}; the rest of it is skipped")
         if not any(header):  # a block of zeros ends the archive
             return
         kind, size = _checked(header, at)
@@ -74,7 +74,7 @@ def _members(file: BinaryIO, end: int) -> Iterator[Member]:
         at = offset + -(-stored // BLOCK) * BLOCK
         if kind in (b"L", b"x", b"g", b"K"):
             if size > EXTENSION_MAX_BYTES:
-                raise TarDamage(f"has a name of {size} bytes at byte {offset}; the rest of it is left out")
+                raise TarDamage(f"has a name of {size} bytes at byte {offset}; the rest of it is skipped")
             extended.update(_extension(kind, file.read(size)))
             continue
         yield Member(_name(header, extended), KINDS.get(kind, "member of unknown kind"), offset, size)
@@ -92,13 +92,13 @@ def _checked(header: bytes, at: int) -> tuple[bytes, int]:
         if size < 0:
             raise ValueError
     except ValueError:
-        raise TarDamage(f"is damaged at byte {at}; the rest of it is left out") from None
+        raise TarDamage(f"is damaged at byte {at}; the rest of it is skipped") from None
     return header[156:157], size
 
 
 def _number(text: str, at: int) -> int:
     if not (text.isascii() and text.isdigit() and len(text) < 20):
-        raise TarDamage(f"is damaged at byte {at}; the rest of it is left out")
+        raise TarDamage(f"is damaged at byte {at}; the rest of it is skipped")
     return int(text)
 
 

@@ -49,7 +49,7 @@ def parsed(data: bytes) -> Element:
     except _TooDeep:
         raise BadXml("is too deeply nested") from None
     except (DefusedXmlException, ParseError, ValueError, LookupError):
-        raise BadXml("is no whole XML file") from None
+        raise BadXml("is not a complete XML file") from None
 
 
 def _parsed(data: bytes) -> Element:

@@ -43,7 +43,7 @@ def read_yaml(path: Path) -> Value:
     except (yaml.YAMLError, ValueError, UnicodeDecodeError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
         line = f" (line {mark.line + 1})" if mark is not None else ""
-        raise BadData(f"{shown(path)} is no YAML that can be read{line}.") from None
+        raise BadData(f"{shown(path)} is not valid YAML{line}.") from None
     return "" if node is None else _value(node, path)
 
 

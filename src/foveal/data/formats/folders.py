@@ -123,16 +123,16 @@ def _left_over(
     """Notes and rows for what lies in the folder and is not a picture of a class."""
     where, notes, skipped = shown(place.path), [], list[Skipped]()
     if others:
-        notes.append(f"{_count(others, 'file')} in {where} not named like a picture: left out.")
+        notes.append(f"{_count(others, 'file')} in {where} without a picture's ending: skipped.")
     taken = set(used)
     if stray := [file for file in pictures if file not in taken]:
-        notes.append(f"{_count(len(stray), 'picture')} outside the class folders left out ({listed(stray)}).")
+        notes.append(f"{_count(len(stray), 'picture')} outside the class folders skipped ({listed(stray)}).")
         skipped += [Skipped(file, "lies outside the class folders") for file in stray]
     if odd := place.walked.odd:
-        notes.append(f"{_count(len(odd), 'file')} left out: {listed([f'{path} {why}' for path, why in odd], 2)}.")
+        notes.append(f"{_count(len(odd), 'file')} skipped: {listed([f'{path} {why}' for path, why in odd], 2)}.")
         skipped += [Skipped(path, why) for path, why in odd]
     if empty := [f for f in _class_folders(place.path, depth) if f.rpartition("/")[2] not in classes]:
-        notes.append(f"{_count(len(empty), 'class folder')} without a picture left out ({listed(empty)}).")
+        notes.append(f"{_count(len(empty), 'class folder')} without a picture skipped ({listed(empty)}).")
         skipped += [Skipped(folder, "is a class folder without a picture") for folder in empty]
     return notes, skipped
 

@@ -106,7 +106,7 @@ def _content(path: Path) -> Mapping[str, Any] | str:
     except BadData as bad:
         return str(bad).removeprefix(f"labelme file {shown(path)} ").rstrip(".")
     if not isinstance(content, dict) or not isinstance(content.get("shapes"), list):
-        return "is no labelme file: it has no list of shapes"
+        return "is not a labelme file: it has no list of shapes"
     return content
 
 

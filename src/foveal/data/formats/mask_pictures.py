@@ -73,7 +73,7 @@ def _read(place: Place, _: Asked) -> Dataset:
     picture, mask = _pair(place) or ("", "")
     raise BadData(
         f"{shown(place.path)} holds masks as pictures ({shown(mask)} of {shown(picture)}), which foveal does not "
-        f"learn; write them as COCO JSON, whose masks it takes as boxes, or give a folder without them."
+        f"train on; write them as COCO JSON, whose masks it takes as boxes, or give a folder without them."
     )
 
 

@@ -145,7 +145,7 @@ def _read(place: Place, asked: Asked) -> Dataset:
         labels, classes = _labels(index, columns, asked, shown(place.path))
     decided = sorted({split for split in index.splits if split != UNSPLIT})
     where = np.array(index.place, np.int64)
-    notes = (f"{len(index.skipped)} rows left out (first: {index.skipped[0].name} {index.skipped[0].reason}).",
+    notes = (f"{len(index.skipped)} rows skipped (first: {index.skipped[0].name} {index.skipped[0].reason}).",
              ) if index.skipped else ()  # fmt: skip
     return Dataset(
         ParquetPictures(

@@ -56,7 +56,7 @@ def _read(place: Place, asked: Asked) -> Dataset:
         )
     labels, classes = _labels(index.labels, root, asked)
     decided = sorted({split for split in index.splits if split >= 0})
-    notes = (f"{len(index.skipped)} members of {len(shards)} shards left out: "
+    notes = (f"{len(index.skipped)} members of {len(shards)} shards skipped: "
              f"{listed([f'{s.name} {s.reason}' for s in index.skipped], 2)}.",) if index.skipped else ()  # fmt: skip
     return Dataset(
         TarPictures(

@@ -134,7 +134,7 @@ def _annotation(path: Path) -> _Annotation | str:
     except BadXml as bad:
         return str(bad)
     if root.tag != "annotation":
-        return f"is no Pascal VOC annotation (it begins with <{shown(str(root.tag))[:40]}>)"
+        return f"is not a Pascal VOC annotation (it begins with <{shown(str(root.tag))[:40]}>)"
     size = root.find("size")
     sides = [number_of(_text(size, side)) or 0 for side in ("width", "height")] if size is not None else [0, 0]
     objects = tuple(_object(element) for element in root.findall("object"))

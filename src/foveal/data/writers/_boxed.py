@@ -77,7 +77,7 @@ def without_crowds(dataset: Dataset, form: str) -> Left:
         boxes.xyxy[some], boxes.labels[some], starts, boxes.sizes, boxes.crowd[some], boxes.difficult[some]
     )
     kept = np.flatnonzero(~gone).astype(np.int64)
-    note = f"{form} cannot mark a box around many: {int(boxes.crowd.sum())} such boxes left out."
+    note = f"{form} cannot mark a box around many: {int(boxes.crowd.sum())} such boxes skipped."
     rows = [Skipped(dataset.pictures.name(i), "shows crowds only") for i in np.flatnonzero(gone).tolist()]
     return Left(replace(dataset, boxes=objects_only).take(kept), kept, [note], rows)
 

@@ -132,11 +132,11 @@ def plan(sections: list[Section], size: tuple[int, int] | None = None) -> tuple[
         layer = _layer(section, shapes[-1] if shapes else picture, shapes)
         values, work = values + layer.values, work + _work(layer)
         if math.prod(layer.shape) > MOST_ELEMENTS or layer.shape[0] > MOST_CHANNELS:
-            raise BadModel(f"{section.where} gives {_told(layer.shape)} values a picture: more than is sound.")
+            raise BadModel(f"{section.where} gives {_told(layer.shape)} values a picture, which is too many.")
         if values > MOST_VALUES:
-            raise BadModel(f"{section.where} brings the network above {MOST_VALUES} values: more than is sound.")
+            raise BadModel(f"{section.where} brings the network above {MOST_VALUES} values, which is too many.")
         if work > MOST_WORK:
-            raise BadModel(f"{section.where} brings the network above 10^13 steps a picture: more than is sound.")
+            raise BadModel(f"{section.where} brings the network above 10^13 operations a picture, which is too many.")
         layers.append(layer)
         shapes.append(layer.shape)
     return tuple(layers)
@@ -193,7 +193,9 @@ def _convolutional(section: Section, before: Shape, shapes: list[Shape]) -> Laye
     filters = section.integer("filters", 1, 1, MOST_CHANNELS)
     groups = section.integer("groups", 1, 1, MOST_CHANNELS)
     if channels % groups or filters % groups:
-        raise BadModel(f"{section.where}: {channels} channels and {filters} filters do not part into {groups} groups.")
+        raise BadModel(
+            f"{section.where}: {channels} channels and {filters} filters cannot be divided into {groups} groups."
+        )
     size, stride = section.integer("size", 1, 1, LARGEST_WINDOW), _strides(section)
     same = section.integer("pad", 0, 0, LARGEST_WINDOW)  # a switch: half the window; `padding` counts
     padding = size // 2 if same else section.integer("padding", 0, 0, LARGEST_WINDOW)
@@ -247,7 +249,7 @@ def _route(section: Section, _: Shape, shapes: list[Shape]) -> Layer:
             told = f"{_told(shapes[sources[0]])} and {_told(shapes[number])}"
             raise BadModel(f"{section.where} joins maps that do not fit: {told} (channels, height, width).")
         if shapes[number][0] % groups:
-            raise BadModel(f"{section.where}: {shapes[number][0]} channels do not part into {groups} groups.")
+            raise BadModel(f"{section.where}: {shapes[number][0]} channels cannot be divided into {groups} groups.")
     channels = sum(shapes[number][0] // groups for number in sources)
     return Layer(Route(groups, group), sources, (channels, height, width))
 

@@ -236,7 +236,7 @@ class DarknetNetwork(nn.Module):
         Raises: BadModel when the cfg has no [yolo] section.
         """
         if not self.priors:
-            raise BadModel(f"{self.sections[0].where}: the cfg has no [yolo] section, so it tells no boxes.")
+            raise BadModel(f"{self.sections[0].where}: the cfg has no [yolo] section, so it finds no boxes.")
         return tensors(outputs, self.priors, size)
 
     def assigned(self, outputs: Sequence[Tensor], labels: Labels, boxes: Floats, size: tuple[int, int]) -> Assigned:
@@ -302,12 +302,12 @@ class _Head:
         return {}
 
     def laid_out(self, recipe: Recipe, options: Mapping[str, Any], around: Surroundings) -> Architecture:
-        raise BadRecipe("a network of Darknet's own files cannot be trained here; take --detector yolov3.")
+        raise BadRecipe("a network from Darknet files cannot be trained here; use --detector yolov3.")
 
     def build(self, built: Architecture, classes: int, channels: int, size: tuple[int, int]) -> DarknetNetwork:
         network = DarknetNetwork(parse_cfg(built.cfg))
         if not network.priors:
-            raise BadRecipe("the cfg has no [yolo] section, so it tells no boxes; a detector needs one.")
+            raise BadRecipe("the cfg has no [yolo] section, so it finds no boxes; a detector needs one.")
         told = {priors.classes for priors in network.priors}
         if told != {classes} or network.channels != channels:
             raise BadRecipe(

@@ -160,8 +160,7 @@ class TwoStage(FasterRCNN):
     """On a network of the zoo, for a loop that asks first and teaches then: says what it has `Seen`."""
 
     ASSIGNED: ClassVar[str] = (
-        "Dashed: what is there. In colour: the anchors that are taught to propose it, because they overlap it well or "
-        "best."
+        "Dashed: the true boxes. In colour: the anchors assigned to each, because they overlap it well or best."
     )
 
     def forward(self, images: Tensor) -> Seen:

@@ -103,8 +103,8 @@ class Yolo(nn.Module):
     """A trunk's stages, a pyramid, a head."""
 
     ASSIGNED: ClassVar[str] = (
-        "Each dot is a place of a map that learns to say the box of its colour: the few that are surest of the class "
-        "and whose boxes fit best."
+        "Each dot is a position of a feature map assigned to the box of its colour: those with the highest class score "
+        "and the best fitting boxes."
     )
 
     def __init__(self, trunk: nn.Module, name: str, num_classes: int, size: tuple[int, int], width: int = 64) -> None:

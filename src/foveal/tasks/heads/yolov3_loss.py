@@ -33,8 +33,8 @@ __all__ = ["ASSIGNED", "Assigned", "Parts", "assign", "assigned_priors", "yolov3
 
 IGNORED_FROM = 0.5  # IoU with an object [section 2.1]
 ASSIGNED = (
-    "Dashed: what is there. In colour: for each object the prior box whose shape fits it best, at the place of its map "
-    "that answers for it (the dot)."
+    "Dashed: the true boxes. In colour: for each object the prior box whose shape fits it best, at the position of the "
+    "feature map assigned to it (the dot)."
 )
 
 
