@@ -26,14 +26,14 @@ def test_every_number_of_the_plan_stands_in_the_loop() -> None:
     script = as_script(quick(**ASKED).recipe)
     compile(script, "loop.py", "exec")
     for line in (
-        "while state.epoch < 13:",
-        "if stalled(state, 6):",
+        "for epoch in range(state.epoch, 13):",
+        "if 6 and stalled(state, 6):",
         "step_seed(41, now)",
         "rate_factor('one-cycle', 0.35, now, steps)",
-        "if finite(loss, state, 'skip'):",
+        'if \'skip\' == "stop" or loss.isfinite():',
         "if 0.75:",
         "clip_grad_norm_(network.parameters(), 0.75)",
-        "end_epoch(state, setup, 0.0625 * last)",
+        "state.end_epoch(val_loss, val_top1, 0.0625 * last)",
     ):
         assert line in script, line
     assert "plan." not in script
