@@ -113,7 +113,7 @@ def script_of(task: type[Task], dataset: Dataset, recipe: Recipe) -> str:
         raise BadRecipe("--show-loop: no loop would run, since a head alone is fitted at once; give --train all.")
     once = {"training.soup": 1} if setup.transfer else {}
     kept = {"network.train": "all"} if setup.recipe.network.train == "better" else {}
-    return as_script(setup.recipe.with_settings(once | kept))
+    return as_script(replace(setup, recipe=setup.recipe.with_settings(once | kept)))
 
 
 def _tell_plan(setup: Setup, progress: Progress) -> None:
