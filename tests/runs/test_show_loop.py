@@ -118,12 +118,13 @@ class Shown:
     """What came of a kind."""
 
     page: str
-    trained: dict[str, torch.Tensor]  # in the model's file of `foveal train`
-    ran: dict[str, torch.Tensor]  # in that of the page
+    trained: Path  # the model's file of `foveal train`
+    ran: Path  # that of the page
 
 
 def pictured(folder: Path) -> None:
-    """Class folders in `labelled`, and the same with boxes as YOLO has them in `boxed`; one picture cannot be read."""
+    """Class folders in `labelled`, of which one picture cannot be read, and the same with boxes in `boxed`, as YOLO has
+    them: one or two a picture."""
     rng = np.random.default_rng(0)
     for number in range(28):
         part = "train" if number < 18 else "val"
@@ -131,7 +132,9 @@ def pictured(folder: Path) -> None:
         canvas = rng.integers(90, 130, (24, 36, 3)).astype(np.uint8)
         (x, y), (w, h) = rng.integers(0, 10, 2).tolist(), rng.integers(8, 14, 2).tolist()
         canvas[y : y + h, x : x + w] = (230, 40, 40) if kind else (40, 60, 230)
-        label = f"{int(kind)} {(x + w / 2) / 36} {(y + h / 2) / 24} {w / 36} {h / 24}\n"
+        label = f"{int(kind)} {(x + w / 2) / 36} {(y + h / 2) / 24} {w / 36} {h / 24}\n" + "0 0.9 0.9 0.1 0.2\n" * (
+            number % 4 == 1
+        )
         for place in (f"labelled/{part}/{'red' if kind else 'blue'}", f"boxed/images/{part}"):
             (folder / place).mkdir(parents=True, exist_ok=True)
             Image.fromarray(canvas).save(folder / place / f"{number}.png")
@@ -165,7 +168,7 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Shown]:
             [sys.executable, "-W", "error", "-c", program, *(root / name for name in KINDS)], check=True, timeout=240
         )
     files = ("run/model.safetensors", "model.safetensors")
-    return {name: Shown(page, *(load_file(root / name / file) for file in files)) for name, page in pages.items()}
+    return {name: Shown(page, *(root / name / file for file in files)) for name, page in pages.items()}
 
 
 @pytest.fixture(params=KINDS)
@@ -174,9 +177,20 @@ def kind(request: pytest.FixtureRequest) -> str:
 
 
 def test_running_the_page_gives_the_same_weights(shown: dict[str, Shown], kind: str) -> None:
-    trained, ran = shown[kind].trained, shown[kind].ran
+    trained, ran = load_file(shown[kind].trained), load_file(shown[kind].ran)
     assert trained.keys() == ran.keys()
     assert all(torch.equal(value, ran[name]) for name, value in trained.items())
+
+
+def test_the_model_knows_of_itself_what_that_of_the_run_knows(shown: dict[str, Shown], kind: str) -> None:
+    told = [foveal.load(file) for file in (shown[kind].trained, shown[kind].ran)]
+    trained, ran = ({**model.trained, "left_out": None} for model in told)  # the page tells nobody of broken pictures
+    assert trained == ran
+    assert trained["epochs"] > 0
+    first, second = told
+    assert (first.task.classes, first.preprocess) == (second.task.classes, second.preprocess)
+    assert first.architecture == second.architecture
+    assert first.calibration.facts() == second.calibration.facts()
 
 
 def test_it_is_a_page(shown: dict[str, Shown], kind: str) -> None:

@@ -37,8 +37,8 @@ The loop is foveal's own (foveal/training/loop.py) with the recipe's values in i
 '''
 
 _OTHERS = (  # in the order of the page
-    {"math": "import math", "deepcopy": "from copy import deepcopy", "Path": "from pathlib import Path"},
-    {"np": "import numpy as np", "torch": "import torch", "nn": "from torch import nn"},
+    {"deepcopy": "from copy import deepcopy", "Path": "from pathlib import Path"},
+    {"np": "import numpy as np", "torch": "import torch"},
 )
 
 
