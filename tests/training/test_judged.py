@@ -87,8 +87,8 @@ def test_the_loop_that_is_shown_is_one_training_and_not_judged(
     several = replace(setup, recipe=setup.recipe.with_settings({"training.soup": 3}))
     monkeypatch.setattr(training_run, "set_up", lambda *_: several)
     script = training_run.script_of(Classify, setup.dataset, setup.recipe)
-    assert 'train = "all"' in script
-    assert "soup = 1" in script
+    assert 'train="all"' in script
+    assert "soup=1" in script
     network, place = saved_weights(tmp_path)
     head = quick(network=network, network__weights=str(place), network__train="head")
     monkeypatch.setattr(training_run, "set_up", lambda *_: head)

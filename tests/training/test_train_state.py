@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import asdict
+
+import pytest
 import torch
 from torch import nn
 
-from foveal.training.train_state import Averaged, Origin, TrainState
+from foveal.training import train_state
+from foveal.training.train_state import Averaged, Origin, Tally, TrainState
 
 
 def network() -> nn.Module:
@@ -54,3 +59,34 @@ def test_a_resumed_learner_remembers_where_it_started() -> None:
     again.take_up(kept, state.facts())
     for name, value in state.result().items():
         assert torch.equal(again.result()[name], value)
+
+
+def test_an_epoch_is_as_long_as_its_steps_and_its_validation(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter([100.0, 101.0, 103.0, 106.0, 116.0, 120.0])
+    monkeypatch.setattr(train_state.time, "perf_counter", lambda: next(clock))
+    net = network()
+    state = TrainState(net, torch.optim.SGD(net.parameters()), since=0.0)
+    state.train()  # at 100
+    for pictures in (4, 2):
+        state.tally.add(torch.tensor(0.5 * pictures), 1, pictures)
+        state.end_step()
+    assert (state.step, state.tally.seconds) == (2, 3.0)
+    state.end_epoch(0.25, 0.5, 0.1)
+    assert asdict(state.history[0]) == {
+        "epoch": 1, "train_loss": (2.0 * 4 + 1.0 * 2) / 6, "train_top1": 2 / 6, "val_loss": 0.25, "val_top1": 0.5,
+        "learning_rate": 0.1, "images_per_second": 6 / 3, "seconds": 6.0,
+    }  # fmt: skip
+    assert (state.epoch, state.step, state.tally, state.seconds) == (1, 0, Tally(), 6.0)
+    state.train()  # at 116: what lies between two epochs is nobody's
+    state.end_step()
+    assert state.tally.seconds == 4.0
+
+
+def test_the_best_epoch_is_the_first_with_the_lowest_loss_and_never_one_without() -> None:
+    net = network()
+    state = TrainState(net, torch.optim.SGD(net.parameters()))
+    best = []
+    for loss in (math.nan, 0.5, 0.4, 0.4, math.nan, 0.6):
+        state.end_epoch(loss, 0.0, 0.1)
+        best.append((state.best_epoch, state.best_loss))
+    assert best == [(0, math.inf), (2, 0.5), *[(3, 0.4)] * 4]

@@ -18,7 +18,7 @@ from urllib.parse import quote
 
 from foveal.console import Heard, duration, heard
 from foveal.data.dataset import SPLITS, Dataset
-from foveal.data.sources import open_dataset, reading_of
+from foveal.data.sources import open_dataset
 from foveal.errors import BadRecipe, brief, check_kind, kind_of, leaving, shown
 from foveal.files.durable import RunLock, new_folder, write_text
 from foveal.files.plain_table import counted, percent
@@ -29,7 +29,7 @@ from foveal.progress import SILENT, Progress
 from foveal.recipe import Recipe, read_recipe
 from foveal.runs.history import History, history_of
 from foveal.short_names import INSTEAD, Short, changes_of, check_length
-from foveal.tasks.registry import asked_task, check_keys, check_typed, labels_read
+from foveal.tasks.registry import asked_task, check_keys, check_typed, reading_for
 from foveal.tasks.task import Task
 from foveal.training.asking import check_asked
 from foveal.training.curve import LearningCurve
@@ -263,9 +263,7 @@ def asked_data(source: Source, recipe: Recipe, progress: Progress) -> tuple[type
 
 def opened_as_asked(source: Source, recipe: Recipe, progress: Progress) -> Dataset:
     """The pictures, as a recipe says how to read and split them."""
-    reading = reading_of(recipe.data)
-    reading["labels"] = labels_read(recipe)
-    return open_dataset(source, **reading, progress=progress)
+    return open_dataset(source, **reading_for(recipe), progress=progress)
 
 
 def _tell(task: type[Task], dataset: Dataset, progress: Progress) -> None:

@@ -129,7 +129,7 @@ def script_of(task: type[Task], dataset: Dataset, recipe: Recipe) -> str:
         )
     once = {"training.soup": 1} if setup.transfer else {}
     kept = {"network.train": "all"} if setup.recipe.network.train == "better" else {}
-    return as_script(setup.recipe.with_settings(once | kept))
+    return as_script(replace(setup, recipe=setup.recipe.with_settings(once | kept)))
 
 
 def _tell_plan(setup: Setup, progress: Progress) -> None:

@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from importlib import import_module
 
 from foveal.data.dataset import Dataset
+from foveal.data.sources import Reading, reading_of
 from foveal.errors import BadRecipe, did_you_mean, shown
 from foveal.recipe import SCRATCH, Recipe, parse_weights
 from foveal.tasks.heads import HEADS, heads_for
 from foveal.tasks.names import HOMES
-from foveal.tasks.task import LabelsRead, Task
+from foveal.tasks.task import Task
 
 __all__ = [
     "TASKS",
@@ -19,7 +20,7 @@ __all__ = [
     "check_of_weights",
     "check_typed",
     "check_words",
-    "labels_read",
+    "reading_for",
     "set_for_loop",
     "task_of_file",
     "unread_keys",
@@ -63,11 +64,12 @@ def asked_task(dataset: Dataset, recipe: Recipe) -> tuple[type[Task], Dataset]:
     raise BadRecipe(f"--task {asked} does not fit the data in {place} ({kind}).")
 
 
-def labels_read(recipe: Recipe) -> LabelsRead:
-    """How many labels a picture may have in a source: what the recipe says, else what the task that it names needs."""
-    if recipe.data.labels != "auto":
-        return recipe.data.labels
-    return next((task.reads for task in TASKS if task.name == recipe.training.task), "auto")
+def reading_for(recipe: Recipe) -> Reading:
+    """How a recipe reads its source: how many labels a picture may have is left to the task that it names."""
+    reading = reading_of(recipe.data)
+    if recipe.data.labels == "auto":
+        reading["labels"] = next((task.reads for task in TASKS if task.name == recipe.training.task), "auto")
+    return reading
 
 
 def unread_keys(task: type[Task], recipe: Recipe) -> list[str]:

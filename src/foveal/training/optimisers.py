@@ -12,29 +12,41 @@ from foveal.recipe import TrainingRecipe
 from foveal.training.arithmetic import FORMATS
 from foveal.training.probe import multiplies_faster
 
-__all__ = ["Muon", "fastest_format", "make_optimizer", "orthogonalised", "set_rate", "slow_down"]
+__all__ = [
+    "Muon",
+    "decayed_groups",
+    "fastest_format",
+    "make_optimizer",
+    "muon_groups",
+    "orthogonalised",
+    "set_rate",
+    "slow_down",
+]
 
 
 def make_optimizer(network: nn.Module, recipe: TrainingRecipe) -> torch.optim.Optimizer:
-    """The optimiser of a resolved recipe over everything that learns.
+    """The optimiser of a resolved recipe over everything that learns."""
+    rate, decay, momentum = float(recipe.learning_rate), float(recipe.weight_decay), float(recipe.momentum)
+    if recipe.optimizer == "muon":
+        groups, number_format = muon_groups(network, rate, decay), FORMATS[recipe.optimizer_arithmetic]
+        return Muon(groups, momentum=momentum, number_format=number_format)
+    if recipe.optimizer == "adamw":
+        return torch.optim.AdamW(decayed_groups(network, decay), lr=rate, betas=(momentum, 0.999))
+    return torch.optim.SGD(decayed_groups(network, decay), lr=rate, momentum=momentum, nesterov=momentum > 0)
+
+
+def decayed_groups(network: nn.Module, decay: float) -> list[dict[str, Any]]:
+    """Everything that learns, filters and matrices with their decay.
 
     Biases and the gains of norms are not decayed: they hold few numbers, and pulling them to zero fits nothing better
     (Goyal et al. 2017, arXiv:1706.02677, section 5.3; He et al. 2018, arXiv:1812.01187, section 3.1).
     """
-    rate, decay, momentum = float(recipe.learning_rate), float(recipe.weight_decay), float(recipe.momentum)
     learning = [p for p in network.parameters() if p.requires_grad]
-    if recipe.optimizer == "muon":
-        return Muon(
-            _muon_groups(network, rate, decay), momentum=momentum, number_format=FORMATS[recipe.optimizer_arithmetic]
-        )
     groups = [
         {"params": [p for p in learning if p.ndim >= 2], "weight_decay": decay},
         {"params": [p for p in learning if p.ndim < 2], "weight_decay": 0.0},
     ]
-    groups = [g for g in groups if g["params"]]
-    if recipe.optimizer == "adamw":
-        return torch.optim.AdamW(groups, lr=rate, betas=(momentum, 0.999))
-    return torch.optim.SGD(groups, lr=rate, momentum=momentum, nesterov=momentum > 0)
+    return [g for g in groups if g["params"]]
 
 
 def fastest_format(network: nn.Module, optimizer: str, device: str) -> str:
@@ -77,7 +89,8 @@ def set_rate(optimizer: torch.optim.Optimizer, factor: float) -> None:
 HEAD_SHARE, BIAS_SHARE = 0.5, 0.17
 
 
-def _muon_groups(network: nn.Module, rate: float, decay: float) -> list[dict[str, Any]]:
+def muon_groups(network: nn.Module, rate: float, decay: float) -> list[dict[str, Any]]:
+    """What Muon moves and what Adam does beside it, each with its rate and decay."""
     normed: list[Tensor] = []
     filters: list[Tensor] = []
     rest_matrices: list[Tensor] = []

@@ -39,7 +39,7 @@ from foveal.training.optimisers import make_optimizer, slow_down
 from foveal.training.planner import TIME_KEPT, Plan
 from foveal.training.rehearsal import planned_epochs, seconds_afterwards, with_arithmetic
 from foveal.training.settle import usual_shape
-from foveal.training.started import NORMS, with_blend, with_norms, with_soup
+from foveal.training.started import NORMS, norms_in, with_blend, with_norms, with_soup
 from foveal.training.train_state import Averaged, Origin, TrainState
 from foveal.training.transfer import Room, Transfer, prepared, transfer_to
 from foveal.training.unfreezing import check_stages, freeze, rates, trunk_of
@@ -96,7 +96,7 @@ class Setup:
         network, name = self.arithmetic.network(self.network), self.recipe.network.name
         frozen = freeze(network, name, self.recipe.network.train) if self.start else ()
         if self.recipe.network.norms == "keep":
-            frozen = (*frozen, *(module for module in network.modules() if isinstance(module, NORMS)))
+            frozen = (*frozen, *norms_in(network))
         optimizer = make_optimizer(network, self.recipe.training)
         if self.transfer:
             slow_down(optimizer, rates(network, name, self.transfer.path))

@@ -16,11 +16,16 @@ from foveal.recipe import AUTO, Recipe
 from foveal.tasks.label_defaults import BLEND, FEW, epochs_started
 from foveal.training.transfer import Near
 
-__all__ = ["NORMS", "with_blend", "with_norms", "with_soup"]
+__all__ = ["NORMS", "norms_in", "with_blend", "with_norms", "with_soup"]
 
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)  # whose statistics may stay
 CLIP = 1.0  # largest norm of all gradients, where they stay
 MOST_AVERAGED = 4  # trainings
+
+
+def norms_in(network: nn.Module) -> tuple[nn.Module, ...]:
+    """The batch norms of a network, whose statistics may stay."""
+    return tuple(module for module in network.modules() if isinstance(module, NORMS))
 
 
 def with_norms(recipe: Recipe, network: nn.Module, pictures: int) -> Recipe:

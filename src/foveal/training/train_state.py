@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -104,12 +105,45 @@ class TrainState:
     best_epoch: int = 0
     seconds: float = 0.0  # of training, over all sittings
     frozen: tuple[nn.Module, ...] = ()  # parts that stay as they are, statistics of batch norm included
+    since: float = field(default_factory=time.perf_counter)  # when what is counted last began; no checkpoint holds it
 
     def train(self) -> None:
-        """Training mode, but for what is frozen."""
+        """Training mode, but for what is frozen; what follows is a step."""
         self.network.train()
         for part in self.frozen:
             part.eval()
+        self.since = time.perf_counter()
+
+    def end_step(self) -> None:
+        """Count a step that is done, and its seconds."""
+        self.step += 1
+        self.tally.seconds += self._passed()
+
+    def end_epoch(self, val_loss: float, val_top1: float, learning_rate: float) -> None:
+        """Write the row of an epoch whose validation has just been scored, remember the best, begin the next."""
+        tally, seen = self.tally, max(1, self.tally.seen)
+        seconds = tally.seconds + self._passed()
+        self.history.append(
+            Epoch(
+                epoch=self.epoch + 1,
+                train_loss=tally.loss / seen,
+                train_top1=tally.right / seen,
+                val_loss=val_loss,
+                val_top1=val_top1,
+                learning_rate=learning_rate,
+                images_per_second=tally.seen / max(tally.seconds, 1e-9),
+                seconds=seconds,
+            )
+        )
+        self.epoch, self.step, self.tally = self.epoch + 1, 0, Tally()
+        self.seconds += seconds
+        if val_loss < self.best_loss:
+            self.best_loss, self.best_epoch = val_loss, self.epoch
+
+    def _passed(self) -> float:
+        """Seconds since it was last asked, or since `train`."""
+        before, self.since = self.since, time.perf_counter()
+        return self.since - before
 
     def result(self) -> dict[str, Tensor]:
         """The state dict that gets used: the average where one is kept, blended with the start where that is asked."""
