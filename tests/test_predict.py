@@ -166,6 +166,9 @@ NOT_PICTURES = [
     (np.zeros((8, 8), np.int64), "holds int64 values"),
     (np.full((8, 8), None, object), "holds object values"),
     (np.zeros((0, 8), np.uint8), "picture 0 "),
+    (np.zeros((5, 8, 8, 3)), "holds float64 values; give pixels as uint8"),
+    (torch.zeros(5, 8, 8, 3), "holds float32 values; give pixels as uint8"),
+    ("", "an empty text is no picture"),
     (None, "None is no picture; give a path"),
     (3, "int is no picture; give a path"),
 ]
