@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import copy
+import io
 import pickle
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -163,6 +166,9 @@ NOT_PICTURES = [
     (np.zeros((8, 8), np.int64), "holds int64 values"),
     (np.full((8, 8), None, object), "holds object values"),
     (np.zeros((0, 8), np.uint8), "picture 0 "),
+    (np.zeros((5, 8, 8, 3)), "holds float64 values; give pixels as uint8"),
+    (torch.zeros(5, 8, 8, 3), "holds float32 values; give pixels as uint8"),
+    ("", "an empty text is no picture"),
     (None, "None is no picture; give a path"),
     (3, "int is no picture; give a path"),
 ]
@@ -257,11 +263,15 @@ def test_what_a_prompt_shows_is_the_answer(model, detector):
 
 def test_a_notebook_shows_the_picture_its_bars_and_boxes(model, detector):
     page = model.predict(grey(0))._repr_html_()
+    picture = ElementTree.fromstring(page).find(".//image")  # well-formed: nothing in it breaks the page
+    shown = Image.open(io.BytesIO(base64.b64decode(picture.get("href").partition(",")[2])))
+    assert np.array_equal(np.asarray(shown), grey(0, (8, 8, 3)))
     assert "data:image/png;base64," in page
     assert page.count("<tr>") == 3
     assert "dark" in page
     found = detector.predict(grey(0, (32, 48, 3)), score=0.0)
     page = found._repr_html_()
+    assert ElementTree.fromstring(page).find(".//svg").get("viewBox") == "0 0 48 32"
     x1, y1, x2, y2 = found.xyxy[0]
     assert f"<rect x='{x1:.1f}' y='{y1:.1f}' width='{x2 - x1:.1f}' height='{y2 - y1:.1f}'" in page
     hostile = Prediction("<script>", Label("<b>cat", 0.5))._repr_html_()

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foveal.errors import BadPicture, Missing, shown
-from foveal.files.pictures import Encoded, is_picture_name
+from foveal.files.pictures import Encoded, is_picture_name, not_bytes
 from foveal.files.safely import Unreadable, walk_lazily
 
 __all__ = ["Picture", "TypedPaths", "check_pictures", "count_pictures", "is_one_picture", "named_pictures"]
@@ -63,6 +63,8 @@ def is_one_picture(pictures: Any) -> bool:
     is guessed.
     Raises: BadPicture for what is neither.
     """
+    if isinstance(pictures, str) and not pictures:
+        raise BadPicture("an empty text", f"is no picture; {WANTED}.")
     if isinstance(pictures, str | Path):
         return not os.path.isdir(pictures)
     if isinstance(pictures, bytes | bytearray | memoryview) or hasattr(pictures, "convert"):
@@ -70,7 +72,7 @@ def is_one_picture(pictures: Any) -> bool:
     if hasattr(pictures, "read"):
         raise BadPicture("an open file", "is no picture; give its path, or what its read() gives.")
     if _is_array(pictures):
-        return _is_one_array(tuple(pictures.shape))
+        return _is_one_array(pictures)
     if isinstance(pictures, Iterable):
         return False
     kind = type(pictures).__name__
@@ -128,7 +130,10 @@ def _is_array(value: Any) -> bool:
     return isinstance(value, np.ndarray) or (hasattr(value, "__array__") and len(getattr(value, "shape", ())) > 1)
 
 
-def _is_one_array(shape: tuple[int, ...]) -> bool:
+def _is_one_array(pixels: Any) -> bool:
+    shape = tuple(pixels.shape)
+    if len(shape) > 1 and (reason := not_bytes(pixels.dtype)):
+        raise BadPicture(f"an array of shape {shape}", reason)
     if len(shape) == 2 or (len(shape) == 3 and shape[2] in COLORS):
         return True
     if len(shape) == 4 and shape[3] in COLORS:

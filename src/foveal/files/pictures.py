@@ -33,7 +33,7 @@ from foveal.files.safely import Unreadable, in_bytes, read_all
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-__all__ = ["PICTURE_SUFFIXES", "Encoded", "is_picture_name", "read_image"]
+__all__ = ["PICTURE_SUFFIXES", "Encoded", "is_picture_name", "not_bytes", "read_image"]
 
 Encoded: TypeAlias = Path | bytes
 
@@ -320,11 +320,21 @@ def _webp_size(data: bytes) -> tuple[int, int] | None:
     return None
 
 
+def not_bytes(dtype: Any) -> str:
+    """What is wrong with values of a type of NumPy's or PyTorch's; "" of uint8.
+
+    >>> not_bytes(np.dtype("int64"))
+    'holds int64 values; give pixels as uint8, 0 to 255'
+    """
+    name = str(dtype).removeprefix("torch.")
+    hint = ": of floats in 0…1, (255 * x).astype(np.uint8)" if "float" in name else ""
+    return "" if name == "uint8" else f"holds {name} values; give pixels as uint8, 0 to 255{hint}"
+
+
 def _from_pixels(pixels: NDArray[Any], channels: int | None) -> NDArray[np.uint8]:
     """Pixels that are already decoded: checked, and their colours converted as those of a file are."""
-    if pixels.dtype != np.uint8:
-        hint = ": of floats in 0…1, (255 * x).astype(np.uint8)" if pixels.dtype.kind == "f" else ""
-        raise Unreadable(f"holds {pixels.dtype} values; give pixels as uint8, 0 to 255{hint}")
+    if reason := not_bytes(pixels.dtype):
+        raise Unreadable(reason)
     if pixels.ndim == 2:
         pixels = pixels[:, :, None]
     if pixels.ndim != 3 or pixels.shape[2] not in (1, 3, 4):

@@ -19,6 +19,7 @@ from foveal.data.sources import open_dataset
 from foveal.networks.catalogue import find
 from foveal.networks.head import has_bias
 from foveal.recipe import Recipe, parse_size, parse_train
+from foveal.tasks.registry import reading_for
 from foveal.training import loop, optimisers, parts
 from foveal.training.features import ARITHMETIC
 from foveal.training.reduced import as_literal, reduced
