@@ -123,6 +123,6 @@ def test_ways_that_do_not_fit_are_refused_before_one_is_trained(tmp_path: Path) 
 
 def test_boxes_are_not_compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(compare, "asked_data", lambda *_: (Detect, None))
-    with pytest.raises(BadRecipe, match="--compare is for classification"):
+    with pytest.raises(BadRecipe, match="--compare is for one label a picture"):
         compare_starts("scenes", out=tmp_path / "out", settings={"network.weights": "imagenet"})
     assert not (tmp_path / "out").exists()

@@ -16,7 +16,8 @@ from foveal.audit.findings import Duplicate, Findings, Odd, Outlier, Suspect
 from foveal.audit.labels import Judgement, judge
 from foveal.audit.map import on_a_map
 from foveal.audit.outliers import outliers
-from foveal.data.dataset import NOTHING, ArrayPictures, Dataset
+from foveal.audit.several import judge_several
+from foveal.data.dataset import ArrayPictures, Dataset
 from foveal.data.sources import Reading, open_dataset
 from foveal.data.store import PixelStore, open_store
 from foveal.data.white import measured_white
@@ -69,8 +70,12 @@ def check(
     if not len(sound):
         raise BadData(f"{shown(dataset.origin.place)}: none of the {len(dataset)} pictures can be read.")
     seen = look(store, sound, progress)
-    labels = dataset.labels if dataset.boxes is None else dataset.boxes.labels
-    counts = np.bincount(labels, minlength=len(dataset.classes))
+    boxes = dataset.boxes
+    counts = (
+        dataset.counts_of(np.arange(len(dataset)))
+        if boxes is None
+        else np.bincount(boxes.labels, minlength=len(dataset.classes))
+    )
     places, placed = on_a_map(seen.features)
     judgement = _judgement(dataset, seen, sound, progress)
     return Findings(
@@ -120,8 +125,7 @@ def _broken(dataset: Dataset, store: PixelStore) -> tuple[Odd, ...]:
 
 
 def _class(dataset: Dataset, index: int) -> str:
-    label = int(dataset.labels[index])
-    return "" if label == NOTHING else dataset.classes[label]
+    return ", ".join(dataset.names(index))
 
 
 def _odd(dataset: Dataset, store: PixelStore, sound: Indices, headers: dict[int, Header]) -> tuple[Odd, ...]:
@@ -193,7 +197,7 @@ def _told(dataset: Dataset, pair: Pair) -> Duplicate:
 def _contradict(dataset: Dataset, a: int, b: int, exact: bool) -> bool:
     """Whether two copies are labelled otherwise; of boxes, only whether other things are said to be there."""
     if dataset.boxes is None:
-        return bool(dataset.labels[a] != dataset.labels[b])
+        return dataset.names(a) != dataset.names(b)
     things = [sorted(dataset.boxes.labels[dataset.boxes.of(i)].tolist()) for i in (a, b)]
     return exact and things[0] != things[1]
 
@@ -201,6 +205,8 @@ def _contradict(dataset: Dataset, a: int, b: int, exact: bool) -> bool:
 def _judgement(dataset: Dataset, seen: Look, sound: Indices, progress: Progress) -> Judgement | None:
     if dataset.boxes is not None:  # a class is one of several things on a picture: nothing to judge the whole by
         return None
+    if dataset.multi_hot is not None:
+        return judge_several(seen.features, dataset.multi_hot[sound], progress)
     return judge(seen.features, dataset.labels[sound], len(dataset.classes), progress)
 
 

@@ -52,8 +52,8 @@ class Suspect:
     """A label for which the judges would have named another class."""
 
     index: int
-    label: int
-    likely: int
+    label: int  # with several labels a picture NOTHING where one is missing
+    likely: int  # and here where it is one too many
     doubt: float  # the probability that it is wrong, in (0, 1)
     probably: bool  # wrong, as the judges can tell; the others are worth a look
 
@@ -105,9 +105,14 @@ class Findings:
         return self.dataset.pictures.name(index)
 
     def label(self, index: int) -> str:
-        """The class that a picture is said to be of, or its largest object; "" where there is none."""
-        label = int(self.dataset.labels[index])
-        return "" if label == NOTHING else self.dataset.classes[label]
+        """The class that a picture is said to be of, its labels, or its largest object; "" where there is none."""
+        return ", ".join(self.dataset.names(index))
+
+    def words(self, suspect: Suspect) -> tuple[str, str]:
+        """The label that is doubted, and what is likely; with several labels a picture one of them is ""."""
+        of = ("" if k == NOTHING else self.dataset.classes[k] for k in (suspect.label, suspect.likely))
+        label, likely = of
+        return label, likely
 
     @property
     def of_classes(self) -> NDArray[np.int64]:
@@ -135,8 +140,7 @@ class Findings:
             score = round(pair.agreement, 4)
             rows.append((self.name(pair.second), pair.kind, detail, self.label(pair.second), other, score, ""))
         for s in self.wrong_labels:
-            classes = self.dataset.classes
-            label, likely = classes[s.label], classes[s.likely]
+            label, likely = self.words(s)
             rows.append((self.name(s.index), s.kind, "", label, likely, round(s.doubt, 4), ""))
         for far in self.outliers:
             row = (self.name(far.index), "outlier", "", self.label(far.index), "", round(far.deviations, 2), "")

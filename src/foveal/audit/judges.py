@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from foveal.ops.logistic import fold_of
 from foveal.ops.statistics import log_softmax
 
-__all__ = ["Joint", "by_neighbours", "by_planes", "together"]
+__all__ = ["Joint", "by_neighbours", "by_planes", "nearest", "together"]
 
 Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
@@ -110,9 +110,12 @@ def _learnt(unit: Floats, labels: Labels, K: int, outside: NDArray[np.bool_]) ->
     )
 
 
-def by_neighbours(unit: Floats, labels: Labels, K: int) -> Doubles:
-    """(N, K) log-probabilities from the labels of the nearest others by cosine, nearer ones counting more."""
-    cosine, near = _nearest(unit)
+def by_neighbours(unit: Floats, labels: Labels, K: int, found: tuple[Floats, Labels] | None = None) -> Doubles:
+    """(N, K) log-probabilities from the labels of the nearest others by cosine, nearer ones counting more.
+
+    Args: found, what `nearest` gives, where that is known.
+    """
+    cosine, near = nearest(unit) if found is None else found
     shares = np.bincount(labels, minlength=K) / len(labels)
     rows, best, least = np.arange(len(labels))[:, None], np.zeros((len(labels), K)), np.inf
     for sharpness in SHARPNESS:
@@ -127,7 +130,7 @@ def by_neighbours(unit: Floats, labels: Labels, K: int) -> Doubles:
     return best
 
 
-def _nearest(unit: Floats) -> tuple[Floats, Labels]:
+def nearest(unit: Floats) -> tuple[Floats, Labels]:
     """(N, n) cosines and rows of the nearest others."""
     N, count = len(unit), min(NEIGHBOURS, len(unit) - 1)
     cosines, chosen = np.empty((N, count), np.float32), np.empty((N, count), np.int64)

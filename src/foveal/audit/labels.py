@@ -19,7 +19,7 @@ from foveal.audit.judges import by_neighbours, by_planes, together
 from foveal.ops.statistics import wilson_interval
 from foveal.progress import SILENT, Progress
 
-__all__ = ["Judge", "Judgement", "WrongLabel", "judge"]
+__all__ = ["Judge", "Judgement", "WrongLabel", "judge", "needed_right"]
 
 Floats = NDArray[np.float32]
 Labels = NDArray[np.int64]
@@ -36,8 +36,8 @@ class WrongLabel:
     """One suspicion."""
 
     index: int  # row of the features
-    label: int
-    likely: int
+    label: int  # with several labels a picture NOTHING where one is missing
+    likely: int  # and here where it is one too many
     doubt: float  # the probability that the label is wrong, in (0, 1)
     probably: bool  # more than one half, by judges that can tell; the others are worth a look
 
@@ -60,6 +60,7 @@ class Judgement:
     chance: float  # the share that is right when the largest class is always named
     needed: float  # the share from which on wrong labels can be told
     can_tell: bool
+    several: bool = False  # labels are judged one by one, since a picture may have several; shares are of those
 
     def as_dict(self) -> dict[str, Any]:
         """How good the judges are, for JSON."""
@@ -87,7 +88,7 @@ def judge(features: Floats, labels: Labels, K: int, progress: Progress = SILENT)
         joint = together(planes, near, own)
     right, likely = [int((z.argmax(1) == own).sum()) for z in (planes, near, joint.log_probabilities)], joint.likely
     chance = float(np.bincount(own).max() / N)
-    needed = _needed(chance, N)
+    needed = needed_right(chance, N)
     can_tell = right[2] >= needed
     probably = can_tell & (joint.doubt > PROBABLY) & (likely != own)
     listed = max(MORE * int(probably.sum()), ceil(SHARE * N), SOME)
@@ -107,7 +108,7 @@ def judge(features: Floats, labels: Labels, K: int, progress: Progress = SILENT)
     )
 
 
-def _needed(chance: float, N: int) -> int:
+def needed_right(chance: float, N: int) -> int:
     """How many of N pictures the judges must be right for: luck alone is not to carry them over the line."""
     line = 1 - OF_CHANCE * (1 - chance)
     return next((right for right in range(ceil(line * N), N) if wilson_interval(right, N)[0] >= line), N)

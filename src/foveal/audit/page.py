@@ -192,9 +192,10 @@ def _labels_section(findings: Findings) -> Section:
 def _how_good(judged: Judgement) -> str:
     """How good the judges are on this set, and what follows."""
     each = " and by ".join(f"{judge.who} (accuracy {percent(judge.right, 0)})" for judge in judged.judges)
+    least = "always giving the more frequent answer" if judged.several else "always naming the largest class"
     told = (
         f"Labels are compared with two classifiers, on pictures that these were not fitted on: {each}. Together their "
-        f"accuracy is {percent(judged.right, 0)}; always naming the largest class gives {percent(judged.chance, 0)}."
+        f"accuracy is {percent(judged.right, 0)}; {least} gives {percent(judged.chance, 0)}."
     )
     if judged.can_tell:
         return (
@@ -207,8 +208,12 @@ def _how_good(judged: Judgement) -> str:
 
 
 def _suspected(findings: Findings, suspect: Suspect) -> Picture:
-    label, likely = brief(findings.label(suspect.index)), brief(findings.dataset.classes[suspect.likely])
-    words, split = marked("{}: rather <b>{}</b>?", label, likely), findings.split(suspect.index)
+    split, (doubted, likely) = findings.split(suspect.index), map(brief, findings.words(suspect))
+    label = brief(findings.label(suspect.index)) or "no label"
+    if not likely:
+        words = marked("{}: no <b>{}</b>?", label, doubted)
+    else:
+        words = marked("{}: rather <b>{}</b>?" if doubted else "{}: <b>{}</b> as well?", label, likely)
     more = f"{percent(suspect.doubt, 0)} · {split}" if suspect.probably else split
     return _picture(findings, suspect.index, words, more)
 
@@ -237,7 +242,8 @@ def _classes_section(findings: Findings) -> Section:
     K, total = len(dataset.classes), findings.of_classes
     copied = [int(dataset.labels[pair.second]) for pair in findings.duplicates]
     columns = [findings.counted(split) for split in ("train", "val", "test")]
-    columns.append(_bincount([suspect.label for suspect in findings.wrong_labels], K))
+    columns.append(_bincount([max(s.label, s.likely) if NOTHING in (s.label, s.likely) else s.label
+                              for s in findings.wrong_labels], K))  # fmt: skip
     columns.append(_bincount([label for label in copied if label != NOTHING], K))
     rows: list[list[str | Cell]] = []
     for k in np.argsort(-total, kind="stable")[:MOST_ROWS].tolist():

@@ -177,11 +177,13 @@ def summary(metrics: dict[str, Any], headline: Sequence[str]) -> list[str]:
     lines = [f"{metrics['test']['split'] if number == 0 else '':9} {line}" for number, line in enumerate(headline)]
     if leak := metrics.get("leak"):
         lines.append(f"          too optimistic: {leak} held-out pictures are also in train")
-    if (baseline := metrics.get("baseline") or {}).get("top1") is not None:
+    baseline = metrics.get("baseline") or {}
+    measure = baseline.get("measure", "top1")
+    if (theirs := baseline.get(measure)) is not None:
         note = f", {baseline['note']}" if baseline.get("note") else ""
-        better = baseline["top1"] > metrics["test"].get("top1", 1.0)
-        said = ": better than the network" if better else ""
-        lines.append(f"baseline  {percent(baseline['top1'])} (HOG features and a linear classifier{note}){said}")
+        said = ": better than the network" if theirs > metrics["test"].get(measure, 1.0) else ""
+        figure = percent(theirs) if measure == "top1" else f"{measure} {percent(theirs)}"
+        lines.append(f"baseline  {figure} (HOG features and a linear classifier{note}){said}")
     if seconds := metrics.get("seconds"):
         whole, training = console.duration(seconds["total"]), console.duration(seconds["train"])
         lines.append(f"time      {whole} ({training} of it training)")

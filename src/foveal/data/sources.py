@@ -143,8 +143,7 @@ def open_dataset(
              nothing, for who looks for mistakes.
              unlabelled: what becomes of pictures without annotation, where others have boxes: rows, or examples of
              nothing. box_origin: what the source calls the first pixel, where boxes are written in pixels.
-             labels: how many a picture may have, where a table tells: several (or none) where a row has several, or as
-             is asked. label_separator: what stands between several in a cell; "none": a cell is one label.
+             labels: that a picture may have; "auto": as its table has them. label_separator: between several of a cell.
              unlearnt: what becomes of classes that train lacks; who only writes them elsewhere keeps them.
     Returns: a Dataset with every split decided, digests filled, and notes to print.
     Raises:  Missing when there is no such source; BadData when it cannot be learnt from.
@@ -156,10 +155,7 @@ def open_dataset(
     """
     for what, file in (("split", split), ("exclude", exclude)):
         check_kind(file, str | Path | None, f"{what} is a str or Path", BadData)
-    check_kind(classes, Iterable | None, "classes are names", BadData)
-    named = tuple(unicodedata.normalize("NFC", str(name)) for name in classes) if classes is not None else None
-    if named is not None and (len(set(named)) != len(named) or not named):
-        raise BadData(f"class names must be given and differ; got {listed(named, 8) or 'none'}.")
+    named = _named(classes)
     word = "(X, y)" if isinstance(source, tuple) else str(source)
     dataset = _read(source, Asked(word, named, progress, unlabelled, box_origin, labels, label_separator))
     if not len(dataset):
@@ -168,8 +164,7 @@ def open_dataset(
     _enough_classes(dataset, min_classes)
     if exclude is not None:  # before anything is said of pictures that nobody wants
         dataset = excluding(dataset, exclude)
-    found, kinds = prints(dataset.pictures, progress)
-    dataset = replace(dataset, digests=found).noted(*_wrong_endings(dataset, kinds))
+    dataset = _with_digests(dataset, progress)
     if contradictions != "keep":
         dataset = one_label_each(dataset, contradictions)
     dataset = decide(dataset, split=split, test_if=test_if, group_by=group_by, held_out=held_out)
@@ -177,6 +172,17 @@ def open_dataset(
         dataset = without_unlearnt(dataset)
     _enough_classes(dataset, min_classes)
     return dataset
+
+
+def _named(classes: Sequence[str] | None) -> tuple[str, ...] | None:
+    """Names of classes as they are compared. Raises: BadData for none, and for one twice."""
+    check_kind(classes, Iterable | None, "classes are names", BadData)
+    if classes is None:
+        return None
+    named = tuple(unicodedata.normalize("NFC", str(name)) for name in classes)
+    if len(set(named)) != len(named) or not named:
+        raise BadData(f"class names must be given and differ; got {listed(named, 8) or 'none'}.")
+    return named
 
 
 def _read(source: str | Path | tuple[Any, Any], asked: Asked) -> Dataset:
@@ -244,6 +250,12 @@ def _in_order(dataset: Dataset, classes: tuple[str, ...] | None) -> Dataset:
         multi_hot = np.zeros((len(dataset), len(classes)), bool)
         multi_hot[:, new] = dataset.multi_hot
     return replace(dataset, labels=labels, classes=classes, boxes=boxes, multi_hot=multi_hot)
+
+
+def _with_digests(dataset: Dataset, progress: Progress) -> Dataset:
+    """With the content hash of each picture, and a note on endings of other formats."""
+    found, kinds = prints(dataset.pictures, progress)
+    return replace(dataset, digests=found).noted(*_wrong_endings(dataset, kinds))
 
 
 def _wrong_endings(dataset: Dataset, kinds: NDArray[np.uint8]) -> list[str]:

@@ -41,6 +41,7 @@ def learning_curve_chart(run: FinishedRun) -> Chart | None:
 
 
 def learning_section(run: FinishedRun) -> Section:
+    """Accuracy over the epochs, how fast it computed, and what took how long."""
     measured = sorted(run.setup.measured.images_per_second.items(), key=lambda row: -row[1])
     chosen = run.setup.arithmetic.name
     rows = [
@@ -92,6 +93,7 @@ def _views_section(setup: Setup, chosen: NDArray[np.int64], originals: NDArray[n
 
 
 def filters_section(run: FinishedRun) -> Section | None:
+    """The weights of the first convolution; None where it does not look at the picture itself."""
     filters = first_filters(run.model.network)
     if filters is None or not filters.size:
         return None

@@ -99,8 +99,8 @@ def _planned(source: Source, recipe: Recipe, share: float, progress: Progress) -
     from foveal.training.setup import set_up
 
     task, dataset = asked_data(source, recipe, progress)
-    if not task.linear:
-        raise BadRecipe(f"--compare is for classification, not for --task {task.name}; drop --compare.")
+    if getattr(task, "measure", "") != "top1":  # the table counts pictures
+        raise BadRecipe(f"--compare is for one label a picture, not for --task {task.name}; drop --compare.")
     start = settle(task, dataset, recipe.with_settings({"training.minutes": share}), say=progress.say).network
     if start.weights == SCRATCH:
         raise BadRecipe(NEEDS_WEIGHTS)

@@ -98,9 +98,9 @@ class Run:
         baseline = self.metrics.get("baseline") or {}
         rows = [("run", shown(self.folder)), ("task", self.metrics["task"])]
         rows += [(self.metrics["test"]["split"], line) for line in self.scores.headline()]
-        if baseline.get("top1") is not None:
+        if (theirs := baseline.get(baseline.get("measure", "top1"))) is not None:
             low, high = (percent(end) for end in baseline["interval"])
-            said = f"{percent(baseline['top1'])} ({baseline['name']}; 95 % interval {low} to {high})"
+            said = f"{percent(theirs)} ({baseline['name']}; 95 % interval {low} to {high})"
             rows.append(("baseline", said))
         rows.append(("time", self._time()))
         cells = "".join(f"<tr><th style='text-align:left'>{escape(k)}</th><td>{escape(v)}</td></tr>" for k, v in rows)
@@ -143,17 +143,11 @@ def train(
     """
     began, progress = time.perf_counter(), heard(progress)
     check_kind(out, str | Path | None, "out is a str or Path", BadRecipe)
-    check_kind(recipe, Recipe | None, "recipe is a Recipe", BadRecipe)
-    check_kind(settings, Mapping | None, "settings are a mapping, key -> value", BadRecipe)
     own = None if isinstance(network, str) else network
     named = {"network": network} if isinstance(network, str) else {}
-    recipe = with_short(recipe or Recipe(), {**named, **short}, settings or {})
-    name = source if isinstance(source, str) else str(source) if isinstance(source, Path) else ""
-    recipe = recipe.with_settings({"data.source": name})
-    if own is not None:
-        recipe = _of_ones_own(recipe, own)
+    recipe = _recipe_of(source, recipe, settings, own, {**named, **short})
     place = Path(out).expanduser() if out is not None else None
-    check_asked(recipe, name, place)
+    check_asked(recipe, recipe.data.source, place)
     task, dataset = asked_data(source, recipe, progress)
     if own is not None and not task.linear:
         raise BadRecipe("a custom network has no known stages to detect on; choose a trunk listed by foveal networks.")
@@ -210,6 +204,15 @@ def resume(
         with computing(changed):
             done = carried_out(task, folder, dataset, changed, network, told, began, going_on=True)
             return Run(folder, *finished(folder, *done, told, began))
+
+
+def _recipe_of(source: Source, recipe: Any, settings: Any, own: Any, short: Mapping[str, Any]) -> Recipe:
+    """What the arguments of `train` ask for. Args: own, a module that is given. Raises: BadRecipe."""
+    check_kind(recipe, Recipe | None, "recipe is a Recipe", BadRecipe)
+    check_kind(settings, Mapping | None, "settings are a mapping, key -> value", BadRecipe)
+    asked = with_short(recipe or Recipe(), short, settings or {})
+    asked = asked.with_settings({"data.source": str(source) if isinstance(source, str | Path) else ""})
+    return asked if own is None else _of_ones_own(asked, own)
 
 
 def with_short(recipe: Recipe, given: Mapping[str, Any], settings: Mapping[str, Any]) -> Recipe:
