@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import os
 import subprocess
 import sys
@@ -96,7 +97,7 @@ def run(
     below = [c["class"] for c in test["classes"] if (n := c["true_positives"] + c["false_positives"])
              and wilson_interval(c["true_positives"], n)[1] < PRECISION]  # fmt: skip
     never = [c["class"] for c in test["classes"] if c["threshold"] is None]
-    trust = metrics["trust"]
+    trust = {key: math.nan if value is None else value for key, value in metrics["trust"].items()}
     say(f"{name}, {kind}, seed {seed}: mAP {percent(test['mAP'])} in {seconds:.0f} s, precision "
         f"{percent(trust['precision'])}, below: {below}, never: {never}")  # fmt: skip
     return {"set": name, "class": kind, "seed": seed, "seconds": seconds, "test": test, "trust": trust,

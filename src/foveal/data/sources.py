@@ -137,8 +137,8 @@ def open_dataset(
              exclude: a CSV of paths to leave out. group_by: a column of the CSV source, or a regular expression on the
              path; what it names alike is never parted by a split. AUTO: augmented copies of one source; None: nothing.
              held_out: what a source's val is where it has no test.
-             classes: names of numbered labels, or the order of named ones. min_classes: fewer are refused.
-             With boxes one class is always enough.
+             classes: names of numbered labels, or the order of named ones. min_classes: fewer are refused; with boxes
+             or several labels one is always enough.
              contradictions: what becomes of equal files under two labels: rows, a refusal of the whole set, or
              nothing, for who looks for mistakes.
              unlabelled: what becomes of pictures without annotation, where others have boxes: rows, or examples of
@@ -153,13 +153,8 @@ def open_dataset(
     >>> foveal.open_dataset((pictures, labels)).origin.format
     'arrays'
     """
-    for what, file in (("split", split), ("exclude", exclude)):
-        check_kind(file, str | Path | None, f"{what} is a str or Path", BadData)
-    named = _named(classes)
-    word = "(X, y)" if isinstance(source, tuple) else str(source)
-    dataset = _read(source, Asked(word, named, progress, unlabelled, box_origin, labels, label_separator))
-    if not len(dataset):
-        raise BadData(f"{shown(dataset.origin.place)} holds no picture.")
+    named = _named(classes, split, exclude)
+    dataset = _read(source, Asked(_word(source), named, progress, unlabelled, box_origin, labels, label_separator))
     dataset = _in_order(dataset, named)
     _enough_classes(dataset, min_classes)
     if exclude is not None:  # before anything is said of pictures that nobody wants
@@ -174,8 +169,14 @@ def open_dataset(
     return dataset
 
 
-def _named(classes: Sequence[str] | None) -> tuple[str, ...] | None:
-    """Names of classes as they are compared. Raises: BadData for none, and for one twice."""
+def _word(source: str | Path | tuple[Any, Any]) -> str:
+    return "(X, y)" if isinstance(source, tuple) else str(source)
+
+
+def _named(classes: Sequence[str] | None, split: Any, exclude: Any) -> tuple[str, ...] | None:
+    """Names of classes as they are compared. Raises: BadData for none, for one twice, and for what is no path."""
+    for what, file in (("split", split), ("exclude", exclude)):
+        check_kind(file, str | Path | None, f"{what} is a str or Path", BadData)
     check_kind(classes, Iterable | None, "classes are names", BadData)
     if classes is None:
         return None
@@ -233,7 +234,12 @@ def _other_boxes(place: Place, form: Format) -> list[str]:
 
 
 def _in_order(dataset: Dataset, classes: tuple[str, ...] | None) -> Dataset:
-    """The data set with the classes that were asked for, in their order. Raises: BadData for one that was not."""
+    """The data set with the classes that were asked for, in their order.
+
+    Raises: BadData for a class that was not, and for no picture at all.
+    """
+    if not len(dataset):
+        raise BadData(f"{shown(dataset.origin.place)} holds no picture.")
     if classes is None or dataset.classes == classes:
         return dataset
     position = {name: i for i, name in enumerate(classes)}
