@@ -148,10 +148,7 @@ def open_dataset(
     """
     for what, file in (("split", split), ("exclude", exclude)):
         check_kind(file, str | Path | None, f"{what} is a str or Path", BadData)
-    check_kind(classes, Iterable | None, "classes are names", BadData)
-    named = tuple(unicodedata.normalize("NFC", str(name)) for name in classes) if classes is not None else None
-    if named is not None and (len(set(named)) != len(named) or not named):
-        raise BadData(f"class names must be given and differ; got {listed(named, 8) or 'none'}.")
+    named = _names(classes)
     word = "(X, y)" if isinstance(source, tuple) else str(source)
     dataset = _read(source, Asked(word, named, progress, unlabelled, box_origin))
     if not len(dataset):
@@ -169,6 +166,17 @@ def open_dataset(
         dataset = without_unlearnt(dataset)
     _enough_classes(dataset, min_classes)
     return dataset
+
+
+def _names(classes: Sequence[str] | None) -> tuple[str, ...] | None:
+    """As they are compared. Raises: BadData for none, and for a name that comes twice."""
+    check_kind(classes, Iterable | None, "classes are names", BadData)
+    if classes is None:
+        return None
+    named = tuple(unicodedata.normalize("NFC", str(name)) for name in classes)
+    if len(set(named)) != len(named) or not named:
+        raise BadData(f"class names must be given and differ; got {listed(named, 8) or 'none'}.")
+    return named
 
 
 def _read(source: str | Path | tuple[Any, Any], asked: Asked) -> Dataset:
