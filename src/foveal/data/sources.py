@@ -143,12 +143,8 @@ def open_dataset(
 
     >>> foveal.open_dataset("digits")
     <Dataset digits: digits, 1797 pictures of 10 classes (1309 train, 128 val, 360 test)>
-    >>> foveal.open_dataset((pictures, labels)).origin.format
-    'arrays'
     """
-    for what, file in (("split", split), ("exclude", exclude)):
-        check_kind(file, str | Path | None, f"{what} is a str or Path", BadData)
-    named = _names(classes)
+    named = _names(classes, split, exclude)
     word = "(X, y)" if isinstance(source, tuple) else str(source)
     dataset = _read(source, Asked(word, named, progress, unlabelled, box_origin))
     if not len(dataset):
@@ -168,8 +164,11 @@ def open_dataset(
     return dataset
 
 
-def _names(classes: Sequence[str] | None) -> tuple[str, ...] | None:
-    """As they are compared. Raises: BadData for none, and for a name that comes twice."""
+def _names(classes: Sequence[str] | None, *files: str | Path | None) -> tuple[str, ...] | None:
+    """The names of classes as they are compared. Raises: BadData for none, for one that comes twice, and for what is no
+    name of a file (`split` and `exclude`)."""
+    for what, file in zip(("split", "exclude"), files, strict=True):
+        check_kind(file, str | Path | None, f"{what} is a str or Path", BadData)
     check_kind(classes, Iterable | None, "classes are names", BadData)
     if classes is None:
         return None
