@@ -150,8 +150,6 @@ def open_dataset(
 
     >>> foveal.open_dataset("digits")
     <Dataset digits: digits, 1797 pictures of 10 classes (1309 train, 128 val, 360 test)>
-    >>> foveal.open_dataset((pictures, labels)).origin.format
-    'arrays'
     """
     named = _named(classes, split, exclude)
     dataset = _read(source, Asked(_word(source), named, progress, unlabelled, box_origin, labels, label_separator))

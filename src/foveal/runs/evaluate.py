@@ -89,9 +89,8 @@ def evaluate(
     Raises: BadData when no picture of a class that the model knows is there; BadRecipe for an unknown split or view,
             and for what the model has no use for.
 
-    >>> found = foveal.evaluate(model, "digits", on="val")
-    >>> found.scores.n, found.table().columns
-    (128, ('class', 'pictures', 'precision', 'recall', 'f1'))
+    >>> foveal.evaluate(model, "digits", on="val").table().columns
+    ('class', 'pictures', 'precision', 'recall', 'f1')
     """
     progress = heard(progress)
     from foveal.model import Model, load
