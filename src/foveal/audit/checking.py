@@ -70,12 +70,7 @@ def check(
     if not len(sound):
         raise BadData(f"{shown(dataset.origin.place)}: none of the {len(dataset)} pictures can be read.")
     seen = look(store, sound, progress)
-    boxes = dataset.boxes
-    counts = (
-        dataset.counts_of(np.arange(len(dataset)))
-        if boxes is None
-        else np.bincount(boxes.labels, minlength=len(dataset.classes))
-    )
+    counts = _counts(dataset)
     places, placed = on_a_map(seen.features)
     judgement = _judgement(dataset, seen, sound, progress)
     return Findings(
@@ -99,6 +94,13 @@ def check(
         judgement=judgement,
         white=preprocess.white,
     )
+
+
+def _counts(dataset: Dataset) -> Indices:
+    """(K,) pictures of each class; with boxes, boxes."""
+    if dataset.boxes is None:
+        return dataset.counts_of(np.arange(len(dataset)))
+    return np.bincount(dataset.boxes.labels, minlength=len(dataset.classes)).astype(np.int64)
 
 
 def _headers(dataset: Dataset, progress: Progress) -> dict[int, Header]:

@@ -206,9 +206,7 @@ def _fill(
     Taken is the content whose hash lies nearest to the split's stretch, from the split that has most. `splits` is
     changed in place; all copies of a content, or all pictures of a group, move together.
     """
-    assert dataset.digests is not None
-    numbers = contents(dataset.digests[pool]) if dataset.groups is None else dataset.groups[pool]
-    rows, labels = _pairs(dataset, pool)
+    numbers, (rows, labels) = _numbers(dataset, pool), _pairs(dataset, pool)
     K = len(dataset.classes)
     counts = np.stack([np.bincount(labels[splits[pool[rows]] == s], minlength=K) for s in stretches])
     occurs = np.bincount(labels, minlength=K) > 0
@@ -227,20 +225,24 @@ def _fill(
             if (here == number).any():
                 continue
             donor = max((s for s in stretches if s != number), key=lambda s: int((here == s).sum()))
-            givers = own[here == donor]
-            if len(givers) < 2 and not (number == TRAIN and len(givers)):
+            givers, in_donor = own[here == donor], splits[pool[rows]] == donor
+            if number != TRAIN:  # which may take the last one
+                givers = givers if len(givers) > 1 else givers[:0]
+                givers = _spared(givers, numbers, labels[in_donor], numbers[rows[in_donor]]) if several else givers
+            if not len(givers):
                 continue
-            if several and number != TRAIN:
-                in_donor = splits[pool[rows]] == donor
-                givers = _spared(givers, numbers, labels[in_donor], numbers[rows[in_donor]])
-                if not len(givers):
-                    continue
             distance = np.maximum(np.maximum(low - placed[givers], placed[givers] - high), 0)
             taken = givers[np.argmin(distance)]
             splits[pool[numbers == numbers[taken]]] = number
             if len(kinds) > 1:
                 moved.append((label, number, int(pool[taken])))
     return _told(dataset, moved, small)
+
+
+def _numbers(dataset: Dataset, pool: NDArray[np.int64]) -> NDArray[np.int64]:
+    """(n,) equal for pictures that move together."""
+    assert dataset.digests is not None
+    return contents(dataset.digests[pool]) if dataset.groups is None else dataset.groups[pool]
 
 
 def _pairs(dataset: Dataset, pool: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -84,8 +84,8 @@ def evaluate(
     """Score a model on one split of a source, or on "all". Classes are matched by name, never by position.
 
     Args:   accuracy, of a classifier: the share of right answers that is wished for, by default what the model was
-            trained for; precision, of a detector: the share of right boxes that is wished for. reading: `split`,
-            `test_if`, `exclude`, `group_by` and the others that tell `open_dataset` how to read the source.
+            trained for; precision, of a detector or of several labels a picture: the target precision. reading:
+            `split`, `test_if`, `exclude`, `group_by` and the others that tell `open_dataset` how to read the source.
     Raises: BadData when no picture of a class that the model knows is there; BadRecipe for an unknown split or view,
             and for what the model has no use for.
 
@@ -103,8 +103,8 @@ def evaluate(
             ask.check(task)
     else:
         task = type(model.task)
-    if task is not None and task.reads == "several":
-        reading.setdefault("labels", "several")
+    if task is not None and task.reads == "several" and reading.get("labels", "auto") == "auto":
+        reading["labels"] = "several"
     if isinstance(source, str | Path):
         check_source(str(source))
     dataset = open_dataset(source, **reading, min_classes=1, progress=progress)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from foveal.data.dataset import SPLITS, UNSPLIT, Dataset, FilePictures, Origin, Skipped, rarest
 from foveal.data.formats import listed, named_labels, relative, several_labels, split_of
@@ -65,11 +66,7 @@ def dataset_of_rows(
     if not rows:
         why = f" ({skipped[0].name}: {skipped[0].reason})" if skipped else ""
         raise BadData(f"{origin.place} names no usable picture{why}; paths are relative to its folder.")
-    if several := any(part.labels.several for part in parts):
-        multi_hot, classes = several_labels([row.labels for row in rows])
-        labels = rarest(multi_hot)
-    else:
-        labels, classes = named_labels([row.labels[0] for row in rows])
+    labels, classes, multi_hot = _labels_of(rows, any(part.labels.several for part in parts))
     if skipped:
         told.append(f"{len(skipped)} of {len(rows) + len(skipped)} rows of {shown(origin.place)} skipped "
                     f"({shown(skipped[0].name)}: {skipped[0].reason}).")  # fmt: skip
@@ -84,8 +81,18 @@ def dataset_of_rows(
         origin,
         notes=tuple(told),
         skipped=tuple(skipped),
-        multi_hot=multi_hot if several else None,
+        multi_hot=multi_hot,
     )
+
+
+def _labels_of(
+    rows: Sequence[_Row], several: bool
+) -> tuple[NDArray[np.int64], tuple[str, ...], NDArray[np.bool_] | None]:
+    """(N,) labels, the classes, and where there may be several a picture (N, K) which of them."""
+    if not several:
+        return *named_labels([row.labels[0] for row in rows]), None
+    multi_hot, classes = several_labels([row.labels for row in rows])
+    return rarest(multi_hot), classes, multi_hot
 
 
 class _Usable:
