@@ -97,14 +97,7 @@ def evaluate(
 
     check_kind(model, str | Path | Model, "a model is a Model, a run's folder or a file", BadModel)
     ask = Ask(views=_checked(views, on), accuracy=accuracy, precision=precision)
-    if isinstance(model, str | Path):
-        task = task_of(model_file(model))  # a wrong path or wish is told before anything is read
-        if task is not None:
-            ask.check(task)
-    else:
-        task = type(model.task)
-    if task is not None and task.reads == "several" and reading.get("labels", "auto") == "auto":
-        reading["labels"] = "several"
+    _read_as(model, ask, reading)
     if isinstance(source, str | Path):
         check_source(str(source))
     dataset = open_dataset(source, **reading, min_classes=1, progress=progress)
@@ -114,6 +107,18 @@ def evaluate(
     loaded = load(model) if isinstance(model, str | Path) else model
     loaded.check(ask)
     return scored_on(loaded, dataset.take(chosen), ask, progress)
+
+
+def _read_as(model: str | Path | Model, ask: Ask, reading: Reading) -> None:
+    """A wrong path or wish told before anything is read, and labels read as the model's task needs them."""
+    if isinstance(model, str | Path):
+        task = task_of(model_file(model))
+        if task is not None:
+            ask.check(task)
+    else:
+        task = type(model.task)
+    if task is not None and task.reads == "several" and reading.get("labels", "auto") == "auto":
+        reading["labels"] = "several"
 
 
 def scored_on(model: Model, dataset: Dataset, ask: Ask, progress: Progress = SILENT) -> Evaluation:
