@@ -71,7 +71,7 @@ def test_numbers_that_do_not_begin_at_zero_keep_their_names_and_order():
     ("source", "needle"),
     [
         ((X, Y[:-1]), r"40 pictures but labels of shape \(39,\)"),
-        ((X, np.eye(40)), "give one label a picture, not one column a class"),
+        ((X, np.eye(40) / 2), "say with 0 and 1 which of 40 a picture has; y holds others"),
         ((X[0], Y), r"labels of shape|X has shape"),
         ((X[..., :2], Y), "must be 1, 3 or 4 colors"),
         ((X[:, :0], Y), "X has shape"),

@@ -234,3 +234,42 @@ def test_equal_pictures_with_other_labels_are_left_out(folder):
     assert reasons["a.png"] == 'is labelled "cat", and the same as b.png ("cat", "dog")'
     kept = open_dataset(folder / "t.csv", contradictions="keep")
     assert len(kept) == 8
+
+
+def arrays(n: int = 8) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (n, 8, 9), dtype=np.uint8)
+
+
+def test_arrays_have_several_labels_as_a_table_of_bits_or_as_lists():
+    bits = np.array([[word in labels for word in WORDS] for labels in TRUTH])
+    for y in (bits, bits.astype(float), bits.astype(int).tolist()):
+        dataset = open_dataset((arrays(), y), classes=WORDS)
+        assert [sample.labels for sample in dataset] == TRUTH
+    assert open_dataset((arrays(), bits)).classes == ("0", "1", "2")
+    for y in ([list(labels) for labels in TRUTH], [set(labels) for labels in TRUTH]):
+        assert [sample.labels for sample in open_dataset((arrays(), y))] == TRUTH
+    one_hot = open_dataset((arrays(), np.eye(3)[np.arange(8) % 3]), classes=WORDS)
+    assert one_hot.multi_hot is None
+    assert one_hot[4].label == "dog"
+    assert open_dataset((arrays(), np.eye(3)[np.arange(8) % 3]), labels="several").multi_hot is not None
+
+
+@pytest.mark.parametrize(
+    ("y", "words"),
+    [
+        (np.full((8, 3), 0.3), r"labels of shape \(8, 3\) say with 0 and 1 which of 3 a picture has"),
+        (np.zeros((7, 3)), r"8 pictures but labels of shape \(7, 3\); it must be \(8,\), or \(8, K\)"),
+        (np.zeros((8, 3, 1)), r"labels of shape \(8, 3, 1\)"),
+        (np.zeros((8, 0)), r"labels of shape \(8, 0\)"),
+        ([["cat"]] * 7 + ["dog"], r"y\[7\] is no list of labels such as"),
+        ([["cat", 3]] * 8, r"y\[0\] is no list of labels such as"),
+        ([[]] * 8, "no picture has a label"),
+        ([["cat", "dog"]] * 7, "8 pictures but labels of shape"),
+    ],
+)
+def test_arrays_of_labels_that_do_not_go_are_one_sentence(y, words):
+    with pytest.raises(BadData, match=words) as caught:
+        open_dataset((arrays(), y))
+    assert str(caught.value).count(". ") == 0
+    with pytest.raises(BadData, match="3 columns of labels, but 2 class names"):
+        open_dataset((arrays(), np.ones((8, 3))), classes=("a", "b"))
