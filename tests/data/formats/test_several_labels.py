@@ -46,7 +46,7 @@ def test_a_column_with_a_separator_is_read_as_several_and_an_empty_cell_as_none(
     assert dataset.classes == WORDS
     assert shown(dataset) == EXPECTED
     assert dataset.multi_hot.sum(0).tolist() == [4, 4, 4]
-    assert any("1 picture without any shows none of them" in note for note in dataset.notes)
+    assert any("1 empty cell: picture with none of the labels" in note for note in dataset.notes)
 
 
 def test_separators_are_guessed_for_plurals_alone_and_can_be_said(folder):

@@ -35,7 +35,7 @@ def labelled(found: Found, asked: Asked, origin: Origin, classes: tuple[str, ...
     pictures = FilePictures(found.root, tuple(found.paths))
     if asked.labels == "several" or (asked.labels == "auto" and (counts != 1).any()):
         if none := int((counts == 0).sum()):
-            notes.append(f"{none} picture{'s' * (none > 1)} without any show{'s' * (none == 1)} none of the classes.")
+            notes.append(f"{none} picture{'s' * (none > 1)} without annotation: none of the labels.")
         several = Dataset(pictures, rarest(multi_hot), classes, splits, origin, multi_hot=multi_hot)
         return several.noted(*notes, *_told(found), skipped=rows)
     kept = np.flatnonzero(counts == 1).astype(np.int64)

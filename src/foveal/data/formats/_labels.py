@@ -98,7 +98,7 @@ def labels_of_lists(values: Sequence[Any], sheet: Sheet, column: int, asked: Ask
 def _several(sheet: Sheet, column: int, found: list[tuple[str, ...]], between: str) -> RowLabels:
     note = f'Column "{shown(sheet.header[column])}" holds several labels a picture{between}'
     if none := sum(not labels for labels in found):
-        note += f"; {none} picture{'s' * (none > 1)} without any show{'s' * (none == 1)} none of them"
+        note += f"; {none} empty cell{'s' * (none > 1)}: picture{'s' * (none > 1)} with none of the labels"
     return RowLabels(found, [], (f"{note}.",), True)
 
 

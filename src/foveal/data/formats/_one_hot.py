@@ -69,7 +69,7 @@ def _notes(
     if not several:
         return (note,)
     none = sum(not row for row in labels)
-    return (note, f"A picture may show several classes or none: {doubled} of {len(labels)} rows have several 1s, "
+    return (note, f"A picture may have several labels or none: {doubled} of {len(labels)} rows have several 1s, "
                   f"{none} none.")  # fmt: skip
 
 
