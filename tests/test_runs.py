@@ -167,7 +167,7 @@ def test_resume_refuses_changed_pictures_and_changed_settings(folder, tmp_path, 
     copy = shutil.copytree(folder, tmp_path / "copy")
     with pytest.raises(RuntimeError):
         foveal.train(copy, out=tmp_path / "cut", settings=FAST, progress=Stopping(2))
-    with pytest.raises(BadRecipe, match=r"was started with data\.size = 16x16, now 24"):
+    with pytest.raises(BadRecipe, match=r"was started with data\.size = 16x16, which cannot become 24"):
         foveal.resume(tmp_path / "cut", settings={"data.size": "24"})
     Image.fromarray(np.full((8, 8), 7, np.uint8)).save(next((copy / "a").iterdir()))
     with pytest.raises(FovealError, match="the pictures have changed since the run was started"):

@@ -65,7 +65,7 @@ REFUSED = {
     "train flowers --split none.csv": ["table none.csv does not exist"],
     "train flowers --exclude none.csv": ["table none.csv does not exist"],
     "train flowers --device gpu": ['no such device: "gpu"'],
-    "train flowers --task clasify": ["auto, classify, localise, detect", 'did you mean "classify"?'],
+    "train flowers --task clasify": ["auto, classify, multilabel, localise, detect", 'did you mean "classify"?'],
     "train flowers --detector yolo-v3": ["yolo, yolov3, faster-rcnn", 'did you mean "yolov3"?'],
     "train flowers --detector darknet": ["yolo, yolov3, faster-rcnn"],  # it comes out of files alone
     "train flowers --out flowers": ["flowers exists and is not empty"],
@@ -96,7 +96,7 @@ REFUSED = {
     "predict boxes flowers --draw flowers": ["flowers is not empty"],
     "evaluate nowhere flowers": ["nowhere does not exist"],
     "evaluate run nowhere": ['"nowhere": no such file'],
-    "evaluate run flowers --precision 0.9": ["--precision is for detectors"],
+    "evaluate run flowers --precision 0.9": ["--precision is for detectors and multi-label models"],
     "evaluate run empty": ["no picture"],
     # data and networks
     "data check nowhere": ['"nowhere": no such file'],

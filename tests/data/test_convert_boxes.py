@@ -145,7 +145,7 @@ def test_pictures_of_one_stem_keep_apart(tmp_path):
 
 
 def test_boxes_and_classes_do_not_go_into_each_others_forms(tmp_path):
-    with pytest.raises(BadData, match="no boxes for voc; use --to folders, csv, shards or idx"):
+    with pytest.raises(BadData, match="no boxes for voc; use --to folders, csv, classes-csv, shards or idx"):
         convert(open_dataset("digits"), tmp_path / "out", "voc")
     picture(tmp_path / "in/a.jpg")
     (tmp_path / "in/t.csv").write_text("path,x1,y1,x2,y2,label\na.jpg,1,1,9,9,cat")

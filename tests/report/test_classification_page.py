@@ -19,6 +19,7 @@ from foveal.pages.render import render
 from foveal.recipe import Recipe
 from foveal.report.finished import FinishedRun, page_of, write_report
 from foveal.tasks.classification_scores import score_labels
+from foveal.tasks.classify import Classify
 from foveal.tasks.trust import Trust
 from foveal.training.baseline import Baseline
 from foveal.training.curve import fit_curve
@@ -63,7 +64,7 @@ def finished(
         recipe=Recipe().with_settings({"data.source": source, **OFF}),
         measured=SimpleNamespace(images_per_second={"fp32": 900.0}), arithmetic=SimpleNamespace(name="fp32"),
     )  # fmt: skip
-    model = SimpleNamespace(network=network or nn.Conv2d(side[2], 16, 5), temperature=1.0, trust=trust)
+    model = SimpleNamespace(network=network or nn.Conv2d(side[2], 16, 5), temperature=1.0, trust=trust, task=Classify)
     told = {
         "scores": score_labels(logits, labels, classes),
         "metrics": METRICS,

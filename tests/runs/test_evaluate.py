@@ -106,7 +106,7 @@ def test_one_split_or_all_of_a_source_is_scored(model: Model, tmp_path: Path) ->
     [
         ({"on": "tset"}, '--on is one of train, val, test, all, got "tset"; did you mean "test"'),
         ({"views": "mirrored"}, '--views is one of none, mirror, mirror.shift, got "mirrored"; did you mean "mirror"'),
-        ({"precision": 0.9}, "--precision is for detectors, but this model is a classifier"),
+        ({"precision": 0.9}, "--precision is for detectors and multi-label models, but this model is a classifier"),
         ({"accuracy": 1.5}, "the target accuracy must be at least 0 and below 1, such as 0.95, got 1.5"),
     ],
 )

@@ -171,7 +171,7 @@ def test_asking_is_checked_in_a_sentence():
             task.check_ask(ask, calibration)
     with pytest.raises(BadRecipe, match="no picture was held out"):
         task.check_ask(Ask(precision=0.9), task.uncalibrated())
-    with pytest.raises(BadRecipe, match="--top is for classifiers, and this model is a model of several labels"):
+    with pytest.raises(BadRecipe, match="--top is for classifiers, but this model is a multi-label model"):
         Ask(top=3).check(task)
 
 

@@ -145,7 +145,7 @@ def test_one_label_a_picture_may_be_learnt_as_several(tmp_path: Path) -> None:
 
 
 def test_options_that_do_not_go_are_refused(table: Path) -> None:
-    with pytest.raises(BadRecipe, match=r"training\.loss is set, and --task classify does not read it"):
+    with pytest.raises(BadRecipe, match=r"training\.loss is set, but --task classify does not use it"):
         foveal.train("digits", settings={"training.loss": "asymmetric"})
-    with pytest.raises(BadRecipe, match=r"training\.accuracy is set, and --task multilabel does not read it"):
+    with pytest.raises(BadRecipe, match=r"training\.accuracy is set, but --task multilabel does not use it"):
         foveal.train(table, accuracy=0.9)

@@ -42,6 +42,9 @@ def test_nothing_stays_open_but_what_is_measured(facts):
         "head_decay",
         "mosaic",
         "anchors",
+        "labels",
+        "label_separator",
+        "loss",  # of several labels a picture
         "group_by",  # found in the source anew, each time the same
         "box_origin",
         "white",

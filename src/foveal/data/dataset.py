@@ -258,7 +258,11 @@ class Dataset:
         )
 
     def names(self, index: int) -> tuple[str, ...]:
-        """The classes that a picture is labelled with; with boxes that of its largest, () without any."""
+        """The classes that a picture is labelled with; with boxes that of its largest, () without any.
+
+        >>> dataset.names(0)
+        ('0',)
+        """
         if self.multi_hot is None:
             return () if self.labels[index] == NOTHING else (self.classes[self.labels[index]],)
         return tuple(self.classes[k] for k in np.flatnonzero(self.multi_hot[index]))
@@ -326,7 +330,11 @@ class Dataset:
         return self.counts_of(self.indices(split))
 
     def counts_of(self, indices: NDArray[np.int64]) -> NDArray[np.int64]:
-        """(K,) pictures of each class among some."""
+        """(K,) pictures of each class among some.
+
+        >>> int(dataset.counts_of(dataset.indices("val")).sum())
+        128
+        """
         if self.multi_hot is not None:
             shows: NDArray[np.int64] = self.multi_hot[indices].sum(0, dtype=np.int64)
             return shows

@@ -35,7 +35,7 @@ class Evaluation:
     """How well a model answers for pictures whose truth is known.
 
     >>> evaluation
-    Evaluation(... % of 360 pictures right (95 % interval ... % to ... %))
+    Evaluation(accuracy ... % on 360 pictures (95 % interval ... % to ... %))
     """
 
     scores: Any  # the task's: `Scores`

@@ -51,7 +51,7 @@ class Run:
     """A finished run.
 
     >>> run
-    Run(...: classify, test ... % of 360 pictures right (95 % interval ... % to ... %), ...)
+    Run(...: classify, test accuracy ... % on 360 pictures (95 % interval ... % to ... %), ...)
     >>> run.metrics["epochs"], run.report.name
     (2, 'report.html')
     """

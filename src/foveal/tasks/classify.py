@@ -96,7 +96,7 @@ class Classify(LabelTask):
     tried_as: ClassVar[str] = "trust"
     measure: ClassVar[str] = "top1"
     measured_as: ClassVar[str] = "accuracy"
-    reads: ClassVar[LabelsRead] = "one"
+    reads: ClassVar[LabelsRead] = "auto"
     facts: ClassVar[Any] = LabelFacts
 
     @classmethod

@@ -115,7 +115,7 @@ class MultiLabel(LabelTask):
 
     name: ClassVar[str] = "multilabel"
     word: ClassVar[str] = "multi-label classification"
-    kind: ClassVar[str] = "a model of several labels"
+    kind: ClassVar[str] = "a multi-label model"
     aim: ClassVar[str] = "whose classes on a picture are its labels"
     answer: ClassVar[Any] = Labels
     keys: ClassVar[frozenset[str]] = LABEL_KEYS | {"training.loss", "training.precision"}

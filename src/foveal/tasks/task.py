@@ -72,7 +72,7 @@ class Facts:
 
 
 KIN = {"top": "classifiers", "views": "classifiers", "accuracy": "classifiers",
-       "score": "detectors and models of several labels", "precision": "detectors and models of several labels",
+       "score": "detectors and multi-label models", "precision": "detectors and multi-label models",
        "iou": "detectors", "tile": "detectors"}  # fmt: skip
 
 

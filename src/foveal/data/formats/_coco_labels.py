@@ -27,7 +27,7 @@ def labelled(found: Found, asked: Asked, origin: Origin, classes: tuple[str, ...
         names = listed([classes[k] for k in np.flatnonzero(multi_hot[first])])
         raise BadData(
             f"{shown(origin.place)}: {shown(found.paths[first])} has several labels ({names}), and one is asked for; "
-            "leave --labels one or --task classify out."
+            "leave --labels one out."
         )
     rows = [row for kind, several in found.rows.items() if kind != "box" for row in several]
     notes = [*found.notes, "Its annotations have categories and no boxes: they are labels of the pictures."]

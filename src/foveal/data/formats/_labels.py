@@ -175,5 +175,5 @@ def refused_several(sheet: Sheet, line: int, name: str, labels: Sequence[str]) -
     """What is said where one label a picture is asked for, and a row has two."""
     return BadData(
         f"{shown(sheet.path)}, line {line}: {shown(name)} has several labels ({listed(labels)}), and one is asked for; "
-        "leave --labels one or --task classify out, or one 1 in each row."
+        "leave --labels one out, or one 1 in each row."
     )

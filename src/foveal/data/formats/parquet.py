@@ -278,9 +278,7 @@ def _of_list(feature: Any) -> Any:
 def _multi_hot(index: _Index, columns: _Columns, asked: Asked, where: str) -> tuple[NDArray[np.bool_], tuple[str, ...]]:
     """(N, K) which classes each picture shows. Raises: BadData where one a picture is asked for."""
     if asked.labels == "one":
-        raise BadData(
-            f"{where} has several labels a picture, and one is asked for; leave --labels one or --task classify out."
-        )
+        raise BadData(f"{where} has several labels a picture, and one is asked for; leave --labels one out.")
     rows = [label if isinstance(label, list) else [label] for label in index.labels]
     flat = [label for row in rows for label in row]
     numbers = [label for label in flat if isinstance(label, int)]
