@@ -18,7 +18,7 @@ Accuracy = Annotated[
 
 Precision = Annotated[
     float | None,
-    typer.Option(metavar="P", min=0, max=1, help="Detectors: target precision, such as 0.9."),
+    typer.Option(metavar="P", min=0, max=1, help="Detectors and multi-label models: target precision, such as 0.9."),
 ]
 
 Word = TypeVar("Word", bound=str)

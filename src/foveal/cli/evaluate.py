@@ -43,7 +43,7 @@ def evaluate(
       foveal evaluate runs/digits-speednet_small-1 digits
       foveal evaluate runs/flowers-resnet18-1 more-flowers/ --on all
       foveal evaluate runs/flowers-resnet18-1 flowers --accuracy 0.99      how many pictures can it answer at 99 %?
-      foveal evaluate runs/raccoon-squeezenet1_1-1 raccoon --precision 0.9   how many boxes are right, and found?
+      foveal evaluate runs/raccoon-squeezenet1_1-1 raccoon --precision 0.9   how many boxes or labels are right?
       foveal evaluate flowers.safetensors more-flowers/ --on all --json > figures.json
     """
     on = one_of("--on", on, SPLITS)

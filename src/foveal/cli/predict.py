@@ -32,7 +32,10 @@ Views = Annotated[
     typer.Option(metavar="KIND", help="Classifiers: test-time augmentation: none, mirror, mirror+shift."),
 ]
 Score = Annotated[
-    float | None, typer.Option(metavar="S", min=0, max=1, help="Detectors: minimum score of a box. [the model's own]")
+    float | None,
+    typer.Option(
+        metavar="S", min=0, max=1, help="Detectors and multi-label models: minimum score of a box or label. [its own]"
+    ),
 ]
 Tile = Annotated[
     int,
@@ -63,7 +66,7 @@ def predict(
     draw: Draw = None,
     as_coco: AsCoco = False,
 ) -> None:
-    """Classify pictures, or find the objects on them, with calibrated probabilities.
+    """Label pictures, or find the objects on them, with calibrated probabilities.
 
     \b
     Examples:
@@ -72,7 +75,7 @@ def predict(
       foveal predict flowers.safetensors 'holidays/**/*.jpg' --top 5 -o answers.json
       foveal predict runs/flowers-resnet18-1 holidays/ --accuracy 0.99       abstain when less sure
       foveal predict runs/raccoon-squeezenet1_1-1 garden/ --draw drawn/      print the boxes, and draw them
-      foveal predict runs/raccoon-squeezenet1_1-1 garden/ --precision 0.95   only reliable boxes: 95 % of them right
+      foveal predict runs/raccoon-squeezenet1_1-1 garden/ --precision 0.95   boxes or labels of which 95 % are right
       foveal predict yolo-fastest-1.1-xl.cfg photos/ --draw drawn/           Darknet's files: .weights and .names beside
 
     A picture that cannot be read becomes a row with the reason; the others are predicted. `abstained` marks answers

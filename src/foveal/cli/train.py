@@ -66,6 +66,7 @@ def train(
       foveal train flowers/ --compare --minutes 8      which way to start is best for these pictures?
       foveal train mnist --network lenet5 --epochs 3
       foveal train flowers/ --accuracy 0.99            aim at 99 % accuracy: abstain when less sure
+      foveal train films.csv --precision 0.95          several labels a picture: "cat; dog" in a column labels
       foveal train scenes                              detection on a built-in data set of ten classes
       foveal train raccoons/ --network squeezenet1_1 --weights imagenet      VOC, COCO, YOLO or a table of boxes
       foveal train digits --set training.learning_rate=0.1 --set augment.preset=off
