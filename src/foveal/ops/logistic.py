@@ -67,18 +67,21 @@ def fit_logistic(
     *,
     intercept: bool = True,
     roughly: bool = False,
+    iterations: int = MOST_ITERATIONS,
+    exact: bool = True,
 ) -> Linear:
     """The W and b that minimise mean wᵢ·(−log p(yᵢ)) + decay/2·‖W‖², on scaled features, as one linear layer.
 
     Args:    features (N, D), or (V, N, D) in several views; labels (N,) class indices below K, or (N, K) truth values,
              whose losses are summed over the labels; weights of each picture, (N,), or of each label of it, (N, K);
              without intercept the layer's bias is zero, and features are scaled but not centred; roughly, for a head
-             that is asked once and thrown away.
+             that is asked once and thrown away; iterations, at most;
+             not exact, sums are made in float32.
     Returns: the layer for features as they came: centring and scaling are folded into it.
     Source:  L-BFGS: Liu and Nocedal 1989, Mathematical Programming 45:503–528.
     """
     rows, y, w = _in_rows(features, labels, weights)
-    return _Problem(rows, y, K, w, intercept).solve(decay, ROUGHLY if roughly else CLOSELY).layer()
+    return _Problem(rows, y, K, w, intercept, exact).solve(decay, ROUGHLY if roughly else CLOSELY, iterations).layer()
 
 
 def fold_of(labels: Truth, folds: int = FOLDS, groups: Labels | None = None, seed: int = 0) -> Labels:
@@ -208,14 +211,20 @@ class _Problem:
     """One table to be fitted at several decays, each from where the one before ended."""
 
     def __init__(
-        self, rows: Floats, labels: Truth, K: int, weights: NDArray[np.float64] | None, intercept: bool
+        self,
+        rows: Floats,
+        labels: Truth,
+        K: int,
+        weights: NDArray[np.float64] | None,
+        intercept: bool,
+        exact: bool = True,
     ) -> None:
         import torch
 
         self.K, self.intercept = K, intercept
         self.mean = rows.mean(0) if intercept else np.zeros(rows.shape[1], rows.dtype)
         self.scale = _scale(np.sqrt(np.square(rows - self.mean).mean(0)))
-        kind = torch.float64 if rows.size <= EXACT_BELOW else torch.float32
+        kind = torch.float64 if exact and rows.size <= EXACT_BELOW else torch.float32
         self.rows, self.basis = _turned(torch.from_numpy((rows - self.mean) / self.scale).to(kind))
         self.several = labels.ndim == 2
         found = torch.from_numpy(labels)
@@ -225,12 +234,12 @@ class _Problem:
         self.shares = torch.from_numpy(shares / shares.sum(0)).to(kind)
         self.found = torch.zeros(self.rows.shape[1] + 1, K, dtype=kind)  # the last row is the bias
 
-    def solve(self, decay: float, slope: float = CLOSELY) -> _Problem:
+    def solve(self, decay: float, slope: float = CLOSELY, iterations: int = MOST_ITERATIONS) -> _Problem:
         import torch
 
         self.found.grad = torch.zeros_like(self.found)
         method = torch.optim.LBFGS(
-            [self.found], max_iter=MOST_ITERATIONS, max_eval=2 * MOST_ITERATIONS, tolerance_grad=slope,
+            [self.found], max_iter=iterations, max_eval=2 * iterations, tolerance_grad=slope,
             tolerance_change=slope * 1e-3, history_size=10, line_search_fn="strong_wolfe",
         )  # fmt: skip
         method.step(lambda: self._loss(decay))  # type: ignore[no-untyped-call]

@@ -17,7 +17,6 @@ from foveal.preprocess import Preprocess
 from foveal.recipe import Recipe
 from foveal.tasks.answers import Label
 from foveal.tasks.classification_scores import Scores, finite_logits, fit_temperature, score_labels
-from foveal.tasks.heads.head import Architecture
 from foveal.tasks.labelled import LABEL_KEYS, LabelOutputs, LabelTask, familiar_of, unlike_training
 from foveal.tasks.task import Arrays, Ask, Indices, LabelsRead
 from foveal.tasks.trust import BANK, Tried, Trust, TrustFacts
@@ -98,13 +97,6 @@ class Classify(LabelTask):
     measured_as: ClassVar[str] = "accuracy"
     reads: ClassVar[LabelsRead] = "auto"
     facts: ClassVar[Any] = LabelFacts
-
-    @classmethod
-    def reading(
-        cls, classes: tuple[str, ...], architecture: Architecture, size: tuple[int, int], network: Any = None
-    ) -> Classify:
-        """Logits need nothing but the classes."""
-        return cls(classes)
 
     # -- before anything is computed
 

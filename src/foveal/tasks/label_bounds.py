@@ -55,17 +55,18 @@ class LabelBounds:
     def bounds(self, precision: float) -> Floats:
         """(K,) from which probability on each label is named; infinite where no bound has the target precision.
 
-        Args: precision, of each label; 0: the best F1. A label with too few pictures to show such a precision gets the
-              bound of all labels together.
+        Args: precision, of each label; 0: the best F1, and no bound is ever below that: it would only name more that is
+              wrong. A label with too few pictures to show such a precision gets the bound of all labels together.
         """
         if not precision:
             return self.f1
         enough = (precision - 0.5) / (1 - precision)  # right ones without a mistake, as of `RiskCoverage.bound_for`
         together = self.curves[-1].bound_for(precision)
-        return np.array([
+        lowest = np.array([
             together if n < enough else curve.bound_for(precision)
             for n, curve in zip(self.positives, self.curves[:-1], strict=True)
         ])  # fmt: skip
+        return np.maximum(lowest, self.f1)
 
     def facts(self) -> dict[str, Any]:
         """For a model's metadata."""

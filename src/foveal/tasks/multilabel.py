@@ -18,7 +18,6 @@ from foveal.preprocess import Preprocess
 from foveal.recipe import Recipe
 from foveal.tasks.answers import Labels
 from foveal.tasks.classification_scores import finite_logits
-from foveal.tasks.heads.head import Architecture
 from foveal.tasks.label_bounds import BoundsFacts, LabelBounds, TriedLabels
 from foveal.tasks.label_scores import LabelScores, mean_ap, mean_ap_interval, score_several
 from foveal.tasks.labelled import LABEL_KEYS, LabelOutputs, LabelTask, familiar_of, unlike_training
@@ -125,13 +124,6 @@ class MultiLabel(LabelTask):
     measured_as: ClassVar[str] = "mAP"
     reads: ClassVar[LabelsRead] = "several"
     facts: ClassVar[Any] = SeveralFacts
-
-    @classmethod
-    def reading(
-        cls, classes: tuple[str, ...], architecture: Architecture, size: tuple[int, int], network: Any = None
-    ) -> MultiLabel:
-        """Logits need nothing but the classes."""
-        return cls(classes)
 
     # -- before anything is computed
 
