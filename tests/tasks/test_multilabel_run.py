@@ -146,3 +146,40 @@ def test_options_that_do_not_go_are_refused(table: Path) -> None:
         foveal.train("digits", settings={"training.loss": "asymmetric"})
     with pytest.raises(BadRecipe, match=r"training\.accuracy is set, but --task multilabel does not use it"):
         foveal.train(table, accuracy=0.9)
+
+
+def test_a_label_on_one_picture_and_a_label_everywhere_train_and_are_told(table: Path, tmp_path: Path) -> None:
+    rows = table.read_text().splitlines()
+    lines = [rows[0]]
+    for number, row in enumerate(rows[1:]):
+        path, labels, split = row.split(",")
+        more = ["all", *(["lone"] if number == 5 else [])]
+        lines.append(f"{table.parent / path},{';'.join([*more, *filter(None, [labels])])},{split}")
+    (tmp_path / "odd.csv").write_text("\n".join(lines))
+    said: list[str] = []
+    run = foveal.train(tmp_path / "odd.csv", out=tmp_path / "run", network="mlp", epochs=2, progress=Heard(said))
+    assert any("Every training picture has the label all: there is nothing to tell apart." in line for line in said)
+    figures = {row["class"]: row for row in run.metrics["test"]["classes"]}
+    assert figures["lone"]["ap"] is None
+    assert figures["lone"]["support"] == 0
+    assert figures["all"]["ap"] == pytest.approx(1.0)
+    assert 0 < run.metrics["test"]["mAP"] <= 1
+    settings = {"network.weights": str(run.folder), "network.train": "head"}
+    head = foveal.train(tmp_path / "odd.csv", out=tmp_path / "head", settings=settings, progress=None)
+    assert np.isfinite(head.metrics["test"]["mAP"])
+    assert "lone" in head.report.read_text()
+
+
+class Heard:
+    """A progress that remembers what is said."""
+
+    def __init__(self, said: list[str]) -> None:
+        self.said = said
+
+    def say(self, text: str) -> None:
+        self.said.append(text)
+
+    def task(self, *_: object, **__: object):
+        from foveal.progress import SILENT
+
+        return SILENT.task("", 0)
