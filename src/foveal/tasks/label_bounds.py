@@ -66,7 +66,8 @@ class LabelBounds:
             together if n < enough else curve.bound_for(precision)
             for n, curve in zip(self.positives, self.curves[:-1], strict=True)
         ])  # fmt: skip
-        return np.maximum(lowest, self.f1)
+        bounds: Floats = np.maximum(lowest, self.f1)
+        return bounds
 
     def facts(self) -> dict[str, Any]:
         """For a model's metadata."""
