@@ -32,6 +32,7 @@ from foveal.report.label_sections import filters_section, learning_curve_chart, 
 
 __all__ = ["page"]
 
+DIGITS = 1  # of mAP, which no count of pictures makes exact
 MISTAKE_SIDE = 192  # pixels, twice what a card shows
 MOST_BARS, MOST_ROWS = 30, 1200  # labels in the chart and in the table
 MOST_LABELS, OF_EACH = 12, 3  # labels whose mistakes are shown, and misses and false positives of each
@@ -44,7 +45,7 @@ TERMS = (
 def page(run: FinishedRun) -> Page:
     """What is told of several labels a picture. The answers are logits (N, K)."""
     scores, dataset = run.scores, run.setup.dataset
-    figure = percent(scores.mean_ap, decimals(scores.n))
+    figure = percent(scores.mean_ap, DIGITS)
     pictures = sum(len(indices) for indices in run.setup.splits.values())
     probabilities = run.model.calibration.probabilities(run.answers)
     sections = [
@@ -71,8 +72,8 @@ def page(run: FinishedRun) -> Page:
 
 
 def _answer(run: FinishedRun, figure: str) -> Answer:
-    scores, digits, chart = run.scores, decimals(run.scores.n), None
-    low, high = (percent(end, digits) for end in scores.mean_ap_interval)
+    scores, chart = run.scores, None
+    low, high = (percent(end, DIGITS) for end in scores.mean_ap_interval)
     if run.baseline:
         rows = [("network", scores.mean_ap, scores.mean_ap_interval),
                 (run.baseline.name, run.baseline.score, run.baseline.interval)]  # fmt: skip
