@@ -268,11 +268,11 @@ class Model:
     ) -> Iterator[Prediction]:
         """As `predict` of several, one after another and once: names are read as they come, and one batch is held.
 
-        Args:   of classifiers top, how many answers a picture (5), views to average over, and accuracy, the share of
-                right answers that is wished for: less sure ones are marked as abstained (what it was trained for).
-                Of detectors score, the least that is told (its own), precision, the share of right boxes that is
-                wished for, iou, above which two boxes of a class are one object, and tile, pixels a side: larger
-                pictures are looked at piece by piece.
+        Args:   of classifiers top, how many answers a picture (5), views to average over, and accuracy, the target
+                accuracy: less confident answers are marked as abstained (by default the one it was trained for).
+                Of detectors and multi-label models score, the minimum of a box or label (by default the model's own),
+                and precision, the target precision. Of detectors iou, above which two boxes of a class are one
+                object, and tile, pixels a side: larger pictures are predicted tile by tile.
                 keep_pictures, to have the content of each picture in its prediction.
 
         >>> [answer.label for answer in model.stream([zero, one], top=1)]
@@ -293,7 +293,7 @@ class Model:
         self.task.check_ask(ask, self.calibration)
 
     def promise(self, accuracy: float | None = None, precision: float | None = None) -> str:
-        """In one sentence what a wish does, and what it was trained for; "" where there is none.
+        """In one sentence what a target accuracy or precision does, given or trained for; "" without one.
 
         >>> model.promise(accuracy=0.9)
         '...90...%...'

@@ -83,8 +83,8 @@ def evaluate(
 ) -> Evaluation:
     """Score a model on one split of a source, or on "all". Classes are matched by name, never by position.
 
-    Args:   accuracy, of a classifier: the share of right answers that is wished for, by default what the model was
-            trained for; precision, of a detector or of several labels a picture: the target precision. reading:
+    Args:   accuracy, of a classifier: the target accuracy, by default the one that the model was trained for;
+            precision, of a detector or a multi-label model: the target precision. reading:
             `split`, `test_if`, `exclude`, `group_by` and the others that tell `open_dataset` how to read the source.
     Raises: BadData when no picture of a class that the model knows is there; BadRecipe for an unknown split or view,
             and for what the model has no use for.
