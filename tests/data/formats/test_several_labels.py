@@ -74,7 +74,7 @@ def test_a_label_that_holds_the_separator_stands_in_quotes(folder):
 def test_two_separators_that_may_both_be_meant_are_asked_about(folder):
     cells = ["cat|dog", "cat;dog", "hat", "cat", "dog", "hat", "dog", "cat"]
     table = written(folder, "t.csv", "path,labels", cells)
-    with pytest.raises(BadData, match=r'holds ";" and "\|"; say what separates labels, such as --set'):
+    with pytest.raises(BadData, match=r'holds ";" and "\|"; say which one separates labels: --label-separator'):
         open_dataset(table)
     assert open_dataset(table, label_separator="|")[0].labels == ("cat", "dog")
     mixed = ["cat, grey; dog", "cat, grey; hat", "dog", "hat", "dog", "hat; dog", "dog", "dog"]

@@ -81,8 +81,7 @@ def labels_of_lists(values: Sequence[Any], sheet: Sheet, column: int, asked: Ask
     where, name = shown(sheet.path), shown(sheet.header[column])
     if asked.labels == "one":
         raise BadData(
-            f'{where}: column "{name}" holds several labels a picture, and one is asked for; leave --labels one or '
-            "--task classify out."
+            f'{where}: column "{name}" holds several labels a picture, and one is asked for; leave --labels one out.'
         )
     found, reasons = list[tuple[str, ...]](), list[str]()
     for (line, _), value in zip(sheet.rows, values, strict=True):
@@ -116,7 +115,7 @@ def _separator(sheet: Sheet, column: int, cells: Sequence[str], asked: Asked) ->
     if len(found) > 1 and not _is_first(found[0], plain):
         raise BadData(
             f'{shown(sheet.path)}: column "{shown(sheet.header[column])}" holds {" and ".join(map(_quoted, found))}; '
-            f"say what separates labels, such as --set 'data.label_separator=\"{found[0]}\"'."
+            f"say which one separates labels: --label-separator '{found[0]}'."
         )
     if found:
         return found[0]
