@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from foveal.data.dataset import NOTHING, Dataset, rarest
+from foveal.data.formats import listed
 from foveal.errors import BadData, BadRecipe, shown
 from foveal.ops.sigmoids import Sigmoids, binary_log_loss, fit_sigmoids, sigmoid
 from foveal.preprocess import Preprocess
@@ -208,11 +209,11 @@ class MultiLabel(LabelTask):
         if calibration.bounds is None or not precision or ask.score is not None:
             return ""
         thresholds = calibration.thresholds(len(self.classes), ask)
-        never = [shown(name) for name, bound in zip(self.classes, thresholds, strict=True) if math.isinf(bound)]
+        never = [name for name, bound in zip(self.classes, thresholds, strict=True) if math.isinf(bound)]
         some = thresholds[np.isfinite(thresholds)]
         if not len(some):
             return f"No threshold gives a label a precision of {100 * precision:g} %: none is named; ask for less."
-        lost = f" {', '.join(never[:5])} cannot reach it and {'are' if len(never) > 1 else 'is'} never named."
+        lost = f" Out of reach, so never named: {listed(never, 5)}."
         return (
             f"For a target precision of {100 * precision:g} %, thresholds were set label by label on held-out "
             f"pictures: probabilities of {some.min():.3f} to {some.max():.3f}.{lost if never else ''}"
