@@ -143,7 +143,7 @@ def check_keepable(task: type[Task], classes: Sequence[str], recipe: Recipe, pla
     needed = metadata_bytes(metadata) + SPARE + (0 if task.linear else A_CLASS * len(classes))
     if needed > HEADER_MAX_BYTES:
         raise BadData(
-            f"{shown(place)}: what is told of {len(classes):,} classes and of the recipe takes {in_bytes(needed)} in "
+            f"{shown(place)}: the names of {len(classes):,} classes and the recipe take {in_bytes(needed)} in "
             f"the model's file, and {in_bytes(HEADER_MAX_BYTES)} are the most; give the classes shorter names."
         )
 

@@ -66,7 +66,7 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[s
     entries = sum(len(json.dumps(name)) + _ENTRY for name in tensors)
     if len(tensors) > MAX_TENSORS or metadata_bytes(metadata) + entries > HEADER_MAX_BYTES:
         most = f"at most {in_bytes(HEADER_MAX_BYTES)} and {MAX_TENSORS} tensors"
-        raise BadModel(f"{shown(path)} cannot be written: what is told of its tensors is too large ({most}).")
+        raise BadModel(f"{shown(path)} cannot be written: its metadata is too large ({most}).")
     plain = {name: _plain(value) for name, value in tensors.items()}
     facts = {**metadata, "kind": kind, "format_version": FORMAT_VERSION}
     described = {name: (_dtype_name(t.dtype), tuple(t.shape), _bytes(t)) for name, t in plain.items()}

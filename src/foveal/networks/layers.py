@@ -173,7 +173,7 @@ def layers(network: nn.Module, size: int | tuple[int, int], in_channels: int | N
     416520
     """
     hint = f" (build it first: foveal.build({network!r}, …))" if isinstance(network, str) else ""
-    check_kind(network, nn.Module, f"layers are told of an nn.Module{hint}", BadRecipe)
+    check_kind(network, nn.Module, f"layers takes an nn.Module{hint}", BadRecipe)
     height, width = sides_of(size)
     check_numbers(in_channels=1 if in_channels is None else in_channels)
     channels = _channels(network) if in_channels is None else in_channels
