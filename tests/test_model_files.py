@@ -47,7 +47,7 @@ BAD = {
     "no name": (("", "b"), "no name"),
     "no text": (("sur\udcff", "b"), r'"sur\\xff" has a name that is no Unicode text'),
     "too many": (tuple(map(str, range(MOST_CLASSES + 1))), "100,001 classes"),
-    "too large": (tuple(f"{n:0500}" for n in range(9000)), r"9,000 classes and of the recipe takes .* MiB"),
+    "too large": (tuple(f"{n:0500}" for n in range(9000)), r"9,000 classes and the recipe take .* MiB"),
     "too large when escaped": (tuple(f"{n}" + "\U0001f600" * 100 for n in range(4000)), "shorter names"),
 }
 
