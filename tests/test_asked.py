@@ -32,7 +32,7 @@ def lenet():
         (lambda: foveal.build("lenet5", 10, 1, X), r"size is \(H, W\) .* got an array"),
         (lambda: foveal.build("lenet5", 10, 1, "28x28"), "size is"),
         (lambda: foveal.build("lenet5", 10, 1, 28, [1]), "options are a mapping, option -> value; got a list"),
-        (lambda: foveal.layers(None, 28), r"layers are told of an nn\.Module; got None"),
+        (lambda: foveal.layers(None, 28), r"layers takes an nn\.Module; got None"),
         (lambda: foveal.layers("lenet5", 28), r"build it first: foveal\.build\('lenet5', …\)\); got a str"),
         (lambda: foveal.layers(lenet(), None), "size is .* got None"),
         (lambda: foveal.layers(lenet(), X), "size is .* got an array"),
