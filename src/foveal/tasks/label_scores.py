@@ -20,6 +20,7 @@ from foveal.ops.statistics import CalibrationBins, sureness_bins, wilson_interva
 __all__ = ["LabelScores", "mean_ap", "mean_ap_interval", "score_several"]
 
 DRAWS, WORK = 200, 4e8  # samples drawn for the intervals, and values that they may take together
+HELD = 5e6  # of one label, which are held at once
 SEED = 0
 
 Floats = NDArray[np.float64]
@@ -153,7 +154,7 @@ def mean_ap_interval(scores: NDArray[np.floating], truth: Truth) -> tuple[float,
 def _drawn(scores: NDArray[np.floating], truth: Truth) -> Floats:
     """(B, K) AP of samples of the pictures."""
     n, K = scores.shape
-    draws = int(np.clip(WORK / max(1, n * K), 20, DRAWS))
+    draws = int(np.clip(min(WORK / max(1, n * K), HELD / n), 20, DRAWS))
     rng = np.random.default_rng(SEED)
     weights = np.stack([np.bincount(rng.integers(0, n, n), minlength=n) for _ in range(draws)]).astype(np.float64)
     return drawn_average_precision(scores, truth, weights)
