@@ -33,7 +33,7 @@ demo: $(READY)
 	$(BIN)/foveal train digits --minutes 0.75
 
 test: $(READY)
-	$(ONE_THREAD) $(BIN)/python -m pytest --ignore=tests/test_docs.py -n $(JOBS) $(TESTS)
+	$(ONE_THREAD) $(BIN)/python -m pytest --ignore=tests/test_docs.py -n $(JOBS) --dist loadfile $(TESTS)
 
 check: $(READY)
 	$(BIN)/ruff check .

@@ -20,7 +20,7 @@ import foveal
 from foveal.errors import BadModel, BadRecipe, Busy, FovealError, Interrupted, Missing, NotFinite, NotWritable
 from foveal.files.durable import RunLock
 from foveal.recipe import read_recipe
-from foveal.runs import evaluate, loop_script
+from foveal.runs import evaluate
 from foveal.training import fit as fit_module
 
 FAST = {"training.epochs": 2, "training.arithmetic": "fp32", "data.size": "16"}
@@ -207,17 +207,6 @@ def test_an_infinite_loss_stops_with_its_name_and_keeps_what_was_good(folder, tm
         foveal.train(folder, out=tmp_path / "run", settings=settings)
     assert stopped.value.exit_code == 3
     assert not (tmp_path / "run" / "model.safetensors").exists()
-
-
-def test_show_loop_prints_a_script_that_gives_the_same_bits(folder, tmp_path):
-    settings = RICH | {"training.threads": 1}
-    run = foveal.train(folder, out=tmp_path / "run", settings=settings)
-    script = tmp_path / "loop.py"
-    script.write_text(loop_script(folder, settings=settings))
-    assert "optimizer.step()  # every network of foveal learns on this line" in script.read_text()
-    assert "for epoch in range(0, 3):" in script.read_text()
-    subprocess.run([sys.executable, script], cwd=tmp_path, check=True, capture_output=True, timeout=120)
-    assert same(weights(run.folder), weights(tmp_path / "model.safetensors"))
 
 
 class Tiny(nn.Module):
