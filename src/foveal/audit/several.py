@@ -40,7 +40,7 @@ def judge_several(features: Floats, multi_hot: Truth, progress: Progress = SILEN
     truth = multi_hot[:, some]
     planes = choose_decay(unit, truth, len(some), fold_of(truth), DECAYS).logits
     found, suspects, right = nearest(unit), list[WrongLabel](), np.zeros((3, len(some)))
-    can_tell, probable = np.zeros(len(some), bool), 0
+    can_tell = np.zeros(len(some), bool)
     with progress.task("judging labels", len(some), "labels") as advance:
         for number, k in enumerate(some.tolist()):
             own = truth[:, number].astype(np.int64)

@@ -38,8 +38,8 @@ class Judged:
         """What is kept, and why."""
         kept = "the frozen trunk is kept" if self.head_is_better else "the fine-tuned trunk is kept"
         return (
-            f"On {counted(self.pictures, 'held-out picture')}, the fine-tuned network has a loss of {self.trunk:.2f} "
-            f"nats, heads on the frozen trunk {self.head:.2f}: {kept}."
+            f"On {counted(self.pictures, 'held-out picture')}, the fine-tuned network has a loss of {self.trunk:.3g} "
+            f"nats, heads on the frozen trunk {self.head:.3g}: {kept}."
         )
 
 
