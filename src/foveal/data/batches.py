@@ -47,9 +47,7 @@ class Batch:
     """One step's pictures, still uint8."""
 
     pixels: torch.Tensor  # (N, H, W, C) uint8
-    labels: (
-        torch.Tensor
-    )  # (N,) int64, or (N, K) float32 of several labels; of boxes (N, M, 5) float32, see `data/box_batches.py`
+    labels: torch.Tensor  # (N,) int64, or (N, K) float32 of several; of boxes (N, M, 5) float32, see `box_batches.py`
     step: int  # in this epoch, from 0
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Protocol, overload
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from foveal.data._pictures import ArrayPictures, FilePictures, TarPictures
 from foveal.errors import BadData, Missing, shown
@@ -34,6 +34,7 @@ __all__ = [
     "Sample",
     "Skipped",
     "TarPictures",
+    "multi_hot_of",
     "rarest",
 ]
 
@@ -169,6 +170,13 @@ class Origin:
     place: str  # the folder or file that was read, or "built in", "memory"
     format: str  # "class folders", "idx", "cifar-10 binary", "csv", "tar shards", "arrays", "digits"
     split_by: str = ""  # one phrase: "folders train/ and test/", "content hash, 10 % val and 10 % test", …
+
+
+def multi_hot_of(rows: ArrayLike, labels: ArrayLike, shape: tuple[int, int]) -> NDArray[np.bool_]:
+    """(N, K) = shape which classes each picture shows, of (P,) pictures and (P,) a class that each shows."""
+    multi_hot = np.zeros(shape, bool)
+    multi_hot[np.asarray(rows, np.int64), np.asarray(labels, np.int64)] = True
+    return multi_hot
 
 
 def rarest(multi_hot: NDArray[np.bool_]) -> NDArray[np.int64]:

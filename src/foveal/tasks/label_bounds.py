@@ -36,9 +36,7 @@ class LabelBounds:
 
     sigmoids: Sigmoids
     f1: Floats  # (K,) probability from which on naming a label gives the best F1
-    curves: tuple[
-        RiskCoverage, ...
-    ]  # K of them, and that of all labels together: how many are right from each bound on
+    curves: tuple[RiskCoverage, ...]  # of each label, then of all together: how many are right from each bound on
     positives: NDArray[np.int64]  # (K,) pictures with each label
 
     @classmethod

@@ -122,14 +122,14 @@ def score_several(probabilities: Floats, truth: Truth, thresholds: Floats, class
     n = len(probabilities)
     if not n:
         raise BadData("There is no picture to score; choose a split that has some.")
-    drawn = _drawn(probabilities, truth)
+    drawn, ap = _drawn(probabilities, truth), average_precision(probabilities, truth)
     named, p = probabilities >= thresholds, np.clip(probabilities, 1e-12, 1 - 1e-12)
     return LabelScores(
         n=n,
         classes=tuple(classes),
-        mean_ap=mean_ap(probabilities, truth),
+        mean_ap=_mean(ap),
         mean_ap_interval=_ends(_means(drawn)),
-        ap=average_precision(probabilities, truth),
+        ap=ap,
         ap_interval=np.array([_ends(column) for column in drawn.T]).reshape(-1, 2),
         counts=counts_of(named, truth),
         thresholds=thresholds,

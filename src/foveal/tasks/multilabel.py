@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
-from foveal.data.dataset import NOTHING, Dataset, rarest
+from foveal.data.dataset import NOTHING, Dataset, multi_hot_of, rarest
 from foveal.data.formats import listed
 from foveal.errors import BadData, BadRecipe, shown
 from foveal.ops.sigmoids import Sigmoids, binary_log_loss, fit_sigmoids, sigmoid
@@ -374,7 +374,6 @@ def _told(dataset: Dataset) -> Dataset:
 
 def _labelled(dataset: Dataset, rows: Indices, labels: Indices) -> Dataset:
     """The same pictures with the labels of some rows, as several."""
-    multi_hot = np.zeros((len(dataset), len(dataset.classes)), bool)
     some = labels != NOTHING
-    multi_hot[rows[some], labels[some]] = True
+    multi_hot = multi_hot_of(rows[some], labels[some], (len(dataset), len(dataset.classes)))
     return replace(dataset, multi_hot=multi_hot, labels=rarest(multi_hot), boxes=None)

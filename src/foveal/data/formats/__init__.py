@@ -18,7 +18,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from foveal.data.dataset import UNSPLIT, Dataset
+from foveal.data.dataset import UNSPLIT, Dataset, multi_hot_of
 from foveal.errors import BadData, shown
 from foveal.files.pictures import is_picture_name
 from foveal.files.safely import Walked, read_bytes, walk_counted
@@ -167,11 +167,9 @@ def named_labels(names: Sequence[str]) -> tuple[NDArray[np.int64], tuple[str, ..
 
 def several_labels(names: Sequence[Sequence[str]]) -> tuple[NDArray[np.bool_], tuple[str, ...]]:
     """(N, K) which classes each picture shows, and the classes in code point order, of several names a picture."""
-    flat = [name for row in names for name in row]
-    labels, classes = named_labels(flat)
-    multi_hot = np.zeros((len(names), len(classes)), bool)
-    multi_hot[np.repeat(np.arange(len(names)), [len(row) for row in names]), labels] = True
-    return multi_hot, classes
+    labels, classes = named_labels([name for row in names for name in row])
+    rows = np.repeat(np.arange(len(names)), [len(row) for row in names])
+    return multi_hot_of(rows, labels, (len(names), len(classes))), classes
 
 
 def numbered_labels(

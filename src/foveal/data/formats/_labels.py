@@ -10,7 +10,7 @@ import csv
 import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any
 
@@ -25,7 +25,6 @@ __all__ = [
     "RowLabels",
     "label_columns",
     "labels_of_column",
-    "labels_of_lists",
     "refused_several",
 ]
 
@@ -42,7 +41,7 @@ class RowLabels:
 
     labels: Sequence[tuple[str, ...]]
     reasons: Sequence[str] = ()  # why a row cannot be used; "" where it can
-    notes: tuple[str, ...] = field(default=())
+    notes: tuple[str, ...] = ()
     several: bool = False  # a row may have several labels, and none is an answer
 
 
@@ -58,7 +57,7 @@ def labels_of_column(sheet: Sheet, column: int, asked: Asked) -> RowLabels:
     """
     values = [row[column] for _, row in sheet.rows]
     if any(isinstance(value, list) for value in values):
-        return labels_of_lists(values, sheet, column, asked)
+        return _labels_of_lists(values, sheet, column, asked)
     if any(isinstance(value, dict) for value in values):
         raise BadData(f'{shown(sheet.path)}: column "{shown(sheet.header[column])}" holds objects, not labels.')
     cells = sheet.texts(column)
@@ -73,7 +72,7 @@ def labels_of_column(sheet: Sheet, column: int, asked: Asked) -> RowLabels:
     return _several(sheet, column, found, between)
 
 
-def labels_of_lists(values: Sequence[Any], sheet: Sheet, column: int, asked: Asked) -> RowLabels:
+def _labels_of_lists(values: Sequence[Any], sheet: Sheet, column: int, asked: Asked) -> RowLabels:
     """The same of cells that are lists of texts or numbers; a cell that is nothing at all is a row without labels.
 
     Raises: BadData for a list of anything else, and where one label a picture is asked for.
@@ -91,7 +90,7 @@ def labels_of_lists(values: Sequence[Any], sheet: Sheet, column: int, asked: Ask
         texts = [str(item).strip() for item in items]
         found.append(tuple(dict.fromkeys(filter(None, texts))))
         reasons.append("has no list of labels" if value is None else "")
-    return RowLabels(found, reasons if any(reasons) else [], _several(sheet, column, found, "").notes, True)
+    return replace(_several(sheet, column, found, ""), reasons=reasons if any(reasons) else [])
 
 
 def _several(sheet: Sheet, column: int, found: list[tuple[str, ...]], between: str) -> RowLabels:

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foveal.data._pictures import stamp_of
-from foveal.data.dataset import UNSPLIT, Dataset, Origin, Skipped, rarest
+from foveal.data.dataset import UNSPLIT, Dataset, Origin, Skipped, multi_hot_of, rarest
 from foveal.data.formats import Asked, Format, Place, listed, named_labels, numbered_labels, several_labels, split_in
 from foveal.data.formats._arrow import arrow_file
 from foveal.data.formats._labels import LABEL, LABELS, label_columns, labels_of_column
@@ -285,9 +285,8 @@ def _multi_hot(index: _Index, columns: _Columns, asked: Asked, where: str) -> tu
     if len(numbers) < len(flat) or not flat:
         return several_labels([[str(label) for label in row] for row in rows])
     labels, classes = numbered_labels(np.array(numbers, np.int64), asked.classes or columns.names, where)
-    multi_hot = np.zeros((len(rows), len(classes)), bool)
-    multi_hot[np.repeat(np.arange(len(rows)), [len(row) for row in rows]), labels] = True
-    return multi_hot, classes
+    of = np.repeat(np.arange(len(rows)), [len(row) for row in rows])
+    return multi_hot_of(of, labels, (len(rows), len(classes))), classes
 
 
 def _labels(index: _Index, columns: _Columns, asked: Asked, where: str) -> tuple[NDArray[np.int64], tuple[str, ...]]:
