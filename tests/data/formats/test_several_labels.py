@@ -167,6 +167,21 @@ def test_coco_without_boxes_is_labels(folder):
     assert single[4].label == "dog"
 
 
+def test_a_label_of_no_category_is_a_row_and_a_box_among_labels_makes_them_boxes_that_lack_one(folder):
+    file = coco(folder, TRUTH)
+    content = json.loads(file.read_text())
+    content["annotations"].append({"id": 99, "image_id": 0, "category_id": 77})
+    file.write_text(json.dumps(content))
+    dataset = open_dataset(file)
+    assert ("annotation 99 of a.png", "no category with id 77") in {(row.name, row.reason) for row in dataset.skipped}
+    assert any("1 box skipped (annotation 99 of a.png: no category with id 77)" in note for note in dataset.notes)
+    content["annotations"][0]["bbox"] = [1, 1, 4, 4]
+    file.write_text(json.dumps(content))
+    boxed = open_dataset(file)
+    assert boxed.boxes is not None
+    assert {row.reason for row in boxed.skipped} >= {"has no bbox", "no category with id 77"}
+
+
 @pytest.mark.parametrize("form", ["csv", "classes-csv", "coco"])
 def test_several_labels_come_back_from_every_form_that_holds_them(folder, tmp_path, form):
     cells = [";".join(labels) for labels in TRUTH]

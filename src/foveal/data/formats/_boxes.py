@@ -207,10 +207,7 @@ def _boxes(table: _Table, sizes: NDArray[np.int64]) -> Boxes:
 
 def _told(found: Found, empty: int) -> tuple[tuple[str, ...], tuple[Skipped, ...]]:
     """The notes, and all rows."""
-    notes = [*found.notes, *found.assumptions()]
-    for kind, rows in found.rows.items():
-        first = "first: " if len(rows) > 1 else ""
-        notes.append(f"{many(len(rows), kind)} skipped ({first}{shown(rows[0].name)}: {rows[0].reason}).")
+    notes, rows = found.told()
     if empty:
         notes.append(f"{many(empty, 'picture')} without any object.")
-    return tuple(notes), tuple(row for rows in found.rows.values() for row in rows)
+    return tuple(notes), tuple(rows)

@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from foveal.data.formats._found import Found
+from foveal.data.formats._found import Found, Shows
 from foveal.data.formats._found_pictures import Finder
 from foveal.data.formats._masks import Mask, mask_of
 from foveal.errors import BadData, shown
 
-__all__ = ["CocoFile", "Shared", "lighter"]
+__all__ = ["NO_BOX", "CocoFile", "Shared", "lighter"]
 
 KEYS = ("images", "annotations", "categories")
 NO_BOX = "has no bbox"
@@ -78,10 +78,10 @@ class Shared:
 
 
 def add(found: Found, on: int, number: int, corners: Corners | str, name: str, crowd: bool) -> None:
-    """A box, or why it is none: then the class is known all the same."""
+    """A box, a class without one, or why it is neither."""
     if corners == NO_BOX and name:
-        found.add_label(on, name)
-    if isinstance(corners, str):
+        found.labels.append(Shows(on, number, name))
+    elif isinstance(corners, str):
         found.lose(on, number, corners)
     else:
         found.add_box(on, number, corners, name, crowd)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from foveal.data.dataset import Dataset, FilePictures, Origin, Skipped, rarest
+from foveal.data.dataset import Dataset, FilePictures, Origin, Skipped, multi_hot_of, rarest
 from foveal.data.formats import Asked, listed
-from foveal.data.formats._found import Found, many
+from foveal.data.formats._found import Found
 from foveal.errors import BadData, shown
 
 __all__ = ["labelled"]
@@ -19,8 +19,8 @@ def labelled(found: Found, asked: Asked, origin: Origin, classes: tuple[str, ...
     Raises: BadData where one label is asked for and a picture has several.
     """
     position = {name: k for k, name in enumerate(classes)}
-    multi_hot = np.zeros((len(found.paths), len(classes)), bool)
-    multi_hot[found.labelled_on, [position[name] for name in found.labelled_as]] = True
+    on, labels = [label.on for label in found.labels], [position[label.name] for label in found.labels]
+    multi_hot = multi_hot_of(on, labels, (len(found.paths), len(classes)))
     counts = multi_hot.sum(1)
     if asked.labels == "one" and (counts > 1).any():
         first = int(np.argmax(counts > 1))
@@ -29,25 +29,16 @@ def labelled(found: Found, asked: Asked, origin: Origin, classes: tuple[str, ...
             f"{shown(origin.place)}: {shown(found.paths[first])} has several labels ({names}), and one is asked for; "
             "leave --labels one out."
         )
-    rows = [row for kind, several in found.rows.items() if kind != "box" for row in several]
-    notes = [*found.notes, "Its annotations have categories and no boxes: they are labels of the pictures."]
+    told, rows = found.told()
+    notes = [*told, "Its annotations have categories and no boxes: they are labels of the pictures."]
     splits = np.array(found.splits, np.int8)
     pictures = FilePictures(found.root, tuple(found.paths))
     if asked.labels == "several" or (asked.labels == "auto" and (counts != 1).any()):
         if none := int((counts == 0).sum()):
             notes.append(f"{none} picture{'s' * (none > 1)} without annotation: none of the labels.")
         several = Dataset(pictures, rarest(multi_hot), classes, splits, origin, multi_hot=multi_hot)
-        return several.noted(*notes, *_told(found), skipped=rows)
+        return several.noted(*notes, skipped=rows)
     kept = np.flatnonzero(counts == 1).astype(np.int64)
     rows += [Skipped(found.paths[i], "has no annotation") for i in np.flatnonzero(counts == 0)]
-    labels = multi_hot[kept].argmax(1).astype(np.int64)
-    one = Dataset(pictures.take(kept), labels, classes, splits[kept], origin)
-    return one.noted(*notes, *_told(found), skipped=rows)
-
-
-def _told(found: Found) -> list[str]:
-    return [
-        f"{many(len(rows), kind)} left out ({shown(rows[0].name)}: {rows[0].reason})."
-        for kind, rows in found.rows.items()
-        if kind != "box"
-    ] + found.assumptions()
+    one = Dataset(pictures.take(kept), multi_hot[kept].argmax(1).astype(np.int64), classes, splits[kept], origin)
+    return one.noted(*notes, skipped=rows)

@@ -12,7 +12,7 @@ from foveal.data.dataset import UNSPLIT, Skipped
 from foveal.data.formats import Asked
 from foveal.errors import shown
 
-__all__ = ["Found", "Kind", "many", "number_of"]
+__all__ = ["Found", "Kind", "Shows", "many", "number_of"]
 
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?", re.ASCII)
 Kind = Literal["box", "picture", "annotation", "without annotation", "without picture", "row"]
@@ -24,6 +24,15 @@ MANY: dict[Kind, tuple[str, str]] = {  # one of them, and several
     "without picture": ("annotation without its picture", "annotations without their picture"),
     "row": ("row", "rows"),
 }
+
+
+@dataclass(frozen=True)
+class Shows:
+    """An annotation that says what a picture shows, and not where."""
+
+    on: int  # the picture
+    number: int
+    name: str
 
 
 @dataclass
@@ -46,8 +55,7 @@ class Found:
     names: list[str] = field(default_factory=list)
     crowd: list[bool] = field(default_factory=list)
     difficult: list[bool] = field(default_factory=list)
-    labelled_on: list[int] = field(default_factory=list)  # the picture of each annotation that has a class and no box
-    labelled_as: list[str] = field(default_factory=list)
+    labels: list[Shows] = field(default_factory=list)  # annotations that have a class and no box
     lost: set[int] = field(default_factory=set)  # pictures with a box that could not be read
     rows: dict[Kind, list[Skipped]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
@@ -72,10 +80,13 @@ class Found:
         self.crowd.append(crowd)
         self.difficult.append(difficult)
 
-    def add_label(self, on: int, name: str) -> None:
-        """A class that a picture shows, no matter where."""
-        self.labelled_on.append(on)
-        self.labelled_as.append(name)
+    def told(self) -> tuple[list[str], list[Skipped]]:
+        """The notes, and all rows."""
+        notes = [*self.notes, *self.assumptions()]
+        for kind, rows in self.rows.items():
+            first = "first: " if len(rows) > 1 else ""
+            notes.append(f"{many(len(rows), kind)} skipped ({first}{shown(rows[0].name)}: {rows[0].reason}).")
+        return notes, [row for rows in self.rows.values() for row in rows]
 
     def skip(self, kind: Kind, name: str, reason: str) -> None:
         """Leave something out, as a row."""

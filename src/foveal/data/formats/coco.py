@@ -16,7 +16,7 @@ from pathlib import Path, PurePosixPath
 from foveal.data.dataset import SPLITS, UNSPLIT, Dataset, Origin
 from foveal.data.formats import Asked, Format, Place, labelme, listed, split_in
 from foveal.data.formats._boxes import dataset_of
-from foveal.data.formats._coco_file import CocoFile, Shared, lighter
+from foveal.data.formats._coco_file import NO_BOX, CocoFile, Shared, lighter
 from foveal.data.formats._coco_labels import labelled
 from foveal.data.formats._found import Found
 from foveal.data.formats._found_pictures import Finder
@@ -61,8 +61,10 @@ def _read(place: Place, asked: Asked) -> Dataset:
         root, found.paths = _common(root, found.paths)
         found.root = root
     origin = Origin(asked.source, str(place.path), "COCO JSON", how)
-    if found.labelled_on and not found.corners:
+    if found.labels and not found.corners:
         return labelled(found, asked, origin, tuple(classes))
+    for label in found.labels:  # among annotations that have boxes
+        found.lose(label.on, label.number, NO_BOX)
     return dataset_of(found, asked, origin, tuple(classes))
 
 
