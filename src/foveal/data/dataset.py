@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol, overload
 
@@ -17,8 +16,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from foveal.data._pictures import ArrayPictures, FilePictures, TarPictures
-from foveal.errors import BadData, Missing, shown
+from foveal.errors import BadData, shown
 from foveal.files.pictures import Encoded
+from foveal.files.tables import data_frame
 
 __all__ = [
     "NOTHING",
@@ -313,13 +313,9 @@ class Dataset:
         >>> dataset.to_pandas().columns.tolist()
         ['name', 'path', 'label', 'split']
         """
-        try:
-            pandas = import_module("pandas")
-        except ModuleNotFoundError:
-            raise Missing("data frames need pandas: pip install pandas.") from None
         label = "label" if self.multi_hot is None else "labels"
         columns = ["name", "path", label, "split", *["boxes"] * (self.boxes is not None)]
-        return pandas.DataFrame([sample.row for sample in self], columns=columns)
+        return data_frame([sample.row for sample in self], columns)
 
     def indices(self, split: str) -> NDArray[np.int64]:
         """(n,) the pictures of one split, in order.
